@@ -1,0 +1,43 @@
+# What a person types. CI types the same: .ci/run calls `make check`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check format bench soak
+
+help: ## say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# The stamp is newer than what it was installed from, so a second `make up` starts at once.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# exec: the shell steps aside, so signals reach the mesh itself and Ctrl-C drains it.
+up: $(INSTALLED) ## install, make the demo models, and run the mesh until Ctrl-C
+	@exec $(BIN)/penstock up
+
+test: $(INSTALLED) ## run every test that needs nothing but this machine
+	$(BIN)/pytest
+
+check: $(INSTALLED) ## format, lint, types, import rules, tests: what CI runs
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+format: $(INSTALLED) ## put the code into its one format, and mend what lint can mend
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(INSTALLED) ## measure the gateway and the pod beside their peers
+	$(BIN)/python -m tests.benchmarks
+
+SOAK_ROUNDS ?= 10
+soak: $(INSTALLED) ## run the tests with real processes SOAK_ROUNDS times over (10)
+	@set -e; for round in $$(seq $(SOAK_ROUNDS)); do echo "round $$round of $(SOAK_ROUNDS)"; $(BIN)/pytest -q -m system; done
