@@ -1,0 +1,133 @@
+"""Turns files as written into a Snapshot: units become seconds and bytes, what is left out gets its usual value."""
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from policies import units
+from policies.schema.limits import LimitsFile, TierWritten
+from policies.schema.mesh import BoundsWritten, MeshFile
+from policies.schema.route import BatchingWritten, PodsWritten, RouteFile
+from policies.schema.tenant import KeyWritten, TenantFile
+from policies.snapshot import (
+    DEFAULT_LISTEN,
+    Batching,
+    Bounds,
+    Key,
+    Launch,
+    Listen,
+    Mesh,
+    Route,
+    Snapshot,
+    Static,
+    Tenant,
+    Tier,
+    Version,
+    default_burst,
+)
+
+
+def compile_snapshot(
+    mesh: MeshFile, limits: LimitsFile | None, tenants: Iterable[TenantFile], routes: Iterable[RouteFile]
+) -> Snapshot:
+    """The snapshot of files that have been checked; its generation is 0 until somebody numbers it."""
+    tiers = limits.tiers if limits else {}
+    unsigned = Snapshot(
+        generation=0,
+        digest="",
+        mesh=_mesh(mesh),
+        tiers={name: _tier(name, tier) for name, tier in sorted(tiers.items())},
+        tenants={tenant.name: _tenant(tenant) for tenant in sorted(tenants, key=lambda tenant: tenant.name)},
+        routes={route.model: _route(route) for route in sorted(routes, key=lambda route: route.model)},
+    )
+    return msgspec.structs.replace(unsigned, digest=digest_of(unsigned))
+
+
+def digest_of(snapshot: Snapshot) -> str:
+    """SHA-256 of what a snapshot says, whatever its number: equal for files that mean the same."""
+    content = msgspec.structs.replace(snapshot, generation=0, digest="")
+    return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def _mesh(written: MeshFile) -> Mesh:
+    listen = tuple(Listen(one.address, one.serves) for one in written.listen or ())
+    return Mesh(name=written.name, listen=listen or DEFAULT_LISTEN, bounds=_bounds(written.bounds or BoundsWritten()))
+
+
+def _bounds(written: BoundsWritten) -> Bounds:
+    usual = Bounds()
+    return Bounds(
+        header_bytes=_size(written.header_bytes, usual.header_bytes),
+        body_bytes=_size(written.body_bytes, usual.body_bytes),
+        idle_timeout_s=_duration(written.idle_timeout, usual.idle_timeout_s),
+        header_timeout_s=_duration(written.header_timeout, usual.header_timeout_s),
+        body_timeout_s=_duration(written.body_timeout, usual.body_timeout_s),
+        max_deadline_s=_duration(written.max_deadline, usual.max_deadline_s),
+    )
+
+
+def _size(text: str | None, usual: int) -> int:
+    return usual if text is None else units.size_bytes(text)
+
+
+def _duration(text: str | None, usual_s: float) -> float:
+    return usual_s if text is None else units.duration_s(text)
+
+
+def _optional_duration(text: str | None) -> float | None:
+    return None if text is None else units.duration_s(text)
+
+
+def _tier(name: str, written: TierWritten) -> Tier:
+    if written.rate is None:
+        return Tier(name, deadline_s=_optional_duration(written.deadline))
+    rate_per_s = units.rate_per_s(written.rate)
+    burst = written.burst or default_burst(rate_per_s)
+    return Tier(name, rate_per_s, burst, _optional_duration(written.deadline))
+
+
+def _tenant(written: TenantFile) -> Tenant:
+    return Tenant(
+        name=written.name,
+        owner=written.owner,
+        tier=written.tier,
+        keys=tuple(_key(key) for key in written.keys or ()),
+        may_call=tuple(written.may_call),
+    )
+
+
+def _key(written: KeyWritten) -> Key:
+    return Key(
+        id=written.id,
+        sha256=written.sha256,
+        scopes=tuple(written.scopes),
+        not_before_s=None if written.not_before is None else units.moment_unix_s(written.not_before),
+        not_after_s=None if written.not_after is None else units.moment_unix_s(written.not_after),
+    )
+
+
+def _route(written: RouteFile) -> Route:
+    return Route(
+        model=written.model,
+        owner=written.owner,
+        versions={name: _version(name, version.pods) for name, version in sorted(written.versions.items())},
+        stable=written.stable,
+        timeout_s=_optional_duration(written.timeout),
+        body_bytes=None if written.body_bytes is None else units.size_bytes(written.body_bytes),
+        batching=_batching(written.batching or BatchingWritten()),
+    )
+
+
+def _version(name: str, pods: PodsWritten) -> Version:
+    launch = Launch(pods.launch.archive, pods.launch.count, pods.launch.device) if pods.launch else None
+    static = Static(tuple(pods.static)) if pods.static else None
+    return Version(name, launch, static, pods.in_flight)
+
+
+def _batching(written: BatchingWritten) -> Batching:
+    usual = Batching()
+    return Batching(
+        max_rows=written.max_rows or usual.max_rows,
+        max_wait_s=_duration(written.max_wait, usual.max_wait_s),
+    )

@@ -1,0 +1,47 @@
+"""What is wrong with a policy directory: every error with its place, what was expected and one fix."""
+
+import json
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+MAX_QUOTED_CHARACTERS = 60
+
+
+class PolicyError(Struct, frozen=True, order=True):
+    """One mistake in one place; lines and columns count from 1.
+
+    Attributes:
+        file: path below the policy directory.
+        problem: what is wrong, without a full stop.
+        fix: one sentence that says what to do.
+    """
+
+    file: str
+    line: int
+    column: int
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        stop = "" if self.problem.endswith("?") else "."
+        return f"{self.file}:{self.line}:{self.column}: {self.problem}{stop} {self.fix}"
+
+
+class PolicyRefused(Exception):
+    """A policy directory is refused as a whole.
+
+    Attributes:
+        errors: all of them, as they were given: by file and line.
+    """
+
+    def __init__(self, errors: Iterable[PolicyError]) -> None:
+        self.errors: tuple[PolicyError, ...] = tuple(errors)
+        super().__init__("\n".join(str(error) for error in self.errors))
+
+
+def quoted(text: str) -> str:
+    """Text from a file as an error shows it: on one line, printable and short."""
+    shown = text if len(text) <= MAX_QUOTED_CHARACTERS else text[: MAX_QUOTED_CHARACTERS - 1] + "…"
+    escaped = json.dumps(shown, ensure_ascii=False)
+    return escaped if escaped.isprintable() else json.dumps(shown)

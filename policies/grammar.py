@@ -1,0 +1,260 @@
+"""Checks what a file says against the type of its kind, and tells every mistake with its place and one fix.
+
+The types are the only grammar: a new key of a schema module is known here without a change.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from msgspec import NODEFAULT, inspect
+
+from policies import units
+from policies.errors import PolicyError, quoted
+from policies.nodes import Mapping as MappingNode
+from policies.nodes import Node, Scalar, Sequence, kind_of
+
+Hints = Mapping[str, object]
+
+
+class _Mistake(NamedTuple):
+    line: int
+    column: int
+    problem: str
+    fix: str
+
+
+def check(root: Node, shape: type, file: str) -> list[PolicyError]:
+    """Every mistake in what a file says; none means that it converts to `shape`."""
+    return [PolicyError(file, *mistake) for mistake in _check(root, type_of(shape), {})]
+
+
+@cache
+def type_of(shape: type) -> inspect.Type:
+    """A type as it can be walked."""
+    return inspect.type_info(shape)
+
+
+def _check(node: Node, expected: inspect.Type, hints: Hints) -> Iterator[_Mistake]:
+    """`hints` are the words that the schema has for a value: its unit, or what is expected, with an example."""
+    if isinstance(expected, inspect.Metadata):
+        yield from _check(node, expected.type, {**hints, **(expected.extra or {})})
+    elif isinstance(node, Scalar) and node.value is None:
+        yield _Mistake(node.line, node.column, "there is no value here", "Write one, or remove the key.")
+    elif isinstance(expected, inspect.UnionType):
+        yield from _check_union(node, expected, hints)
+    elif not _fits(node, expected):
+        yield _wrong_kind(node, expected, hints)
+    elif isinstance(expected, inspect.StructType):
+        yield from _check_struct(node, expected)
+    elif isinstance(expected, inspect.DictType):
+        yield from _check_dict(node, expected)
+    elif isinstance(expected, inspect.ListType):
+        yield from _check_list(node, expected)
+    elif isinstance(node, Scalar):
+        yield from _check_scalar(node, expected, hints)
+
+
+def _bare(expected: inspect.Type) -> inspect.Type:
+    return _bare(expected.type) if isinstance(expected, inspect.Metadata) else expected
+
+
+def _fits(node: Node, expected: inspect.Type) -> bool:
+    """Whether a node is of the right sort, whatever it says."""
+    bare = _bare(expected)
+    if isinstance(bare, inspect.StructType | inspect.DictType):
+        return isinstance(node, MappingNode)
+    if isinstance(bare, inspect.ListType):
+        return isinstance(node, Sequence)
+    if not isinstance(node, Scalar):
+        return False
+    if isinstance(bare, inspect.BoolType):
+        return isinstance(node.value, bool)
+    if isinstance(bare, inspect.IntType):
+        return isinstance(node.value, int) and not isinstance(node.value, bool)
+    if isinstance(bare, inspect.FloatType):
+        return isinstance(node.value, int | float) and not isinstance(node.value, bool)
+    return isinstance(node.value, str)
+
+
+def _check_union(node: Node, expected: inspect.UnionType, hints: Hints) -> Iterator[_Mistake]:
+    members = [member for member in expected.types if not isinstance(member, inspect.NoneType)]
+    fitting = [member for member in members if _fits(node, member)] or members
+    if len(fitting) == 1:
+        yield from _check(node, fitting[0], hints)
+    else:
+        wanted = " or ".join(_expectation(member, hints) for member in members)
+        yield _Mistake(node.line, node.column, f"expected {wanted}, found {kind_of(node)}", "Write one of them.")
+
+
+def _check_struct(node: Node, expected: inspect.StructType) -> Iterator[_Mistake]:
+    assert isinstance(node, MappingNode)  # noqa: S101 - _fits said so
+    fields = {field.encode_name: field for field in expected.fields}
+    absent = [name for name in fields if name not in node.entries]
+    misspelt: set[str] = set()
+    for name, entry in node.entries.items():
+        if name in fields:
+            yield from _check(entry.value, fields[name].type, {})
+        else:
+            misspelt.update(_closest(name, absent))
+            yield _Mistake(entry.key.line, entry.key.column, f"unknown key {quoted(name)}", _did_you_mean(name, absent))
+    for name in absent:
+        is_required = fields[name].default is NODEFAULT and fields[name].default_factory is NODEFAULT
+        if is_required and name not in misspelt:
+            fix = f'Add "{name}": {_description(fields[name])}'
+            yield _Mistake(node.line, node.column, f'the key "{name}" is missing', fix)
+
+
+def _check_dict(node: Node, expected: inspect.DictType) -> Iterator[_Mistake]:
+    assert isinstance(node, MappingNode)  # noqa: S101 - _fits said so
+    if expected.min_length and len(node.entries) < expected.min_length:
+        yield _Mistake(node.line, node.column, "there is nothing in it", "Add an entry.")
+    for entry in node.entries.values():
+        # A key that is a number has been told already, with the fix: quotes.
+        if isinstance(entry.key.value, str):
+            yield from _check(entry.key, expected.key_type, {})
+        yield from _check(entry.value, expected.value_type, {})
+
+
+def _check_list(node: Node, expected: inspect.ListType) -> Iterator[_Mistake]:
+    assert isinstance(node, Sequence)  # noqa: S101 - _fits said so
+    if expected.min_length and len(node.items) < expected.min_length:
+        yield _Mistake(node.line, node.column, "the list is empty", "Add an item, or remove the key.")
+    if expected.max_length and len(node.items) > expected.max_length:
+        problem = f"the list has {len(node.items)} items"
+        yield _Mistake(node.line, node.column, problem, f"Keep {expected.max_length} at most.")
+    seen: set[object] = set()
+    for item in node.items:
+        yield from _check(item, expected.item_type, {})
+        if isinstance(item, Scalar):
+            if item.value in seen:
+                yield _Mistake(
+                    item.line, item.column, f"{quoted(item.text)} is in the list twice", "Keep one of the two."
+                )
+            seen.add(item.value)
+
+
+def _check_scalar(node: Scalar, expected: inspect.Type, hints: Hints) -> Iterator[_Mistake]:
+    mistake: tuple[str, str] | None = None
+    if isinstance(expected, inspect.LiteralType):
+        mistake = _literal_mistake(node, expected)
+    elif "unit" in hints:
+        mistake = _unit_mistake(node.text, hints)
+    elif isinstance(expected, inspect.StrType):
+        mistake = _text_mistake(node.text, expected, hints)
+    elif isinstance(expected, inspect.IntType | inspect.FloatType):
+        mistake = _number_mistake(node, expected)
+    if mistake:
+        yield _Mistake(node.line, node.column, *mistake)
+
+
+def _literal_mistake(node: Scalar, expected: inspect.LiteralType) -> tuple[str, str] | None:
+    if node.value in expected.values:
+        return None
+    problem = f"expected {_expectation(expected, {})}, found {kind_of(node)}"
+    return problem, _did_you_mean(node.text, [str(value) for value in expected.values])
+
+
+def _unit_mistake(text: str, hints: Hints) -> tuple[str, str] | None:
+    try:
+        number = units.read(text, str(hints["unit"]))
+    except units.UnitError as error:
+        return error.problem, error.fix
+    at_most = hints.get("at_most")
+    if isinstance(at_most, float) and number > at_most:
+        return f"{text} is more than {hints['limit']}", f"Write {hints['limit']} or less."
+    return None
+
+
+def _text_mistake(text: str, expected: inspect.StrType, hints: Hints) -> tuple[str, str] | None:
+    is_long_enough = expected.min_length is None or len(text) >= expected.min_length
+    is_short_enough = expected.max_length is None or len(text) <= expected.max_length
+    if is_long_enough and is_short_enough and (expected.pattern is None or re.fullmatch(expected.pattern, text)):
+        return None
+    return f"expected {_expectation(expected, hints)}, found {quoted(text)}", _for_example(hints)
+
+
+def _number_mistake(node: Scalar, expected: inspect.IntType | inspect.FloatType) -> tuple[str, str] | None:
+    number = node.value
+    assert isinstance(number, int | float)  # noqa: S101 - _fits said so
+    too_small = (expected.ge is not None and number < expected.ge) or (
+        expected.gt is not None and number <= expected.gt
+    )
+    too_large = (expected.le is not None and number > expected.le) or (
+        expected.lt is not None and number >= expected.lt
+    )
+    if too_small or too_large:
+        return f"expected {_expectation(expected, {})}, found {node.text}", "Write a number in that range."
+    return None
+
+
+def _wrong_kind(node: Node, expected: inspect.Type, hints: Hints) -> _Mistake:
+    problem = f"expected {_expectation(expected, hints)}, found {kind_of(node)}"
+    fix = _for_example(hints)
+    if isinstance(node, Scalar) and isinstance(expected, inspect.StrType | inspect.LiteralType):
+        mistake = _unit_mistake(node.text, hints) if "unit" in hints else None
+        problem, fix = mistake or (f"expected text, found {kind_of(node)}", f'Write "{node.text}" in quotes.')
+    elif isinstance(node, Scalar) and isinstance(expected, inspect.IntType | inspect.FloatType):
+        fix = f"Write {node.text} without quotes." if node.text.isdigit() else "Write a number."
+    elif isinstance(expected, inspect.ListType) and isinstance(node, Scalar):
+        fix = f"Write [{node.text[:60]}]."
+    elif isinstance(expected, inspect.BoolType):
+        fix = "Write true or false."
+    elif isinstance(expected, inspect.StructType):
+        fix = f"Known keys here: {', '.join(field.encode_name for field in expected.fields)}."
+    return _Mistake(node.line, node.column, problem, fix)
+
+
+def _expectation(expected: inspect.Type, hints: Hints) -> str:
+    """What a value should be, as it reads after "expected"."""
+    if isinstance(expected, inspect.Metadata):
+        return _expectation(expected.type, {**hints, **(expected.extra or {})})
+    if isinstance(expected, inspect.LiteralType):
+        choices = [f'"{value}"' for value in expected.values]
+        return choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    if "unit" in hints:
+        unit = units.UNITS[str(hints["unit"])]
+        return f"{unit.noun} such as {unit.example}"
+    if "expected" in hints:
+        return str(hints["expected"])
+    return _plain_expectation(expected)
+
+
+def _plain_expectation(expected: inspect.Type) -> str:
+    if isinstance(expected, inspect.IntType | inspect.FloatType):
+        noun = "a whole number" if isinstance(expected, inspect.IntType) else "a number"
+        lower = f" from {expected.ge}" if expected.ge is not None else ""
+        lower = f" above {expected.gt:g}" if expected.gt is not None else lower
+        upper = f" to {expected.le:g}" if expected.le is not None and expected.le < 10**6 else ""
+        return noun + lower + (f" below {expected.lt:g}" if expected.lt is not None else upper)
+    if isinstance(expected, inspect.ListType):
+        return "a list"
+    if isinstance(expected, inspect.BoolType):
+        return "true or false"
+    return "text" if isinstance(expected, inspect.StrType) else "keys and values"
+
+
+def _for_example(hints: Hints) -> str:
+    if "fix" in hints:
+        return str(hints["fix"])
+    example = hints.get("example")
+    return f"Write one such as {example}." if example else "Write that instead."
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    choices = list(known)
+    if close := _closest(word, choices):
+        return f'Did you mean "{close[0]}"?'
+    return f"Known here: {', '.join(choices)}." if choices else "Remove it."
+
+
+def _closest(word: str, known: Iterable[str]) -> list[str]:
+    """The one known word that was probably meant, if there is one."""
+    return difflib.get_close_matches(word[:60], list(known), n=1)
+
+
+def _description(field: inspect.Field) -> str:
+    schema = field.type.extra_json_schema if isinstance(field.type, inspect.Metadata) else None
+    return str((schema or {}).get("description", "a value."))

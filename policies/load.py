@@ -1,0 +1,115 @@
+"""Loads a policy directory: one whole snapshot, or every error at once with its place and fix."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from policies import availability, consistency, grammar, references
+from policies.compilation import compile_snapshot
+from policies.directory import UnreadableError, list_policy_files, read_policy_file
+from policies.document import parse
+from policies.errors import PolicyError, PolicyRefused
+from policies.kinds import PolicyFile, kind_at
+from policies.nodes import plain
+from policies.schema.limits import LimitsFile
+from policies.schema.mesh import MeshFile
+from policies.schema.route import RouteFile
+from policies.schema.tenant import TenantFile
+from policies.schema.written import Written
+from policies.snapshot import Snapshot
+
+__all__ = ["PolicyError", "PolicyRefused", "load_directory"]
+
+MAX_ERRORS_PER_FILE: Final = 100
+MAX_ERRORS: Final = 1000
+# API keys begin with this; a shorter text is a name, not a key.
+_API_KEY: Final = re.compile(rb"\bmsk_[A-Za-z0-9_-]{12,}")
+
+Shape = TypeVar("Shape", bound=Written)
+
+
+def load_directory(path: str | Path) -> Snapshot:
+    """The snapshot that a policy directory describes, with generation 0.
+
+    Raises:
+        PolicyRefused: with all errors of all files; nothing of the directory is to be used.
+    """
+    directory = Path(path)
+    if not directory.is_dir():
+        raise PolicyRefused([PolicyError(".", 1, 1, f"{directory} is not a directory", "Name a policy directory.")])
+    paths, errors = list_policy_files(directory)
+    files: list[PolicyFile] = []
+    for file_path in paths:
+        file, file_errors = _load_file(directory, file_path)
+        files.append(file)
+        errors += file_errors
+    errors = _at_new_places(errors, [*references.check(files), *consistency.check(files)])
+    if errors:
+        raise PolicyRefused(_bounded(errors))
+    return _compile(files)
+
+
+def _load_file(directory: Path, path: str) -> tuple[PolicyFile, list[PolicyError]]:
+    """One file, as far as it can be understood by itself."""
+    kind = kind_at(path)
+    assert kind is not None  # noqa: S101 - the list of files holds only those that the layout knows
+    try:
+        content = read_policy_file(directory, path)
+    except UnreadableError as error:
+        return PolicyFile(path, kind, None), [PolicyError(path, 1, 1, error.problem, error.fix)]
+    document = parse(content, path)
+    file = PolicyFile(path, kind, document.root)
+    errors = [*document.errors, *_secrets(content, path)]
+    if document.root is not None:
+        meant = [*grammar.check(document.root, kind.shape, path), *availability.check(file)]
+        errors = _at_new_places(errors, meant)
+    return file, errors
+
+
+def _at_new_places(told: list[PolicyError], later: list[PolicyError]) -> list[PolicyError]:
+    """Both, less the later ones at places already told of: one mistake is told once, by who saw it first."""
+    places = {(error.file, error.line, error.column) for error in told}
+    return told + [error for error in later if (error.file, error.line, error.column) not in places]
+
+
+def _secrets(content: bytes, path: str) -> Iterator[PolicyError]:
+    """Keys that somebody pasted, in a value or a comment; the error does not repeat them."""
+    for match in _API_KEY.finditer(content):
+        line = content.count(b"\n", 0, match.start()) + 1
+        column = match.start() - content.rfind(b"\n", 0, match.start())
+        fix = "Remove it, make a new key, and write only the new key's sha256."
+        yield PolicyError(path, line, column, "this looks like an API key, and files hold no secrets", fix)
+
+
+def _bounded(errors: list[PolicyError]) -> list[PolicyError]:
+    """The first errors of each file and of the directory, and one that says that there are more."""
+    counts: Counter[str] = Counter()
+    kept: list[PolicyError] = []
+    for error in sorted(set(errors)):
+        counts[error.file] += 1
+        if counts[error.file] <= MAX_ERRORS_PER_FILE:
+            kept.append(error)
+        elif counts[error.file] == MAX_ERRORS_PER_FILE + 1:
+            last = kept[-1]
+            kept.append(PolicyError(last.file, last.line, last.column, "the file has more errors", "Mend these first."))
+    if len(kept) > MAX_ERRORS:
+        last = kept[MAX_ERRORS - 1]
+        more = PolicyError(last.file, last.line, last.column, "other files have more errors", "Mend these first.")
+        return [*kept[:MAX_ERRORS], more]
+    return kept
+
+
+def _compile(files: list[PolicyFile]) -> Snapshot:
+    (mesh,) = _written(files, MeshFile)
+    limits = _written(files, LimitsFile)
+    return compile_snapshot(
+        mesh, limits[0] if limits else None, _written(files, TenantFile), _written(files, RouteFile)
+    )
+
+
+def _written(files: list[PolicyFile], shape: type[Shape]) -> list[Shape]:
+    return [msgspec.convert(plain(file.root), shape) for file in files if file.root and file.kind.shape is shape]

@@ -1,0 +1,111 @@
+"""Nodes: what a policy file says, each value with the line and column where it stands."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from policies.errors import quoted
+
+Value: TypeAlias = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """One word or number; `text` is as written, `value` what it is."""
+
+    line: int
+    column: int
+    end_line: int
+    text: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list, written in lines or in brackets."""
+
+    line: int
+    column: int
+    end_line: int
+    is_flow: bool
+    items: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key of a mapping with its value."""
+
+    key: Scalar
+    value: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """Keys and values, written in lines or in braces; keyed by the text of the key."""
+
+    line: int
+    column: int
+    end_line: int
+    is_flow: bool
+    entries: dict[str, Entry]
+
+
+Node: TypeAlias = Scalar | Sequence | Mapping
+
+
+def plain(node: Node) -> object:
+    """The value of a node as dicts, lists and scalars."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return {name: plain(entry.value) for name, entry in node.entries.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One place of a document that a path leads to: its full name, where its key (or item) stands, and its value."""
+
+    name: str
+    line: int
+    column: int
+    node: Node
+
+
+def find(node: Node, path: str) -> Iterator[Found]:
+    """Every place that a path such as "versions.*.pods.static[]" leads to, in the order of the file.
+
+    `*` stands for every key and `[]` for every item. What has another shape than the path is passed over.
+    """
+    steps = path.replace("[]", ".[]").split(".")
+    found = [Found("", node.line, node.column, node)]
+    for step in steps:
+        found = [inner for outer in found for inner in _step(outer, step)]
+    yield from found
+
+
+def _step(outer: Found, step: str) -> Iterator[Found]:
+    node = outer.node
+    if step == "[]":
+        if isinstance(node, Sequence):
+            for item in node.items:
+                yield Found(f"{outer.name}[]", item.line, item.column, item)
+    elif isinstance(node, Mapping):
+        for name, entry in node.entries.items():
+            if step in ("*", name):
+                yield Found(f"{outer.name}.{name}".lstrip("."), entry.key.line, entry.key.column, entry.value)
+
+
+def kind_of(node: Node) -> str:
+    """What a node is, as it reads after "found"."""
+    if isinstance(node, Sequence):
+        return "a list"
+    if isinstance(node, Mapping):
+        return "keys and values"
+    if node.value is None:
+        return "nothing"
+    if isinstance(node.value, bool):
+        return f"the truth value {node.text}"
+    if isinstance(node.value, int | float):
+        return f"the number {quoted(node.text)[1:-1]}"
+    return f"the text {quoted(node.text)}"

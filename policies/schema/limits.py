@@ -1,0 +1,67 @@
+"""limits.yaml as written: tiers, and limits that several tenants share."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from policies.schema.written import Count, Duration, Name, Rate, Written
+
+
+class QueueWritten(Written, frozen=True, kw_only=True):
+    """How many requests of a tier may wait, and how long."""
+
+    length: Annotated[Count, Meta(description="Most requests waiting.")]
+    wait: Annotated[Duration, Meta(description="Longest wait.")]
+
+
+class TierWritten(Written, frozen=True, kw_only=True):
+    """What each tenant of this tier may use."""
+
+    priority: Annotated[
+        Annotated[int, Meta(ge=-1000, le=1000)] | None,
+        Meta(description="Strict order between tiers; below 0 is refused first when pods are saturated."),
+    ] = None
+    weight: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="Share among tenants of the same priority.")
+    ] = None
+    rate: Annotated[Rate | None, Meta(description="Requests per time of each tenant; no limit when left out.")] = None
+    burst: Annotated[
+        Count | None, Meta(description="Requests at once, when none came before; one second of the rate when left out.")
+    ] = None
+    in_flight: Annotated[Count | None, Meta(description="Requests of one tenant running at once.")] = None
+    queue: Annotated[QueueWritten | None, Meta(description="How many requests may wait, and how long.")] = None
+    deadline: Annotated[Duration | None, Meta(description="The deadline of a request whose caller sends none.")] = None
+
+
+class AppliesToWritten(Written, frozen=True, kw_only=True):
+    """What a shared limit is drawn on by; all that is written must hold."""
+
+    route: Annotated[Name | None, Meta(description="Requests for this model.")] = None
+    tenant: Annotated[list[Name] | None, Meta(description="Requests of these tenants.")] = None
+    tier: Annotated[list[Name] | None, Meta(description="Requests of tenants of these tiers.")] = None
+
+
+class SharedWritten(Written, frozen=True, kw_only=True):
+    """A limit that several tenants draw from together."""
+
+    name: Annotated[Name, Meta(description="What refusals and counters call it.")]
+    applies_to: Annotated[AppliesToWritten, Meta(description="Which requests draw from it.")]
+    rate: Annotated[Rate, Meta(description="Requests per time, of all of them together.")]
+    burst: Annotated[Count | None, Meta(description="Requests at once, when none came before.")] = None
+    mode: Annotated[
+        Literal["enforce", "observe"], Meta(description="observe: count and tell, never refuse; enforce when left out.")
+    ] = "enforce"
+
+
+class LimitsFile(Written, frozen=True, kw_only=True):
+    """limits.yaml: tiers, and limits that several tenants share."""
+
+    kind: Annotated[Literal["limits/v1"], Meta(description="What this file is: limits/v1.")]
+    shared: Annotated[
+        list[SharedWritten] | None, Meta(description="Limits that several tenants draw from together.")
+    ] = None
+    # Last and never left out: see `written`.
+    tiers: Annotated[
+        Annotated[dict[Name, TierWritten], Meta(min_length=1)],
+        Meta(description="Tiers by name; a tenant names exactly one."),
+    ]

@@ -1,0 +1,194 @@
+"""mesh.yaml as written: what holds for the whole gateway."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from policies.schema.written import (
+    Count,
+    Duration,
+    HeaderName,
+    HostPort,
+    Name,
+    SecretPlace,
+    Size,
+    Text,
+    Url,
+    Written,
+)
+
+Permission = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:policy|canary|shadow|key|quota|audit|route)\.(?:[a-z]+|\*)$",
+        extra={"expected": "a permission, THING.ACTION", "example": "policy.read"},
+    ),
+]
+ClaimPlace = Annotated[
+    str,
+    Meta(
+        pattern=r"^claim:[A-Za-z0-9_.:/-]{1,200}$",
+        extra={"expected": "claim:NAME", "example": "claim:tenant_id"},
+    ),
+]
+Algorithm = Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]
+
+
+class TlsWritten(Written, frozen=True, kw_only=True):
+    """The certificate that a listener shows."""
+
+    cert: Annotated[SecretPlace, Meta(description="Where the certificate chain is kept.")]
+    key: Annotated[SecretPlace, Meta(description="Where the private key is kept.")]
+
+
+class ClientCertsWritten(Written, frozen=True, kw_only=True):
+    """What a listener asks of the caller's certificate."""
+
+    mode: Annotated[Literal["optional", "required"], Meta(description="Whether a caller must show a certificate.")]
+    ca: Annotated[SecretPlace, Meta(description="Where the certificates are kept that callers' ones must lead to.")]
+    tenant_from: Annotated[
+        Literal["san-uri", "san-dns", "subject"] | None,
+        Meta(description="Which part of the certificate names the tenant."),
+    ] = None
+
+
+class ListenWritten(Written, frozen=True, kw_only=True):
+    """One address that the gateway listens on."""
+
+    address: Annotated[HostPort, Meta(description="HOST:PORT; port 0 takes a free one.")]
+    serves: Annotated[
+        Literal["inference", "admin"], Meta(description="What is served there; inference when left out.")
+    ] = "inference"
+    tls: Annotated[TlsWritten | None, Meta(description="The listener's certificate; plain HTTP when left out.")] = None
+    client_certs: Annotated[
+        ClientCertsWritten | None, Meta(description="What is asked of the caller's certificate; nothing when left out.")
+    ] = None
+
+
+class BoundsWritten(Written, frozen=True, kw_only=True):
+    """Hard ceilings: a route or tier may only go lower."""
+
+    header_bytes: Annotated[Size | None, Meta(description="Largest head of a request; 16KiB when left out.")] = None
+    body_bytes: Annotated[Size | None, Meta(description="Largest body of a request; 64MiB when left out.")] = None
+    idle_timeout: Annotated[
+        Duration | None, Meta(description="How long a connection may stay without a request; 60s when left out.")
+    ] = None
+    header_timeout: Annotated[
+        Duration | None, Meta(description="How long the head of a request may take to arrive; 10s when left out.")
+    ] = None
+    body_timeout: Annotated[
+        Duration | None, Meta(description="How long a body may stand still while it arrives; 15s when left out.")
+    ] = None
+    max_deadline: Annotated[
+        Duration | None, Meta(description="The longest a request may take, whatever it asks for; 120s when left out.")
+    ] = None
+
+
+class ApiKeysWritten(Written, frozen=True, kw_only=True):
+    """How callers show their API keys."""
+
+    header: Annotated[
+        HeaderName, Meta(description='The header that carries the key, as "Bearer KEY"; authorization when left out.')
+    ] = "authorization"
+    prefix: Annotated[
+        Annotated[str, Meta(pattern=r"^[a-z]{2,8}$", extra={"expected": "2 to 8 small letters", "example": "msk"})]
+        | None,
+        Meta(description="What every key begins with, so that scanners find leaked ones."),
+    ] = None
+
+
+class JwksWritten(Written, frozen=True, kw_only=True):
+    """Where an issuer publishes its keys."""
+
+    url: Annotated[Url, Meta(description="The address of the key set.")]
+    refresh: Annotated[Duration | None, Meta(description="How often it is fetched again.")] = None
+    keep_stale: Annotated[Duration | None, Meta(description="How long old keys serve while it cannot be fetched.")] = (
+        None
+    )
+
+
+class JwtWritten(Written, frozen=True, kw_only=True):
+    """One issuer whose tokens are accepted."""
+
+    name: Annotated[Name, Meta(description="What tenants call this issuer.")]
+    issuer: Annotated[Url, Meta(description="The exact `iss` of its tokens.")]
+    audiences: Annotated[
+        Annotated[list[Text], Meta(min_length=1)], Meta(description="A token must name one of these as its `aud`.")
+    ]
+    algorithms: Annotated[
+        Annotated[list[Algorithm], Meta(min_length=1)],
+        Meta(description="Accepted signature algorithms; no others are."),
+    ]
+    jwks: Annotated[JwksWritten, Meta(description="Where the issuer's keys are.")]
+    tenant_from: Annotated[ClaimPlace, Meta(description="The claim that names the tenant.")]
+    scopes_from: Annotated[ClaimPlace | None, Meta(description="The claim that lists the scopes.")] = None
+    leeway: Annotated[Duration | None, Meta(description="How far the clocks of issuer and mesh may differ.")] = None
+
+
+class AuthWritten(Written, frozen=True, kw_only=True):
+    """How callers prove who they are; API keys in `authorization` when left out."""
+
+    api_keys: Annotated[ApiKeysWritten | None, Meta(description="API keys, stored as digests with each tenant.")] = None
+    jwt: Annotated[list[JwtWritten] | None, Meta(description="Issuers of tokens that are accepted.")] = None
+
+
+class RoleWritten(Written, frozen=True, kw_only=True):
+    """Who may do what on the admin listener."""
+
+    name: Annotated[Name, Meta(description="The role's name, for the audit log.")]
+    subjects: Annotated[
+        Annotated[list[Text], Meta(min_length=1)], Meta(description='Who has it: "group:NAME", "san:URI", "key:ID".')
+    ]
+    may: Annotated[Annotated[list[Permission], Meta(min_length=1)], Meta(description="What it allows.")]
+    on: Annotated[list[Name] | None, Meta(description="The models it is limited to; every model when left out.")] = None
+
+
+class AdminWritten(Written, frozen=True, kw_only=True):
+    """Roles of the management API; nobody but the local token has one when left out."""
+
+    roles: Annotated[list[RoleWritten] | None, Meta(description="Roles; what no role allows is refused.")] = None
+
+
+class BreakerWritten(Written, frozen=True, kw_only=True):
+    """When the state store is left alone for a while."""
+
+    failures: Annotated[Count, Meta(description="After so many failures in a row.")]
+    open_for: Annotated[Duration, Meta(description="For so long.")]
+
+
+class StoreWritten(Written, frozen=True, kw_only=True):
+    """Where counters that several gateways share are kept."""
+
+    url: Annotated[SecretPlace, Meta(description="Where the address of the store is kept.")]
+    timeout: Annotated[Duration | None, Meta(description="Longest wait for one answer of the store.")] = None
+    breaker: Annotated[BreakerWritten | None, Meta(description="When the store is left alone for a while.")] = None
+
+
+class StateWritten(Written, frozen=True, kw_only=True):
+    """Shared state; each gateway counts alone when left out."""
+
+    store: Annotated[StoreWritten | None, Meta(description="The store that several gateways share.")] = None
+    on_outage: Annotated[
+        Literal["local-share", "allow", "refuse"] | None, Meta(description="What limits do while the store is away.")
+    ] = None
+
+
+class MeshFile(Written, frozen=True, kw_only=True):
+    """mesh.yaml: what holds for the whole gateway."""
+
+    kind: Annotated[Literal["mesh/v1"], Meta(description="What this file is: mesh/v1.")]
+    listen: Annotated[
+        Annotated[list[ListenWritten], Meta(min_length=1, max_length=16)] | None,
+        Meta(description="Addresses; 127.0.0.1:8080 for inference and 127.0.0.1:8081 for admin when left out."),
+    ] = None
+    bounds: Annotated[BoundsWritten | None, Meta(description="Hard ceilings for every request.")] = None
+    auth: Annotated[AuthWritten | None, Meta(description="How callers prove who they are.")] = None
+    admin: Annotated[AdminWritten | None, Meta(description="Roles of the management API.")] = None
+    state: Annotated[StateWritten | None, Meta(description="Where counters that several gateways share are kept.")] = (
+        None
+    )
+    torchserve_compat: Annotated[
+        Literal["strict"] | None, Meta(description="strict: TorchServe's status codes on TorchServe's paths.")
+    ] = None
+    # Last and never left out: see `written`.
+    name: Annotated[Name, Meta(description="The mesh's name in telemetry and status.")]

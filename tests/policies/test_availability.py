@@ -1,0 +1,106 @@
+"""Every key of the grammar either has behaviour or is refused by name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import inspect
+
+from policies import availability
+from policies.kinds import KINDS, Kind
+from policies.load import PolicyRefused, load_directory
+
+WORKED_EXAMPLE = Path(__file__).parent / "worked_example"
+
+AVAILABLE = {
+    "mesh/v1": {
+        "kind",
+        "name",
+        "listen[].address",
+        "listen[].serves",
+        "bounds.header_bytes",
+        "bounds.body_bytes",
+        "bounds.idle_timeout",
+        "bounds.header_timeout",
+        "bounds.body_timeout",
+        "bounds.max_deadline",
+        "auth.api_keys.header",
+    },
+    "limits/v1": {"kind", "tiers.*.rate", "tiers.*.burst", "tiers.*.deadline"},
+    "tenant/v1": {
+        "kind",
+        "name",
+        "owner",
+        "tier",
+        "may_call[]",
+        "keys[].id",
+        "keys[].sha256",
+        "keys[].scopes[]",
+        "keys[].not_before",
+        "keys[].not_after",
+    },
+    "route/v1": {
+        "kind",
+        "model",
+        "owner",
+        "versions.*.pods.launch.archive",
+        "versions.*.pods.launch.count",
+        "versions.*.pods.launch.device",
+        "versions.*.pods.static[]",
+        "versions.*.pods.in_flight",
+        "stable",
+        "timeout",
+        "body_bytes",
+        "batching.max_rows",
+        "batching.max_wait",
+    },
+    "slos/v1": set[str](),
+    "tests/v1": set[str](),
+}
+
+
+def leaves(shape: inspect.Type, path: str = "") -> Iterator[str]:
+    if isinstance(shape, inspect.Metadata):
+        yield from leaves(shape.type, path)
+    elif isinstance(shape, inspect.UnionType):
+        for member in shape.types:
+            if not isinstance(member, inspect.NoneType):
+                yield from leaves(member, path)
+    elif isinstance(shape, inspect.StructType):
+        for field in shape.fields:
+            yield from leaves(field.type, f"{path}.{field.encode_name}".lstrip("."))
+    elif isinstance(shape, inspect.DictType):
+        yield from leaves(shape.value_type, f"{path}.*")
+    elif isinstance(shape, inspect.ListType):
+        yield from leaves(shape.item_type, f"{path}[]")
+    else:
+        yield path
+
+
+def is_refused(kind: Kind, leaf: str) -> bool:
+    refused = availability.KEYS.get(kind.tag, ())
+    return kind.tag in availability.WHOLE_FILES or any(
+        leaf == path or leaf.startswith((f"{path}.", f"{path}[")) for path in refused
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.tag)
+def test_each_key_has_behaviour_or_is_refused(kind: Kind) -> None:
+    accepted = {leaf for leaf in leaves(inspect.type_info(kind.shape)) if not is_refused(kind, leaf)}
+    assert accepted == AVAILABLE[kind.tag]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.tag)
+def test_each_refused_path_is_a_path_of_the_grammar(kind: Kind) -> None:
+    known = set(leaves(inspect.type_info(kind.shape)))
+    for path in availability.KEYS.get(kind.tag, ()):
+        assert any(leaf == path or leaf.startswith((f"{path}.", f"{path}[")) for leaf in known), path
+
+
+def test_the_whole_grammar_is_understood_before_it_is_available() -> None:
+    with pytest.raises(PolicyRefused) as refused:
+        load_directory(WORKED_EXAMPLE)
+    problems = {error.problem for error in refused.value.errors}
+    assert all(problem.startswith("not available yet: ") for problem in problems), problems
+    assert "not available yet: canary" in problems
+    assert "not available yet: versions.v8.pods.kubernetes" in problems

@@ -1,0 +1,81 @@
+"""What changes between two generations is told in sentences."""
+
+from msgspec.structs import replace
+
+from policies.diff import MAX_SENTENCES, changes, summary
+from policies.snapshot import (
+    Batching,
+    Bounds,
+    Key,
+    Launch,
+    Listen,
+    Mesh,
+    Route,
+    Snapshot,
+    Static,
+    Tenant,
+    Tier,
+    Version,
+)
+
+DEMO = Tenant("demo", "us", "demo", (), ("digits",))
+ROUTE = Route("digits", "us", {"1": Version("1", Launch("digits-1.mar"))}, "1")
+BEFORE = Snapshot(1, "", Mesh("m"), {"demo": Tier("demo", 60000.0, 60000)}, {"demo": DEMO}, {"digits": ROUTE})
+
+
+def test_nothing_changes_between_equal_snapshots() -> None:
+    assert changes(BEFORE, replace(BEFORE, generation=2, digest="other")) == ()
+    assert summary(BEFORE, BEFORE) == "nothing changes"
+
+
+def test_a_new_rate_is_told_of_the_tenant_that_feels_it() -> None:
+    after = replace(BEFORE, tiers={"demo": Tier("demo", 5.0, 5)})
+    assert changes(BEFORE, after) == ("tenant demo: rate 60000/s -> 5/s", "tenant demo: burst 60000 -> 5")
+
+
+def test_a_new_rate_of_several_tenants_is_told_of_their_tier() -> None:
+    before = replace(BEFORE, tenants={"demo": DEMO, "other": replace(DEMO, name="other")})
+    after = replace(before, tiers={"demo": Tier("demo", None, None, 0.25)})
+    assert changes(before, after) == (
+        "tier demo (2 tenants): rate 60000/s -> none",
+        "tier demo (2 tenants): burst 60000 -> none",
+        "tier demo (2 tenants): deadline none -> 250ms",
+    )
+
+
+def test_versions_and_pods_of_a_route_are_told_one_by_one() -> None:
+    versions = {"1": Version("1", static=Static(("unix:/p",)), in_flight=8), "2": Version("2", Launch("digits-2.mar"))}
+    route = replace(ROUTE, versions=versions, stable="2", timeout_s=2.0, body_bytes=1024, batching=Batching(8, 0.002))
+    assert changes(BEFORE, replace(BEFORE, routes={"digits": route})) == (
+        "route digits: version 1: pods 1 of digits-1.mar on auto, 1024 in flight -> at unix:/p, 8 in flight",
+        "route digits: version 2 added",
+        "route digits: stable 1 -> 2",
+        "route digits: timeout none -> 2s",
+        "route digits: body_bytes none -> 1KiB",
+        "route digits: max_rows the archive's -> 8",
+        "route digits: max_wait the archive's -> 2ms",
+    )
+
+
+def test_tenants_keys_and_the_mesh_are_told() -> None:
+    tenant = replace(DEMO, tier="gold", keys=(Key("a", "0" * 64, ("infer",)),), may_call=("*",))
+    mesh = Mesh("m", (Listen("127.0.0.1:9", "inference"),), Bounds(body_bytes=1024, idle_timeout_s=90.0))
+    after = replace(BEFORE, mesh=mesh, tenants={"demo": tenant, "new": replace(DEMO, name="new")}, routes={})
+    assert changes(BEFORE, after) == (
+        "mesh: listen 127.0.0.1:8080 (inference), 127.0.0.1:8081 (admin) -> 127.0.0.1:9 (inference)",
+        "mesh: body_bytes 64MiB -> 1KiB",
+        "mesh: idle_timeout 1m -> 90s",
+        "tenant demo: tier demo -> gold",
+        "tenant demo: may call every model",
+        "tenant demo: may no longer call digits",
+        "tenant demo: key a added",
+        "tenant new added",
+        "route digits removed",
+    )
+
+
+def test_a_summary_of_many_changes_is_bounded() -> None:
+    tenants = {f"t{number}": replace(DEMO, name=f"t{number}") for number in range(1000)}
+    line = summary(BEFORE, replace(BEFORE, tenants={**BEFORE.tenants, **tenants}))
+    assert line.count(";") == MAX_SENTENCES
+    assert line.endswith("; and 980 more")

@@ -1,0 +1,210 @@
+"""The usual form of a file says the same, keeps every comment, and is its own usual form."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.document import parse
+from policies.format import CannotFormatError, format_file
+from policies.kinds import KINDS, LIMITS, MESH, ROUTE, TENANT, Kind, kind_at
+from policies.nodes import plain
+
+HERE = Path(__file__).parent
+DEMO = HERE.parents[1] / "policies" / "demo"
+EXAMPLE = HERE / "worked_example"
+
+
+def formatted(text: str, kind: Kind, path: str = "mesh.yaml") -> str:
+    once = format_file(text.encode(), path, kind)
+    assert format_file(once.encode(), path, kind) == once
+    return once
+
+
+def test_keys_move_to_the_order_of_the_schema_and_take_their_comments_along() -> None:
+    untidy = """\
+# yaml-language-server: $schema=somewhere.json
+# About this file.
+
+# Where requests go.
+stable: "1"    # for now
+versions:
+      # The first.
+      "1":
+            pods: {launch: {archive: digits-1.mar}}   # small
+      # "2": {pods: {launch: {archive: digits-2.mar}}}
+
+# Who answers.
+owner: us
+
+
+model: digits
+kind: route/v1
+# The end.
+"""
+    assert (
+        formatted(untidy, ROUTE)
+        == """\
+# yaml-language-server: $schema=somewhere.json
+# About this file.
+
+kind: route/v1
+
+model: digits
+
+# Who answers.
+owner: us
+versions:
+  # The first.
+  "1":
+    pods: {launch: {archive: digits-1.mar}}   # small
+  # "2": {pods: {launch: {archive: digits-2.mar}}}
+# Where requests go.
+stable: "1"    # for now
+# The end.
+"""
+    )
+
+
+def test_a_file_without_the_schema_line_gets_one_that_leads_to_the_top_of_the_directory() -> None:
+    text = "name: a\nkind: mesh/v1\n"
+    assert formatted(text, MESH) == "# yaml-language-server: $schema=policy-schema.json\nkind: mesh/v1\nname: a\n"
+    assert formatted(text, MESH, "tenants/a.yaml").startswith("# yaml-language-server: $schema=../policy-schema.json\n")
+
+
+def test_items_of_lists_are_indented_and_their_keys_ordered() -> None:
+    untidy = """\
+# yaml-language-server: $schema=s
+kind: mesh/v1
+listen:
+# The first.
+-   serves: inference
+    # Its address.
+    address: 127.0.0.1:1
+-
+    address: 127.0.0.1:2
+    serves: admin
+name: a
+"""
+    assert (
+        formatted(untidy, MESH)
+        == """\
+# yaml-language-server: $schema=s
+kind: mesh/v1
+listen:
+  # The first.
+  # Its address.
+  - address: 127.0.0.1:1
+    serves: inference
+  - address: 127.0.0.1:2
+    serves: admin
+name: a
+"""
+    )
+
+
+def test_values_over_several_lines_move_whole() -> None:
+    untidy = """\
+# yaml-language-server: $schema=s
+may_call:
+    [digits,
+     letters]
+owner: >-
+      us and
+      them
+kind: tenant/v1
+"""
+    assert (
+        formatted(untidy, TENANT)
+        == """\
+# yaml-language-server: $schema=s
+kind: tenant/v1
+owner: >-
+      us and
+      them
+may_call:
+    [digits,
+     letters]
+"""
+    )
+
+
+def test_the_names_of_tiers_keep_their_order() -> None:
+    text = "# yaml-language-server: $schema=s\nkind: limits/v1\ntiers:\n  z: {rate: 1/s}\n  a: {rate: 1/s}\n"
+    assert formatted(text, LIMITS) == text
+
+
+def test_document_markers_are_dropped() -> None:
+    assert formatted("# About.\n---\nkind: mesh/v1\nname: a\n...\n", MESH) == (
+        "# yaml-language-server: $schema=policy-schema.json\n# About.\n\nkind: mesh/v1\nname: a\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*sorted(DEMO.rglob("*.yaml")), *sorted(EXAMPLE.rglob("*.yaml"))],
+    ids=lambda file: "/".join(file.parts[-2:]),
+)
+def test_each_example_keeps_its_meaning_and_its_comments(file: Path) -> None:
+    root = DEMO if DEMO in file.parents else EXAMPLE
+    path = str(file.relative_to(root))
+    kind = kind_at(path)
+    assert kind is not None
+    text = formatted(file.read_text(), kind, path)
+    assert sorted(line.strip() for line in text.splitlines() if "#" in line) == sorted(
+        line.strip() for line in file.read_text().splitlines() if "#" in line
+    )
+    if root is DEMO:
+        assert text == file.read_text()
+
+
+def test_what_is_no_policy_is_left_alone() -> None:
+    with pytest.raises(CannotFormatError):
+        format_file(b"kind: [\n", "mesh.yaml", MESH)
+
+
+def test_what_cannot_be_moved_line_by_line_is_left_alone() -> None:
+    with pytest.raises(CannotFormatError):
+        format_file(b"name: a\n? kind\n: mesh/v1\n", "mesh.yaml", MESH)
+
+
+KEYS = sorted({name for kind in KINDS for name in kind.shape.__struct_encode_fields__})
+SCALARS = st.sampled_from(["1", "2s", '"x: #y"', "'it''s'", "[a, {b: c}]", "{a: 1, b: [2]}", "word # note"])
+
+
+@st.composite
+def blocks(draw: st.DrawFn, depth: int = 0) -> list[str]:
+    """Lines of a mapping with keys in any order, comments and blank lines anywhere, and uneven indents."""
+    lines: list[str] = []
+    for key in draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True)):
+        lines += draw(st.lists(st.sampled_from(["", "# one", "# two", "    # deep"]), max_size=2))
+        shape = draw(st.sampled_from(["scalar", "mapping", "list"])) if depth < 3 else "scalar"
+        if shape == "scalar":
+            lines.append(f"{key}: {draw(SCALARS)}")
+            continue
+        inner = draw(blocks(depth + 1))
+        pad = " " * draw(st.integers(1, 5))
+        if shape == "mapping":
+            lines += [f"{key}:", *(pad + line if line else "" for line in inner)]
+        else:
+            dashes = draw(st.sampled_from(["", pad]))
+            lines += [
+                f"{key}:",
+                f"{dashes}- plain",
+                f"{dashes}-",
+                *(f"{dashes}{pad}{line}" if line else "" for line in inner),
+            ]
+    return lines
+
+
+@settings(max_examples=40, deadline=None)
+@given(blocks(), st.sampled_from(KINDS))
+def test_any_file_keeps_its_meaning_and_is_formatted_once_for_all(lines: list[str], kind: Kind) -> None:
+    text = "\n".join(lines) + "\n"
+    before = parse(text.encode(), "file.yaml")
+    if before.root is None or before.errors:
+        return
+    after = parse(formatted(text, kind).encode(), "file.yaml")
+    assert after.root is not None
+    assert plain(after.root) == plain(before.root)

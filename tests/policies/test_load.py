@@ -1,0 +1,224 @@
+"""A directory loads whole or not at all, with every error at once in its place."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from policies.document import parse
+from policies.load import PolicyRefused, load_directory
+from policies.snapshot import Launch, Snapshot, Static, Tier
+
+HERE = Path(__file__).parent
+DEMO = HERE.parents[1] / "policies" / "demo"
+MISTAKES = sorted((HERE / "mistakes").glob("*.yaml"))
+KEY_DIGEST = "0123456789abcdef" * 4
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return shutil.copytree(DEMO, tmp_path / "policies")
+
+
+def errors_of(directory: Path) -> list[str]:
+    with pytest.raises(PolicyRefused) as refused:
+        load_directory(directory)
+    return [str(error) for error in refused.value.errors]
+
+
+def test_the_demo_loads() -> None:
+    snapshot = load_directory(DEMO)
+    assert snapshot.tiers == {"demo": Tier("demo", rate_per_s=60000.0, burst=60000)}
+    assert list(snapshot.tenants) == ["demo"]
+    assert snapshot.routes["digits"].versions["1"].launch == Launch("digits-1.mar")
+    assert snapshot.routes["digits"].batching.max_wait_s == 0.002
+    assert [(one.address, one.serves) for one in snapshot.mesh.listen] == [
+        ("127.0.0.1:8080", "inference"),
+        ("127.0.0.1:8081", "admin"),
+    ]
+
+
+def test_a_snapshot_travels_between_processes_unchanged() -> None:
+    snapshot = load_directory(DEMO)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
+
+
+def test_version_2_of_the_demo_starts_by_removing_one_comment_sign(directory: Path) -> None:
+    route = directory / "routes" / "digits.yaml"
+    route.write_text(route.read_text().replace('# "2":', '"2":'))
+    assert load_directory(directory).routes["digits"].versions["2"].launch == Launch("digits-2.mar")
+
+
+def test_every_available_key_reaches_the_snapshot(directory: Path) -> None:
+    (directory / "tenants" / "demo.yaml").write_text(
+        "kind: tenant/v1\nname: demo\nowner: us\ntier: demo\nmay_call: ['*']\nquotas: []\nkeys:\n"
+        f"- {{id: one, sha256: {KEY_DIGEST}, scopes: [infer, pin], not_after: 1970-01-01T00:01:00Z}}\n"
+    )
+    (directory / "limits.yaml").write_text("kind: limits/v1\ntiers:\n  demo: {rate: 1.5/s, deadline: 250ms}\n")
+    (directory / "routes" / "digits.yaml").write_text(
+        "kind: route/v1\nmodel: digits\nowner: us\nstable: a\ntimeout: 1m\nbody_bytes: 1KiB\n"
+        'versions:\n  a: {pods: {static: ["unix:/p.sock", "h:1"], in_flight: 3}}\n'
+    )
+    snapshot = load_directory(directory)
+    key = snapshot.tenants["demo"].keys[0]
+    assert (key.scopes, key.not_before_s, key.not_after_s) == (("infer", "pin"), None, 60.0)
+    assert snapshot.tiers["demo"] == Tier("demo", rate_per_s=1.5, burst=2, deadline_s=0.25)
+    route = snapshot.routes["digits"]
+    assert (route.timeout_s, route.body_bytes, route.batching.max_rows, route.batching.max_wait_s) == (
+        60.0,
+        1024,
+        0,
+        -1.0,
+    )
+    assert (route.versions["a"].static, route.versions["a"].in_flight) == (Static(("unix:/p.sock", "h:1")), 3)
+
+
+def test_the_digest_follows_the_meaning_and_not_the_spelling(directory: Path) -> None:
+    before = load_directory(directory).digest
+    limits = directory / "limits.yaml"
+    limits.write_text("kind: limits/v1\n\n# said otherwise\ntiers: {demo: {burst: 60000, rate: 60000/s}}\n")
+    assert load_directory(directory).digest == before
+    limits.write_text("kind: limits/v1\ntiers: {demo: {rate: 5/s}}\n")
+    assert load_directory(directory).digest != before
+
+
+@pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.stem)
+def test_each_planted_mistake_is_told_with_its_place_and_fix(case: Path, directory: Path) -> None:
+    lines = case.read_text().splitlines()
+    target = directory / lines[0].removeprefix("# file: ")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(case, target)
+    expected = [line.removeprefix("# expect: ") for line in lines if line.startswith("# expect: ")]
+    assert expected
+    assert errors_of(directory) == expected
+
+
+def test_five_mistakes_in_four_files_are_five_errors_ordered_by_place(directory: Path) -> None:
+    def edit(file: str, old: str, new: str) -> None:
+        text = (directory / file).read_text()
+        assert old in text
+        (directory / file).write_text(text.replace(old, new))
+
+    edit("mesh.yaml", "body_bytes: 16MiB", "body_bytes: 16")
+    edit("limits.yaml", "rate: 60000/s", "rat: 60000/s")
+    edit("tenants/demo.yaml", "tier: demo", "tier: demmo")
+    edit("routes/digits.yaml", 'stable: "1"', 'stable: "7"')
+    edit("routes/digits.yaml", "max_wait: 2ms", "max_wait: 2")
+    assert errors_of(directory) == [
+        'limits.yaml:8:5: unknown key "rat". Did you mean "rate"?',
+        "mesh.yaml:14:15: 16 what? Write 16MiB.",
+        "routes/digits.yaml:12:36: 2 what? Write 2s.",
+        'routes/digits.yaml:14:9: there is no version "7". Known here: 1.',
+        'tenants/demo.yaml:7:7: there is no tier "demmo". Did you mean "demo"?',
+    ]
+
+
+def test_a_directory_without_a_mesh_is_refused(directory: Path) -> None:
+    (directory / "mesh.yaml").unlink()
+    assert errors_of(directory) == ["mesh.yaml:1:1: the file is missing. Add it, with kind: mesh/v1 and a name."]
+
+
+def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
+    assert "is not a directory" in errors_of(tmp_path / "absent")[0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", ".mesh.yaml.swp", "mesh.yaml~", "4913", ".hidden.yaml", "tenants/.#demo.yaml", "tenants/notes.txt"],
+)
+def test_files_that_are_not_meant_as_policy_are_passed_over(name: str, directory: Path) -> None:
+    before = load_directory(directory)
+    (directory / name).write_bytes(b"\x00 not policy")
+    assert load_directory(directory) == before
+
+
+def test_a_fifo_is_refused_without_waiting_for_it(directory: Path) -> None:
+    os.mkfifo(directory / "slos.yaml")
+    assert "slos.yaml:1:1: this is not a regular file. Put a file here, or remove it." in errors_of(directory)
+
+
+def test_a_socket_and_a_directory_with_the_name_of_a_policy_are_refused(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "tenants" / "folder.yaml").mkdir()
+    monkeypatch.chdir(directory)  # the path of a socket is short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("routes/listener.yaml")
+        errors = errors_of(directory)
+    assert [error.split(":")[0] for error in errors] == ["routes/listener.yaml", "tenants/folder.yaml"]
+
+
+def test_a_link_to_outside_is_refused_and_one_inside_is_followed(directory: Path, tmp_path: Path) -> None:
+    (directory / "..data").mkdir()
+    for name in ("mesh.yaml", "tenants"):
+        (directory / name).rename(directory / "..data" / name)
+        (directory / name).symlink_to(f"..data/{name}")
+    assert load_directory(directory) == load_directory(DEMO)
+    (directory / "limits.yaml").rename(tmp_path / "limits.yaml")
+    (directory / "limits.yaml").symlink_to(tmp_path / "limits.yaml")
+    assert errors_of(directory) == [
+        "limits.yaml:1:1: a link to outside the policy directory. Put the file itself here."
+    ]
+
+
+def test_a_link_that_leads_nowhere_is_refused(directory: Path) -> None:
+    shutil.rmtree(directory / "tenants")
+    (directory / "tenants").symlink_to("absent")
+    assert errors_of(directory) == ["tenants:1:1: this is not a directory. Make it one, or remove it."]
+
+
+def test_a_file_name_that_is_no_name_is_refused_in_printable_words(directory: Path) -> None:
+    with open(os.fsencode(directory) + b"/tenants/\xff\x1b[31m.yaml", "wb") as file:
+        file.write(b"kind: tenant/v1\n")
+    (error,) = errors_of(directory)
+    assert error.isprintable()
+    assert "the file's name is not a name" in error
+
+
+def test_errors_without_end_are_cut_short(directory: Path) -> None:
+    many = "".join(f"  t{number}: {{rate: {number}}}\n" for number in range(1000))
+    (directory / "limits.yaml").write_text(f"kind: limits/v1\ntiers:\n  demo: {{rate: 5/s}}\n{many}")
+    errors = errors_of(directory)
+    assert len(errors) == 101
+    assert errors[-1].endswith("the file has more errors. Mend these first.")
+    for number in range(1100):
+        (directory / "tenants" / f"t{number}.yaml").write_text("kind: tenant\n")
+    errors = errors_of(directory)
+    assert len(errors) == 1001
+    assert errors[-1].endswith("other files have more errors. Mend these first.")
+
+
+DEMO_FILES = ["mesh.yaml", "limits.yaml", "tenants/demo.yaml", "routes/digits.yaml"]
+
+
+@pytest.mark.parametrize("file", DEMO_FILES)
+def test_a_file_cut_off_inside_a_line_is_refused(file: str) -> None:
+    whole = (DEMO / file).read_bytes()
+    cuts = [length for length in range(len(whole)) if not whole[:length].endswith(b"\n")]
+    assert all(parse(whole[:length], file).errors for length in cuts)
+
+
+@pytest.mark.parametrize("file", DEMO_FILES)
+def test_a_file_in_its_usual_form_cut_off_between_lines_is_refused(file: str, directory: Path) -> None:
+    lines = (DEMO / file).read_bytes().splitlines(keepends=True)
+    for count in range(len(lines)):
+        (directory / file).write_bytes(b"".join(lines[:count]))
+        assert errors_of(directory), f"the first {count} lines of {file} were taken for a whole file"
+
+
+def test_a_file_in_another_order_may_be_cut_off_unnoticed(directory: Path) -> None:
+    """What the loader alone cannot know: a reader of a directory that is being written must wait until it rests."""
+    tenant = "kind: tenant/v1\nname: demo\nowner: us\ntier: demo\nmay_call: [digits]\n"
+    (directory / "tenants" / "demo.yaml").write_text(tenant)
+    assert load_directory(directory).tenants["demo"].keys == ()
+
+
+def test_many_tenants_load(directory: Path) -> None:
+    for number in range(500):
+        (directory / "tenants" / f"t{number}.yaml").write_text(
+            f"kind: tenant/v1\nname: t{number}\nowner: us\ntier: demo\nmay_call: [digits]\n"
+        )
+    assert len(load_directory(directory).tenants) == 501

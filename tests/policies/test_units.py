@@ -1,0 +1,91 @@
+"""Units are read exactly, written as people write them, and refused with the fix."""
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies import units
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "number"),
+    [
+        ("250ms", "duration", 0.25),
+        ("0.1s", "duration", 0.1),
+        ("200h", "duration", 720_000.0),
+        ("28d", "duration", 2_419_200.0),
+        ("5%", "percent", 0.05),
+        ("99.5%", "percent", 0.995),
+        ("300/s", "rate", 300.0),
+        ("90/m", "rate", 1.5),
+        ("16MiB", "size", 16 * 1024 * 1024),
+        ("512B", "size", 512),
+        ("1.2x", "factor", 1.2),
+        ("20h/day", "time share", 20 / 24),
+        ("1970-01-02T00:00:00Z", "moment", 86400.0),
+        ("1970-01-01T01:00:00+01:00", "moment", 0.0),
+    ],
+)
+def test_a_quantity_is_read_exactly(text: str, unit: str, number: float) -> None:
+    assert units.read(text, unit) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "problem", "fix"),
+    [
+        ("2", "duration", "2 what?", "Write 2s."),
+        ("5", "rate", "5 what?", "Write 5/s."),
+        ("0.5", "percent", "0.5 what?", "Write 0.5%."),
+        ("16MB", "size", 'expected a size, found "16MB"', "Write 16MiB."),
+        ("250 ms", "duration", 'expected a length of time, found "250 ms"', "Write 250ms."),
+        ("5min", "duration", 'expected a length of time, found "5min"', "Write 5m."),
+        ("1_000/s", "rate", 'expected a rate, found "1_000/s"', "Write 1000/s."),
+        ("soon", "duration", 'expected a length of time, found "soon"', "Write one such as 250ms."),
+        ("2s\n", "duration", 'expected a length of time, found "2s\n"', "Write one such as 250ms."),
+    ],
+)
+def test_what_is_no_quantity_is_told_with_the_fix(text: str, unit: str, problem: str, fix: str) -> None:
+    with pytest.raises(units.UnitError) as refused:
+        units.read(text, unit)
+    assert (refused.value.problem, refused.value.fix) == (problem, fix)
+
+
+def test_a_number_too_long_to_be_meant_is_no_quantity() -> None:
+    with pytest.raises(units.UnitError):
+        units.duration_s("9" * 400 + "h")
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**9 - 1), st.sampled_from(["ms", "s"]))
+def test_a_written_length_of_time_reads_as_the_same_length(number: int, unit: str) -> None:
+    length_s = units.duration_s(f"{number}{unit}")
+    assert units.duration_s(units.duration_text(length_s)) == length_s
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**50), st.sampled_from(["B", "KiB", "MiB", "GiB"]))
+def test_a_written_size_reads_as_the_same_size(number: int, unit: str) -> None:
+    size = units.size_bytes(f"{number % 10**9}{unit}")
+    text = units.size_text(size)
+    assert (
+        int(text.rstrip("BKMGi")) * {"G": 1024**3, "M": 1024**2, "K": 1024, "B": 1}[text.lstrip("0123456789")[0]]
+        == size
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 10**8), st.sampled_from(["s", "m", "h", "d"]))
+def test_a_written_rate_reads_as_nearly_the_same_rate(number: int, period: str) -> None:
+    rate_per_s = units.rate_per_s(f"{number}/{period}")
+    assert units.rate_per_s(units.rate_text(rate_per_s)) == pytest.approx(rate_per_s, rel=1e-11)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=20), st.sampled_from(sorted(units.UNITS)))
+def test_no_text_breaks_the_reader_or_reads_as_an_infinite_quantity(text: str, unit: str) -> None:
+    number = 0.0
+    with contextlib.suppress(units.UnitError):
+        number = units.read(text, unit)
+    assert abs(number) < float("inf")
