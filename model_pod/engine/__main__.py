@@ -1,0 +1,53 @@
+"""``python -m model_pod.engine --fd N``: the inference process, speaking frames on an inherited socket."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+from contextlib import suppress
+
+from model_pod.engine.shim import install_shim
+
+
+def main() -> int:
+    """Run until the server closes the socket, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m model_pod.engine", description=__doc__)
+    parser.add_argument("--fd", type=int, required=True, help="an inherited, connected stream socket")
+    channel = socket.socket(fileno=parser.parse_args().fd)
+    # Programs that a handler starts must not hold the socket open.
+    channel.set_inheritable(False)
+    # Ctrl-C reaches the whole group; the server decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _send_prints_to_stderr()
+    _choose_thread_count()
+    install_shim()
+    # Imported only now: torch reads the thread count when it is imported, and the engine needs the shim.
+    from model_pod.engine.serve import serve
+
+    return serve(channel)
+
+
+def _send_prints_to_stderr() -> None:
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(line_buffering=True)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+
+
+def _choose_thread_count() -> None:
+    # One core is left to the server, which must parse and batch while the model computes.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) - 1)))
+
+
+if __name__ == "__main__":
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        # The handler may have closed or replaced them.
+        with suppress(AttributeError, OSError, ValueError):
+            stream.flush()
+    # Threads and exit hooks of a handler must not keep the process: the server waits for it to end.
+    os._exit(code)

@@ -1,0 +1,113 @@
+"""Extracted trees by digest: finds one that is whole, or takes a new one in by a single rename."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from model_pod.engine.extraction.entry import CHUNK_BYTES
+from model_pod.engine.extraction.limits import ArchiveRefused
+from model_pod.engine.extraction.staging import LISTING, MODEL, PREFIX, ExtractedFile, Sealed, remove_tree
+
+# A staging directory this old belongs to a process that was killed: no extraction takes a day.
+ABANDONED_AFTER_S = 86_400.0
+
+
+class ExtractedStore:
+    """The directory of extracted trees; private to this user, shared by all pods of a machine."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: ArchiveRefused when another user could write into the directory."""
+        self.path = path
+        self._trees = path / "sha256"
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_unless_private(path)
+        self._trees.mkdir(mode=0o700, exist_ok=True)
+        _refuse_unless_private(self._trees)
+        self._remove_abandoned()
+
+    def find(self, digest: str) -> Path | None:
+        """Return the tree of a digest when every file of it is still what was extracted; remove it otherwise."""
+        tree = self._trees / digest
+        if not tree.is_dir():
+            return None
+        if _is_intact(tree):
+            return tree / MODEL
+        self._remove(tree)
+        return None
+
+    def adopt(self, sealed: Sealed, digest: str) -> Path:
+        """Move a sealed tree in under its digest; another process that was faster wins."""
+        tree = self._trees / digest
+        # Extracted elsewhere at the same moment: the other tree is this one, byte for byte.
+        if self.find(digest) is None:
+            try:
+                os.rename(sealed.path, tree)
+            except OSError:
+                if self.find(digest) is None:
+                    raise
+            _sync_directory(self._trees)
+        return tree / MODEL
+
+    def _remove(self, tree: Path) -> None:
+        # Aside first: a half-removed tree must never be found under its digest.
+        aside = self.path / f"{PREFIX}removed-{os.getpid()}-{tree.name[:16]}"
+        os.rename(tree, aside)
+        remove_tree(aside)
+
+    def _remove_abandoned(self) -> None:
+        # Wall-clock time, because that is what files carry.
+        oldest = time.time() - ABANDONED_AFTER_S
+        for entry in os.scandir(self.path):
+            if entry.name.startswith(PREFIX) and entry.stat(follow_symlinks=False).st_mtime < oldest:
+                remove_tree(Path(entry.path))
+
+
+def _refuse_unless_private(path: Path) -> None:
+    status = os.lstat(path)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise ArchiveRefused(
+            "unsafe_directory",
+            "The directory for extracted archives must belong to this user and be writable by nobody else.",
+        )
+
+
+def _is_intact(tree: Path) -> bool:
+    try:
+        listing = msgspec.json.decode((tree / LISTING).read_bytes(), type=tuple[ExtractedFile, ...])
+        return _names_below(tree / MODEL) == [file.name for file in listing] and _contents_match(tree / MODEL, listing)
+    except (OSError, msgspec.MsgspecError):
+        return False
+
+
+def _names_below(root: Path) -> list[str]:
+    return sorted(
+        Path(directory, name).relative_to(root).as_posix() for directory, _, files in os.walk(root) for name in files
+    )
+
+
+def _contents_match(root: Path, listing: Sequence[ExtractedFile]) -> bool:
+    return all(_digest(root / file.name) == (file.size, file.sha256) for file in listing)
+
+
+def _digest(path: Path) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            size += len(chunk)
+            digest.update(chunk)
+    return size, digest.hexdigest()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,214 @@
+"""Runs one batch through a handler and measures its stages; one outcome per row, whatever the handler does."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ts.context import Context, RequestProcessor
+
+from model_pod.engine.device import CPU
+from model_pod.engine.failures import failure_of, is_out_of_memory, log_failure
+from model_pod.engine.handler import Handler
+from model_pod.engine.inputs import BadInput, handler_row, request_header
+from model_pod.engine.isolation import Remedy, RunFailed, isolate
+from model_pod.engine.outputs import Outbox, row_outcome
+from model_pod.protocols.signature import Signature
+from model_pod.wire.frames import Buffer
+from model_pod.wire.inference import StageTimes
+from model_pod.wire.rows import Row, RowOutcome, RowRefused
+
+STAGES = ("preprocess", "inference", "postprocess")
+
+
+class StageClock:
+    """Adds up the time a handler spends in each of its stages, by standing in for its methods.
+
+    Attributes:
+        timed_stages: whether the handler's stages are timed apart; otherwise its whole time is inference.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.timed_stages = False
+        self._on_cuda = device != CPU
+        self._spent_s = dict.fromkeys(STAGES, 0.0)
+        self._device_s = 0.0
+        # A handler may run its stages in threads of its own.
+        self._lock = threading.Lock()
+        self._thread = threading.local()
+
+    def watch(self, instance: object) -> None:
+        """Time the stages of a handler that has all three as methods."""
+        methods: dict[str, Any] = {stage: getattr(instance, stage, None) for stage in STAGES}
+        if not all(callable(method) for method in methods.values()):
+            return
+        # A handler with slots keeps its methods to itself; its time is then all inference.
+        with suppress(AttributeError):
+            for stage, method in methods.items():
+                setattr(instance, stage, self._timed(stage, method))
+            self.timed_stages = True
+
+    def add(self, stage: str, elapsed_s: float) -> None:
+        """Add to a stage; to inference where the stages are not timed apart."""
+        with self._lock:
+            self._spent_s[stage if self.timed_stages else "inference"] += elapsed_s
+
+    def run(self, call: Callable[[], Any]) -> Any:
+        """Run a handler once; what it spends outside its stages counts as inference, so that the parts sum up."""
+        staged_before_s, device_before_s = sum(self._spent_s.values()), self._device_s
+        started_s = time.perf_counter()
+        try:
+            result = call() if self.timed_stages else self._hold_device(call)
+            if self._device_s == device_before_s:
+                # The handler has an ``inference`` that its ``handle`` does not use.
+                self._device_s += time.perf_counter() - started_s
+            return result
+        finally:
+            elapsed_s = time.perf_counter() - started_s
+            self.add("inference", max(0.0, elapsed_s - (sum(self._spent_s.values()) - staged_before_s)))
+
+    def take(self) -> tuple[StageTimes, float]:
+        """Return the stage times and the device seconds since the last call, and start again at zero."""
+        taken = StageTimes(*(self._spent_s[stage] for stage in STAGES)), self._device_s
+        self._spent_s = dict.fromkeys(STAGES, 0.0)
+        self._device_s = 0.0
+        return taken
+
+    def _timed(self, stage: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if getattr(self._thread, "is_inside", False):
+                # A stage that calls another is one stage; its time must not count twice.
+                return method(*args, **kwargs)
+            self._thread.is_inside = True
+            started_s = time.perf_counter()
+            try:
+                call = functools.partial(method, *args, **kwargs)
+                return self._hold_device(call) if stage == "inference" else call()
+            finally:
+                self._thread.is_inside = False
+                self.add(stage, time.perf_counter() - started_s)
+
+        return timed
+
+    def _hold_device(self, call: Callable[[], Any]) -> Any:
+        if not self._on_cuda:
+            started_s = time.perf_counter()
+            try:
+                return call()
+            finally:
+                self._device_s += time.perf_counter() - started_s
+        started = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        started.record()
+        result = call()
+        ended.record()
+        # Waiting here charges inference with its own kernels instead of whoever reads the result first.
+        ended.synchronize()
+        self._device_s += started.elapsed_time(ended) / 1000.0
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What one batch came to.
+
+    Attributes:
+        outcomes: one per row, in order; they name blobs by position.
+        device_s: seconds the device was held.
+        runs: how often the handler was called.
+        must_restart: the device is lost, and only a new process helps.
+    """
+
+    outcomes: tuple[RowOutcome, ...]
+    blobs: list[Buffer]
+    times: StageTimes
+    device_s: float
+    runs: int
+    must_restart: bool
+
+
+class BatchRunner:
+    """Runs batches through one loaded handler."""
+
+    def __init__(self, handler: Handler, context: Context, signature: Signature | None, device: str) -> None:
+        self._handler = handler
+        self._context = context
+        self._signature = signature
+        self._clock = StageClock(device)
+        if handler.instance is not None:
+            self._clock.watch(handler.instance)
+
+    @property
+    def timed_stages(self) -> bool:
+        return self._clock.timed_stages
+
+    def run(self, rows: Sequence[Row], blobs: Sequence[Buffer]) -> BatchResult:
+        """Run one batch; a row that makes the handler fail is found and refused, and the others are answered."""
+        outbox = Outbox()
+        isolated = isolate(rows, lambda part: self._run_part(part, blobs, outbox))
+        times, device_s = self._clock.take()
+        return BatchResult(isolated.outcomes, outbox.blobs, times, device_s, isolated.runs, isolated.stopped)
+
+    def _run_part(self, rows: Sequence[Row], blobs: Sequence[Buffer], outbox: Outbox) -> list[RowOutcome]:
+        started_s = time.perf_counter()
+        data = _decode(rows, blobs)
+        processors = [RequestProcessor(request_header(row)) for row in rows]
+        self._context.request_ids = {index: row.request_id for index, row in enumerate(rows)}
+        self._context.request_processor = processors
+        self._clock.add("preprocess", time.perf_counter() - started_s)
+        answers = self._call(data)
+        started_s = time.perf_counter()
+        outcomes = [
+            row_outcome(row, answer, processor, self._signature, outbox)
+            for row, answer, processor in zip(rows, answers, processors, strict=True)
+        ]
+        self._clock.add("postprocess", time.perf_counter() - started_s)
+        return outcomes
+
+    def _call(self, data: list[dict[str, Any]]) -> list[object]:
+        row_count = len(data)
+        failure = None
+        try:
+            answers = self._clock.run(lambda: self._handler.handle(data, self._context))
+        except BaseException as error:
+            # SystemExit too: a handler that calls sys.exit on one row must not take its batch-mates along.
+            log_failure(error, row_count)
+            failure = failure_of(error)
+            is_memory = is_out_of_memory(error)
+        # Raised outside the handler of the exception, whose traceback would keep the batch's tensors alive.
+        if failure is not None:
+            if is_memory:
+                _free_memory()
+            raise failure
+        if not isinstance(answers, list):
+            raise _miscounted(f"The handler must return a list and returned {type(answers).__name__}.")
+        if len(answers) != row_count:
+            raise _miscounted(f"The handler returned {len(answers)} answers for {row_count} rows.")
+        return answers
+
+
+def _decode(rows: Sequence[Row], blobs: Sequence[Buffer]) -> list[dict[str, Any]]:
+    try:
+        return [handler_row(row, blobs) for row in rows]
+    except BadInput as error:
+        raise RunFailed(RowRefused("bad_input", str(error)), Remedy.HALVE) from error
+    except MemoryError as error:
+        raise failure_of(error) from error
+
+
+def _miscounted(message: str) -> RunFailed:
+    return RunFailed(RowRefused("bad_output", message), Remedy.RUN_SINGLY)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()

@@ -1,0 +1,210 @@
+"""What a pod answers to a whole request: protocols decode it, the queue takes it, and its reply becomes an answer."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from model_pod.protocols import oip_v2, torchserve
+from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput
+from model_pod.protocols.oip_v2 import ModelName, json_answer
+from model_pod.protocols.signature import Signature
+from model_pod.server.answers import refusal, usage_headers
+from model_pod.server.events import say
+from model_pod.server.pod import Pod
+from model_pod.server.queue import split
+from model_pod.server.reply import Settled
+from model_pod.server.routes import Endpoint, Route, match
+from model_pod.wire.http1 import RequestHead
+from model_pod.wire.refusals import Refused
+from telemetry.conventions import REQUEST_ID, TIMEOUT_MS
+
+# A caller that names no deadline gets the longest that the mesh gives by default.
+DEFAULT_DEADLINE_S = 120.0
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
+_MILLISECONDS = re.compile(rb"[0-9]{1,9}\Z")
+
+Respond = Callable[[HttpAnswer], None]
+Cancel = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRequest:
+    """A request whose body is complete."""
+
+    head: RequestHead
+    route: Route
+    request_id: str
+    body: bytes
+    arrived_s: float
+
+
+def request_id_of(head: RequestHead) -> str:
+    """Return the caller's request id, or a new one when there is none that can be sent back."""
+    given = head.get(REQUEST_ID.encode())
+    return given.decode("ascii") if given and _REQUEST_ID.match(given) else new_request_id()
+
+
+def new_request_id() -> str:
+    """Return an id that no other request has."""
+    return uuid.uuid4().hex
+
+
+class Endpoints:
+    """The pod's answers.
+
+    Args:
+        server_version: what ``GET /v2`` says.
+    """
+
+    def __init__(self, pod: Pod, server_version: str) -> None:
+        self.pod = pod
+        self._server_version = server_version
+        self._name = ModelName(pod.config.model, pod.config.version)
+
+    def route(self, head: RequestHead) -> Route:
+        """Judge a request by its head, before its body is read.
+
+        Raises:
+            Refused: the path, the method, the model or the version is not ours, or nothing is taken in now.
+        """
+        route = match(head.method, head.path)
+        if route.model and route.model != self._name.model:
+            raise Refused("model_not_found", f"Model not found: {route.model}")
+        if route.version and route.version != self._name.version:
+            message = f"Model version: {route.version} does not exist for model: {route.model}"
+            raise Refused("version_not_found", message)
+        if route.endpoint in (Endpoint.PREDICT, Endpoint.INFER):
+            self.pod.admit()
+        return route
+
+    def answer(self, request: WholeRequest, respond: Respond) -> Cancel:
+        """Answer a request, now or later; return what to call when its caller leaves.
+
+        Raises:
+            Refused: the request ends here.
+        """
+        match request.route.endpoint:
+            case Endpoint.PREDICT:
+                return self._predict(request, respond)
+            case Endpoint.INFER:
+                return self._infer(request, respond)
+            case endpoint:
+                respond(self._account(endpoint))
+                return _nothing
+
+    def _predict(self, request: WholeRequest, respond: Respond) -> Cancel:
+        self.pod.admit()
+        route = request.route
+        content_type = (request.head.get(b"content-type") or b"").decode("latin-1")
+        facts = torchserve.RequestFacts(
+            request.request_id, _fields(request.head), content_type, route.url_path, route.explain
+        )
+        row = torchserve.decode(facts, request.body)
+
+        def on_settled(settled: Settled) -> HttpAnswer:
+            return torchserve.encode(settled.outputs[0])
+
+        return self._enqueue(request, (row,), BatchKey(explain=route.explain), on_settled, respond)
+
+    def _infer(self, request: WholeRequest, respond: Respond) -> Cancel:
+        signature = self.pod.admit().signature
+        if request.head.get(oip_v2.BINARY_HEADER) is not None:
+            message = "the binary tensor extension is not supported; send tensors as JSON, without {}"
+            raise Refused("malformed_body", message.format(oip_v2.BINARY_HEADER.decode()))
+        facts = oip_v2.RequestFacts(request.request_id, _fields(request.head))
+        inference = oip_v2.decode(facts, request.body, signature, self.pod.dispatcher.queue.max_rows)
+
+        def on_settled(settled: Settled) -> HttpAnswer:
+            return oip_v2.encode(inference, self._name, signature, settled.outputs)
+
+        return self._enqueue(request, inference.rows, inference.batch_key, on_settled, respond)
+
+    def _enqueue(
+        self,
+        request: WholeRequest,
+        rows: Sequence[RowInput],
+        batch_key: BatchKey,
+        encode: Callable[[Settled], HttpAnswer],
+        respond: Respond,
+    ) -> Cancel:
+        dispatcher = self.pod.dispatcher
+
+        def on_settled(settled: Settled) -> None:
+            dispatcher.forget(parts)
+            respond(self._settled(request, settled, encode))
+
+        max_rows = self.pod.admit().policy.max_rows
+        parts = split(rows, batch_key, request.arrived_s, deadline_s(request), max_rows, on_settled)
+        dispatcher.add(parts)
+
+        def cancel() -> None:
+            parts[0].reply.cancel()
+            dispatcher.forget(parts)
+
+        return cancel
+
+    def _settled(self, request: WholeRequest, settled: Settled, encode: Callable[[Settled], HttpAnswer]) -> HttpAnswer:
+        try:
+            if settled.refused:
+                raise settled.refused
+            answer = encode(settled)
+        except Refused as refused:
+            answer = refusal(refused, request.request_id)
+        except Exception as error:  # batch-mates are answered after this one, whatever this one's answer holds
+            say(f"pod {self.pod.config.name}", f"an answer could not be written: {type(error).__name__}: {error}")
+            answer = refusal(Refused("bad_output", "the model's answer could not be written"), request.request_id)
+        return answer._replace(headers=answer.headers + usage_headers(settled.usage))
+
+    def _account(self, endpoint: Endpoint) -> HttpAnswer:
+        """Answer what needs no inference."""
+        match endpoint:
+            case Endpoint.PING:
+                word = b"Healthy" if self.pod.is_ready else b"Unhealthy"
+                body = b'{\n  "status": "%b"\n}\n' % word
+                return HttpAnswer(200 if self.pod.is_ready else 500, oip_v2.JSON_TYPE + torchserve.NO_CACHE, body)
+            case Endpoint.STATUS:
+                return json_answer(self.pod.status())
+            case Endpoint.SERVER_LIVE:
+                return json_answer({"live": True})
+            case Endpoint.SERVER:
+                return json_answer({"name": "penstock", "version": self._server_version, "extensions": []})
+            case Endpoint.METADATA:
+                return oip_v2.metadata(self._name, self._signature())
+        self._require_ready()
+        if endpoint is Endpoint.MODEL_READY:
+            return json_answer({"name": self._name.model, "ready": True})
+        return json_answer({"ready": True})
+
+    def _signature(self) -> Signature | None:
+        if self.pod.model is None:
+            raise Refused("model_not_ready", self.pod.life.message)
+        return self.pod.model.signature
+
+    def _require_ready(self) -> None:
+        if not self.pod.is_ready:
+            raise Refused("pod_draining" if self.pod.is_draining else "model_not_ready", self.pod.life.message)
+
+
+def deadline_s(request: WholeRequest) -> float:
+    """Return the moment after which a request need not be run.
+
+    Raises:
+        Refused: the caller's deadline is no whole number of milliseconds.
+    """
+    given = request.head.get(TIMEOUT_MS.encode())
+    if given is None:
+        return request.arrived_s + DEFAULT_DEADLINE_S
+    if not _MILLISECONDS.match(given):
+        raise Refused("malformed_http", f"{TIMEOUT_MS} is not a whole number of milliseconds")
+    return request.arrived_s + int(given) / 1000.0
+
+
+def _fields(head: RequestHead) -> HeaderFields:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields)
+
+
+def _nothing() -> None:
+    """There is nothing to cancel."""

@@ -1,0 +1,186 @@
+"""One pod: keeps an inference process there for its model, and knows at any moment whether requests may come in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from model_pod.server.config import PodConfig
+from model_pod.server.dispatch import Dispatcher, Engine, WrongAnswer
+from model_pod.server.events import say
+from model_pod.server.inference_process import Child, EngineChild, InferenceProcess
+from model_pod.server.lifecycle import Happened, Life, after, failed_load
+from model_pod.server.opened_model import ModelUnusable, OpenedModel, open_model
+from model_pod.server.queue import RequestQueue
+from model_pod.wire.frames import Buffer
+from model_pod.wire.inference import FromInference, Load, Loaded, LoadFailed, Ran
+from model_pod.wire.refusals import Refused
+from model_pod.wire.status import PodState, PodStatus
+
+KILLED_WITHIN_S = 5.0  # a process in an uninterruptible call may outlive its SIGKILL for a while
+
+
+class _LoadingFailed(Exception):
+    """The inference process did not get as far as answering; the text is a sentence for the model's owner."""
+
+
+class Pod:
+    """A model, its queue and its inference process.
+
+    Args:
+        open_model: opens the archive; called in a thread.
+        start_child: starts an inference process on one end of a socketpair; called in a thread.
+
+    Attributes:
+        model: None until the archive is open.
+        opened: set once the archive has been opened or refused.
+    """
+
+    def __init__(
+        self,
+        config: PodConfig,
+        open_model: Callable[[PodConfig], OpenedModel] = open_model,
+        start_child: Callable[[socket.socket], Child] = EngineChild,
+    ) -> None:
+        self.config = config
+        self.life = Life()
+        self.model: OpenedModel | None = None
+        self.opened = asyncio.Event()
+        self.dispatcher = Dispatcher(RequestQueue(config.queue_rows, config.queue_bytes))
+        self._open_model = open_model
+        self._start_child = start_child
+        self._process: InferenceProcess | None = None
+        self._loaded: Loaded | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it answers inferences now."""
+        return self.life.state is PodState.READY
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it takes nothing new."""
+        return self.life.state is PodState.DRAINING
+
+    def admit(self) -> OpenedModel:
+        """Return the model for a new request; one that is only restarting or loading lets requests wait in the queue.
+
+        Raises:
+            Refused: ``pod_draining`` or ``model_not_ready``.
+        """
+        if self.is_draining:
+            raise Refused("pod_draining", "this pod is draining; send the request again")
+        if self.model is None or self.life.state is PodState.FAILED:
+            raise Refused("model_not_ready", self.life.message)
+        return self.model
+
+    def status(self) -> PodStatus:
+        """Return the pod's own account."""
+        return PodStatus(
+            model=self.config.model,
+            version=self.config.version,
+            state=self.life.state,
+            was_ready=self.life.was_ready,
+            message=self.life.message,
+            device=self._loaded.device if self._loaded else "",
+            queued_rows=self.dispatcher.queue.row_count,
+            running_rows=self.dispatcher.running_rows,
+            restarts=self.life.restarts,
+            pid=os.getpid(),
+            inference_pid=self._process.pid if self._process else 0,
+            load_s=self._loaded.load_s if self._loaded else 0.0,
+        )
+
+    async def keep_running(self) -> None:
+        """Keep an inference process there, until cancelled."""
+        while True:
+            await asyncio.sleep(max(0.0, self.life.start_at_s - time.monotonic()))
+            try:
+                how = await self._run_process(await self._open())
+                self._note(Happened.LOST, f"The model's process ended with {how}.")
+            except ModelUnusable as error:
+                self._note(failed_load(self.life, is_archive=True), str(error))
+            except _LoadingFailed as error:
+                self._note(failed_load(self.life, is_archive=False), str(error))
+
+    async def drain(self, within_s: float) -> None:
+        """Take nothing new, finish what was accepted, and refuse what is left after ``within_s``."""
+        self.life = after(self.life, Happened.DRAIN, time.monotonic())
+        self._say(f"draining, {self.dispatcher.queue.row_count} rows queued")
+        try:
+            await asyncio.wait_for(self.dispatcher.idle.wait(), within_s)
+        except TimeoutError:
+            self.dispatcher.refuse_queued(Refused("pod_draining", "this pod stopped before it ran the request"))
+
+    async def _open(self) -> OpenedModel:
+        """Return the opened archive; a failed one is opened again, since its owner may have replaced it."""
+        if self.model is None or self.life.state is PodState.FAILED:
+            try:
+                self.model = await asyncio.to_thread(self._open_model, self.config)
+            finally:
+                self.opened.set()
+            for warning in self.model.warnings:
+                self._say(warning)
+        return self.model
+
+    async def _run_process(self, model: OpenedModel) -> str:
+        """Start a process, load the model into it and feed it until it ends; return how it ended."""
+        process = self._process = InferenceProcess()
+        try:
+            await process.open(self._start_child)
+        except OSError as error:
+            raise _LoadingFailed(f"The model's process could not be started: {error.strerror}.") from error
+        ended = asyncio.create_task(process.ended())
+        try:
+            self._loaded = await self._load(process, ended, model)
+            self._note(Happened.LOADED, f"ready on {self._loaded.device} in {self._loaded.load_s:.1f} s")
+            process.on_message = self._on_message
+            self.dispatcher.attach(Engine(process, model.policy, model.response_timeout_s))
+            return await asyncio.shield(ended)
+        finally:
+            process.kill()
+            await asyncio.wait((ended,), timeout=KILLED_WITHIN_S)
+            self._process = self._loaded = None
+            self.dispatcher.detach()
+
+    async def _load(self, process: InferenceProcess, ended: asyncio.Task[str], model: OpenedModel) -> Loaded:
+        answer: asyncio.Future[FromInference] = asyncio.get_running_loop().create_future()
+        process.on_message = lambda message, _: None if answer.done() else answer.set_result(message)
+        config = self.config
+        process.send(Load(config.model, config.version, model.model_dir, config.device, model.policy.max_rows))
+        await asyncio.wait((answer, ended), timeout=model.startup_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            match answer.result():
+                case Loaded() as loaded:
+                    return loaded
+                case LoadFailed() as failed:
+                    raise _LoadingFailed(failed.message)
+                case Ran():
+                    raise _LoadingFailed("The model's process answered a batch that nobody sent.")
+        if ended.done():
+            raise _LoadingFailed(f"The model's process ended with {ended.result()} while it loaded the model.")
+        raise _LoadingFailed(f"The model did not load within {model.startup_timeout_s:g} s.")
+
+    def _on_message(self, message: FromInference, blobs: Sequence[Buffer]) -> None:
+        try:
+            if not isinstance(message, Ran):
+                raise WrongAnswer(f"a {type(message).__name__} after loading")
+            self.dispatcher.on_ran(message, blobs)
+        except WrongAnswer as error:
+            self._say(f"the model's process answered wrongly ({error}); it is killed")
+            if self._process:
+                self._process.kill()
+
+    def _note(self, happened: Happened, what: str) -> None:
+        self.life = after(self.life, happened, time.monotonic(), what)
+        if self.life.state is PodState.FAILED:
+            self.dispatcher.refuse_queued(Refused("model_not_ready", self.life.message))
+        wait_s = self.life.start_at_s - time.monotonic()
+        is_up = happened is Happened.LOADED
+        self._say(what if is_up else f"{self.life.state}: {what} Next start in {max(0.0, wait_s):.0f} s.")
+
+    def _say(self, event: str) -> None:
+        say(f"pod {self.config.name}", event)

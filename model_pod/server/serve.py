@@ -1,0 +1,82 @@
+"""The life of the pod's server process: open, listen, serve until a signal or the parent's end, drain, leave."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from importlib.metadata import version
+
+from model_pod.server.config import PodConfig
+from model_pod.server.endpoints import Endpoints
+from model_pod.server.http import EdgeLimits, HttpEdge
+from model_pod.server.pod import Pod
+
+DRAIN_WITHIN_S = 8.0
+CLOSE_WITHIN_S = 1.0
+# Until the archive is open nothing can be decoded, so connections wait in the socket's backlog; but not for long, for
+# a probe wants to hear that the pod is there.
+LISTEN_AFTER_S = 2.0
+
+
+async def serve(config: PodConfig, listener: socket.socket) -> None:
+    """Run the pod until it is told to stop."""
+    stop = asyncio.Event()
+    is_orphan = _watch(config.lifeline_fd, stop)
+    pod = Pod(config)
+    keeper = asyncio.create_task(pod.keep_running())
+    edge = HttpEdge(Endpoints(pod, version("penstock")), EdgeLimits(body_bytes=config.max_body_bytes))
+    try:
+        await _either(keeper, pod.opened.wait(), LISTEN_AFTER_S)
+        await edge.listen(listener)
+        await _either(keeper, stop.wait(), None)
+        drained = asyncio.ensure_future(pod.drain(DRAIN_WITHIN_S))
+        await _either(keeper, _first(drained, is_orphan), None)
+        if not is_orphan.is_set():
+            await edge.close(CLOSE_WITHIN_S)
+    finally:
+        keeper.cancel()
+        await asyncio.wait((keeper,))
+
+
+async def _first(drained: asyncio.Future[None], is_orphan: asyncio.Event) -> None:
+    """Wait until the pod has drained, or there is nobody to drain it for."""
+    orphaned = asyncio.ensure_future(is_orphan.wait())
+    await asyncio.wait((drained, orphaned), return_when=asyncio.FIRST_COMPLETED)
+    drained.cancel()
+    orphaned.cancel()
+
+
+async def _either(keeper: asyncio.Task[None], other: Coroutine[object, object, object], within_s: float | None) -> None:
+    """Wait for ``other``; a keeper that fails, which only a bug can make it do, ends the process."""
+    waiting = asyncio.ensure_future(other)
+    await asyncio.wait((keeper, waiting), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if keeper.done():
+        keeper.result()
+
+
+def _watch(lifeline_fd: int, stop: asyncio.Event) -> asyncio.Event:
+    """Set ``stop`` on SIGTERM, SIGINT or the lifeline's end; return what is set when it was the lifeline."""
+    loop = asyncio.get_running_loop()
+    is_orphan = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    if lifeline_fd < 0:
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+        return is_orphan
+    loop.add_signal_handler(signal.SIGINT, _ignore)  # Ctrl-C in a terminal reaches the whole group; the parent decides
+
+    def on_lifeline() -> None:
+        if not os.read(lifeline_fd, 1):
+            loop.remove_reader(lifeline_fd)
+            is_orphan.set()
+            stop.set()
+
+    loop.add_reader(lifeline_fd, on_lifeline)
+    return is_orphan
+
+
+def _ignore() -> None:
+    """The parent decides."""

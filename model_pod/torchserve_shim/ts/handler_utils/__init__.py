@@ -1,0 +1,1 @@
+"""Decorators and pipelines for handlers."""

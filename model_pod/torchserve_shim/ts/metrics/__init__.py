@@ -1,0 +1,1 @@
+"""A handler's own metrics."""

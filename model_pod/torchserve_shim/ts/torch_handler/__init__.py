@@ -1,0 +1,1 @@
+"""The handlers that an archive may name or derive from."""

@@ -1,0 +1,1 @@
+"""What handler authors use in their own tests."""

@@ -1,0 +1,303 @@
+"""Request and response heads: llhttp reads the syntax, and what it leaves open is decided here.
+
+llhttp (strict, the only mode httptools has) already refuses bare CR or LF, folded lines, spaces before a colon,
+control bytes in names, values and targets, repeated or listed Content-Length, and Content-Length beside
+Transfer-Encoding. Each refusal here closes one gap that remains; ``tests/model_pod/wire/http1`` has a line for each.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+import httptools
+from msgspec import Struct
+
+from model_pod.wire.refusals import Refused
+
+Fields = list[tuple[bytes, bytes]]
+
+METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+# RFC 9110 7.6.1, and the fields that only speak of this connection.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+# Naming one of these in Connection would make a hop drop what the next one relies on.
+_NEVER_HOP_BY_HOP = frozenset(
+    {b"host", b"content-length", b"content-type", b"authorization", b"expect", b"date", b"x-request-id"}
+)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+_ABSOLUTE_TARGET = re.compile(rb"(?i:https?)://([^/?]*)(.*)\Z", re.DOTALL)
+_MAX_CONTENT_LENGTH = 2**53
+
+
+class HeadLimits(Struct, frozen=True):
+    """Bounds on a request's head.
+
+    Attributes:
+        target_bytes: longest request target (414 above).
+        head_bytes: request line and all fields together (431 above).
+        field_count: most fields (431 above).
+    """
+
+    target_bytes: int = 8 * 1024
+    head_bytes: int = 16 * 1024
+    field_count: int = 100
+
+
+class RequestHead:
+    """A request head that passed the gate.
+
+    Attributes:
+        method: upper case, one of ``METHODS``.
+        target: origin form (an absolute form is reduced to it), or ``*``.
+        path: the target before ``?``, still percent-encoded.
+        query: the target after ``?``, "" when there is none.
+        fields: in the client's order and spelling, values without surrounding space.
+        minor_version: 1 for HTTP/1.1, 0 for HTTP/1.0.
+        keep_alive: the client lets the connection live on.
+        content_length: None when the head does not say.
+        chunked: the body is chunked.
+        expects_continue: the client waits for ``100 Continue``.
+        connection_names: lower-case names the client listed in Connection; they go no further.
+    """
+
+    __slots__ = (
+        "chunked",
+        "connection_names",
+        "content_length",
+        "expects_continue",
+        "fields",
+        "keep_alive",
+        "method",
+        "minor_version",
+        "path",
+        "query",
+        "target",
+        "values",
+    )
+
+    def __init__(self, method: bytes, target: str, fields: Fields, minor_version: int, keep_alive: bool) -> None:
+        self.method = method.decode("ascii")
+        self.target = target
+        self.path, _, self.query = target.partition("?")
+        self.fields = fields
+        self.minor_version = minor_version
+        self.keep_alive = keep_alive
+        self.values: dict[bytes, bytes] = {}
+        self.content_length: int | None = None
+        self.chunked = False
+        self.expects_continue = False
+        self.connection_names: frozenset[bytes] = frozenset()
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the value of the last field of that lower-case name."""
+        return self.values.get(name)
+
+    @property
+    def body_expected(self) -> bool:
+        """Whether bytes of a body follow."""
+        return self.chunked or bool(self.content_length)
+
+    def decoded_path(self) -> str | None:
+        """Return the path with percent-encoding undone, None when it is not UTF-8."""
+        try:
+            return unquote_to_bytes(self.path).decode("utf-8") if "%" in self.path else self.path
+        except UnicodeDecodeError:
+            return None
+
+
+class ResponseHead:
+    """A response head as a pod sent it.
+
+    Attributes:
+        fields: in the pod's order and spelling.
+        content_length: None when the head does not say.
+        chunked: the body is chunked; with neither, it ends with the connection.
+    """
+
+    __slots__ = ("chunked", "content_length", "fields", "keep_alive", "phrase", "status")
+
+    def __init__(self, status: int, phrase: bytes, fields: Fields, keep_alive: bool) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.fields = fields
+        self.keep_alive = keep_alive
+        self.content_length: int | None = None
+        self.chunked = False
+
+
+class _Heard:
+    """Collects what llhttp calls out."""
+
+    __slots__ = ("complete", "fields", "phrase", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.phrase = b""
+        self.fields: Fields = []
+        self.complete = False
+
+    def on_url(self, piece: bytes) -> None:
+        self.target += piece
+
+    def on_status(self, piece: bytes) -> None:
+        self.phrase += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
+    """Read one whole head, blank line included.
+
+    Raises:
+        Refused: with the reason and the sentence to answer; the connection must close.
+    """
+    heard = _Heard()
+    parser = httptools.HttpRequestParser(heard)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        pass  # RFC 9110 7.8 lets a server ignore Upgrade; it is hop-by-hop and goes no further
+    except httptools.HttpParserInvalidMethodError as error:
+        raise Refused("malformed_http", "the request's method is not one of HTTP's") from error
+    except httptools.HttpParserError as error:
+        raise _syntax_refusal(head, str(error)) from error
+    if not heard.complete:
+        raise Refused("malformed_http", "the request's head is incomplete")
+    method = parser.get_method()
+    minor_version = _check_request_line(head, method, heard.target, parser.get_http_version())
+    if method not in METHODS:
+        raise Refused("method_not_allowed", f"{method.decode()} is not supported; use GET or POST")
+    if len(heard.fields) > limits.field_count:
+        raise Refused("head_too_large", f"the request has over {limits.field_count} header fields")
+    if len(heard.target) > limits.target_bytes:
+        raise Refused("target_too_long", f"the request target is longer than {limits.target_bytes} bytes")
+    request = RequestHead(method, "", heard.fields, minor_version, parser.should_keep_alive())
+    _read_fields(request)
+    _set_target(request, method, heard.target)
+    return request
+
+
+def _syntax_refusal(head: bytes, problem: str) -> Refused:
+    if b"HTTP/" in head.split(b"\r\n", 1)[0] and problem == "Invalid HTTP version":
+        return Refused("http_version_not_supported", "only HTTP/1.1 and HTTP/1.0 are supported")
+    lower = problem.lower()
+    if "transfer-encoding" in lower and "content-length" not in lower:
+        return Refused("transfer_coding_not_supported", "the only Transfer-Encoding supported is `chunked`, once")
+    return Refused("malformed_http", f"the request is not HTTP/1.1: {problem}")
+
+
+def _check_request_line(head: bytes, method: bytes, target: bytes, version: str) -> int:
+    """Return the minor version; llhttp lets through extra spaces, odd versions and leading blank lines."""
+    if version not in ("1.1", "1.0"):
+        raise Refused("http_version_not_supported", "only HTTP/1.1 and HTTP/1.0 are supported")
+    if not head.startswith(b"%b %b HTTP/%b\r\n" % (method, target, version.encode())):
+        raise Refused("malformed_http", "the request line is not `METHOD TARGET HTTP/1.1` with single spaces")
+    return 1 if version == "1.1" else 0
+
+
+def _read_fields(request: RequestHead) -> None:
+    """Index the fields, and decide the framing from them (RFC 9112 6)."""
+    values = request.values
+    hosts = 0
+    for name, value in request.fields:
+        lower = name.lower()
+        hosts += lower == b"host"
+        if lower in (b"transfer-encoding", b"connection") and lower in values:
+            values[lower] += b"," + value.strip(b" \t")
+        else:
+            values[lower] = value.strip(b" \t")
+    if hosts > 1 or (hosts == 0 and request.minor_version):
+        raise Refused("malformed_http", "the request needs exactly one Host field")
+    if hosts and not _HOST.match(values[b"host"]):
+        raise Refused("malformed_http", "the Host field is not a host name or address with an optional port")
+    if coding := values.get(b"transfer-encoding"):
+        _set_chunked(request, coding)
+    if length := values.get(b"content-length"):
+        request.content_length = _content_length(length)
+    if expectation := values.get(b"expect"):
+        if expectation.lower() != b"100-continue":
+            raise Refused("expectation_not_supported", "the only expectation supported is `100-continue`")
+        request.expects_continue = request.minor_version == 1
+    if connection := values.get(b"connection"):
+        _set_connection_names(request, connection)
+
+
+def _set_chunked(request: RequestHead, coding: bytes) -> None:
+    if request.minor_version == 0:
+        raise Refused("malformed_http", "HTTP/1.0 has no Transfer-Encoding")
+    if coding.lower() != b"chunked":
+        raise Refused("transfer_coding_not_supported", "the only Transfer-Encoding supported is `chunked`, once")
+    request.chunked = True
+
+
+def _content_length(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 16 or int(text) > _MAX_CONTENT_LENGTH:
+        raise Refused("malformed_http", "Content-Length is not a number of bytes")
+    return int(text)
+
+
+def _set_connection_names(request: RequestHead, connection: bytes) -> None:
+    names = frozenset(name.strip(b" \t").lower() for name in connection.split(b","))
+    if names & _NEVER_HOP_BY_HOP:
+        raise Refused("malformed_http", "Connection names a field that belongs to the whole way")
+    request.connection_names = names
+
+
+def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
+    """Reduce the target to origin form; ``*`` is for OPTIONS only, and no fragment travels."""
+    if b"#" in target:
+        raise Refused("malformed_http", "the request target holds a fragment")
+    if match := _ABSOLUTE_TARGET.match(target):
+        authority, target = match.groups()
+        if authority.lower() != request.values.get(b"host", b"").lower():
+            raise Refused("malformed_http", "the absolute request target and Host name different hosts")
+        if not target.startswith(b"/"):
+            target = b"/" + target
+    elif not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
+        raise Refused("malformed_http", "the request target must begin with `/`")
+    request.target = target.decode("latin-1")
+    request.path, _, request.query = request.target.partition("?")
+
+
+def parse_response_head(head: bytes) -> ResponseHead:
+    """Read one whole response head; pods are not trusted to write HTTP.
+
+    Raises:
+        ValueError: it is not a response head that may be passed on.
+    """
+    heard = _Heard()
+    parser = httptools.HttpResponseParser(heard)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade:
+        raise ValueError("the pod switched protocols") from None
+    except httptools.HttpParserError as error:
+        raise ValueError(f"the pod's answer is not HTTP/1.1: {error}") from error
+    if not heard.complete:
+        raise ValueError("the head of the pod's answer is incomplete")
+    response = ResponseHead(parser.get_status_code(), heard.phrase, heard.fields, parser.should_keep_alive())
+    for name, value in heard.fields:
+        lower = name.lower()
+        if lower == b"content-length":
+            response.content_length = int(value)
+        elif lower == b"transfer-encoding":
+            if value.strip(b" \t").lower() != b"chunked":
+                raise ValueError("the pod's answer has a transfer coding other than chunked")
+            response.chunked = True
+    return response

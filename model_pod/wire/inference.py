@@ -1,0 +1,92 @@
+"""The conversation between a pod's server and its inference process, over one inherited socketpair.
+
+``Load`` is answered by ``Loaded`` or ``LoadFailed``; each ``Run`` by one ``Ran`` with one outcome per row, in order.
+The end of the stream means that the other process is gone.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from model_pod.wire.rows import Row, RowOutcome
+
+
+class Load(Struct, frozen=True, tag="load"):
+    """Load the model that lies in an extracted archive.
+
+    Attributes:
+        model_dir: absolute path of the extracted archive.
+        device: ``auto`` (the least used CUDA device, else CPU), ``cpu`` or ``cuda:N``.
+        max_rows: the most rows a batch will have; handlers see it as ``batch_size``.
+    """
+
+    model: str
+    version: str
+    model_dir: str
+    device: str
+    max_rows: int
+
+
+class Run(Struct, frozen=True, tag="run"):
+    """Run one batch."""
+
+    batch_id: int
+    rows: tuple[Row, ...]
+
+
+ToInference = Load | Run
+
+
+class Loaded(Struct, frozen=True, tag="loaded"):
+    """The model answers from now on.
+
+    Attributes:
+        device: where it runs: ``cpu`` or ``cuda:N``.
+        load_s: seconds that loading took.
+        timed_stages: whether preprocess and postprocess are timed apart (a handler with these methods).
+    """
+
+    device: str
+    load_s: float
+    timed_stages: bool
+
+
+class LoadFailed(Struct, frozen=True, tag="load_failed"):
+    """The model cannot answer; the process ends after saying so.
+
+    Attributes:
+        message: one sentence for the model's owner, with the handler's own error.
+        detail: the traceback, for the log.
+        out_of_memory: the device or the host had no room.
+    """
+
+    message: str
+    detail: str
+    out_of_memory: bool = False
+
+
+class StageTimes(Struct, frozen=True, array_like=True):
+    """Seconds of one batch's run. A module-level ``handle`` has everything in ``inference_s``."""
+
+    preprocess_s: float = 0.0
+    inference_s: float = 0.0
+    postprocess_s: float = 0.0
+
+
+class Ran(Struct, frozen=True, tag="ran"):
+    """One batch has run.
+
+    Attributes:
+        outcomes: one per row of the batch, in order.
+        device_s: seconds the device was held by the batch.
+        runs: how often the handler was called for it (more than one when a poisoned row had to be found).
+    """
+
+    batch_id: int
+    outcomes: tuple[RowOutcome, ...]
+    stages: StageTimes
+    device_s: float
+    runs: int = 1
+
+
+FromInference = Loaded | LoadFailed | Ran

@@ -1,0 +1,1 @@
+"""Makers of archives: good ones, and every hostile one we know."""

@@ -1,0 +1,379 @@
+"""The true server against a scripted inference process: every accepted request gets one answer, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Self
+
+import msgspec
+
+from model_pod.protocols.signature import Signature, TensorSpec
+from model_pod.server.batching import BatchingPolicy
+from model_pod.server.config import PodConfig
+from model_pod.server.opened_model import ModelUnusable, OpenedModel
+from model_pod.wire.frames import Buffer
+from model_pod.wire.inference import Load, LoadFailed, Ran, Run, StageTimes
+from model_pod.wire.rows import Row, RowAnswer, RowRefused
+from tests.fakes.inference_process import Answered, FakeInference, echo, mirror
+from tests.model_pod.server.harness import CONFIG, MODEL, Client, Served, run, served
+
+SIGNATURE = Signature((TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("x", "FP32", (-1, 2)),))
+
+
+async def _answer_next(fake: FakeInference) -> int:
+    batch, blobs = await fake.received_run()
+    await fake.answer(batch, blobs, echo)
+    return len(batch.rows)
+
+
+class Blockers:
+    """Two requests that hold the inference process: one runs, one lies ready; what comes after them queues."""
+
+    def __init__(self, fake: FakeInference) -> None:
+        self._fake = fake
+        self.clients: list[Client] = []
+        self._batches: list[tuple[Run, list[memoryview]]] = []
+
+    async def hold(self, pods: Served) -> Self:
+        for _ in range(2):
+            client = await pods.client()
+            client.request("/predictions/digits", b"blocker")
+            self.clients.append(client)
+            self._batches.append(await self._fake.received_run())
+        return self
+
+    async def let_go(self) -> None:
+        for client, (batch, blobs) in zip(self.clients, self._batches, strict=True):
+            await self._fake.answer(batch, blobs, echo)
+            assert (await client.answer()).body == b"blocker"
+
+
+async def _full_batch(pods: Served, fake: FakeInference) -> list[Client]:
+    """Bring four requests into one batch."""
+    blockers = await Blockers(fake).hold(pods)
+    members = [await pods.client() for _ in range(4)]
+    for index, member in enumerate(members):
+        member.request("/predictions/digits", b"row %d" % index)
+        await pods.until(lambda: pods.pod.dispatcher.queue.row_count == index + 1)  # noqa: B023  awaited within
+    await blockers.let_go()
+    return members
+
+
+def test_a_request_is_answered_with_what_it_cost() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            client.request("/predictions/digits/1", b"hello", "X-Request-Id: abc\r\n")
+            await _answer_next(fake)
+            answer = await client.answer()
+            assert (answer.status, answer.body) == (200, b"hello")
+            assert answer.headers["x-request-id"] == "abc"
+            assert answer.headers["content-type"] == "text/plain"
+            assert answer.headers["penstock-usage"].startswith("device_us=2000;batch=1;queue_us=")
+            assert answer.headers["server-timing"].endswith(
+                "preprocess;dur=1.000, inference;dur=2.000, postprocess;dur=3.000"
+            )
+
+    run(scenario())
+
+
+def test_the_model_is_loaded_as_it_was_opened() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            assert await (await pods.inferences.next()).load() == Load("digits", "1", "/models/digits", "auto", 4)
+
+    run(scenario())
+
+
+def test_a_cancelled_request_does_not_delay_its_batch_mates() -> None:
+    async def scenario() -> None:
+        for leaver in range(4):
+            async with served() as pods:
+                fake = await pods.loaded()
+                members = await _full_batch(pods, fake)
+                batch, blobs = await fake.received_run()
+                assert len(batch.rows) == 4
+                await members[leaver].close()
+                await pods.until(lambda: len(pods.edge.connections) == 5)
+                await fake.answer(batch, blobs, echo)
+                for index, member in enumerate(members):
+                    if index != leaver:
+                        assert (await member.answer()).body == b"row %d" % index
+                assert pods.pod.dispatcher.queue.byte_count == 0
+
+    run(scenario())
+
+
+def test_a_request_whose_client_left_while_it_was_queued_is_never_run() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            blockers = await Blockers(fake).hold(pods)
+            leaver, stayer = await pods.client(), await pods.client()
+            for count, client in enumerate((leaver, stayer), start=1):
+                client.request("/predictions/digits", b"%d" % count)
+                await pods.until(lambda: pods.pod.dispatcher.queue.row_count == count)  # noqa: B023  awaited within
+            await leaver.close()
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 1)
+            await blockers.let_go()
+            batch, blobs = await fake.received_run()
+            assert [bytes(blob) for blob in blobs] == [b"2"]
+            await fake.answer(batch, blobs, echo)
+            assert (await stayer.answer()).body == b"2"
+
+    run(scenario())
+
+
+def test_one_rows_refusal_is_its_own() -> None:
+    def refuse_two(row: Row, blobs: Sequence[Buffer]) -> Answered:
+        if bytes(blobs[row.parts[0].blob]) == b"row 2":
+            return RowRefused("handler_failed", "ValueError: two"), []
+        return echo(row, blobs)
+
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            members = await _full_batch(pods, fake)
+            await fake.answer(*await fake.received_run(), refuse_two)
+            answers = [await member.answer() for member in members]
+            assert [answer.status for answer in answers] == [200, 200, 500, 200]
+            assert answers[2].headers["penstock-reason"] == "handler_failed"
+            assert answers[2].json["message"] == "ValueError: two"
+            assert all("batch=4" in answer.headers["penstock-usage"] for answer in answers)
+
+    run(scenario())
+
+
+def test_a_dead_process_fails_what_ran_and_nothing_else() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            blockers = await Blockers(fake).hold(pods)
+            running, ready = blockers.clients
+            queued = await pods.client()
+            queued.request("/predictions/digits", b"x")
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 1)
+            fake.die()
+            lost = await running.answer()
+            assert (lost.status, lost.headers["penstock-reason"]) == (502, "inference_lost")
+            health = await pods.exchange("/v2/health/ready", method="GET")
+            assert (health.status, health.headers["retry-after"]) == (503, "1")
+            successor = await pods.loaded()
+            assert await _answer_next(successor) == 2
+            assert [(await client.answer()).status for client in (ready, queued)] == [200, 200]
+            assert pods.pod.status().restarts == 1
+
+    run(scenario())
+
+
+def test_a_request_that_is_too_late_is_never_run() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.inferences.next()  # it has not loaded
+            answer = await pods.exchange("/predictions/digits", b"x", "penstock-timeout-ms: 5\r\n")
+            assert (answer.status, answer.headers["penstock-reason"]) == (504, "deadline_exceeded")
+            await fake.load()
+            client = await pods.client()
+            client.request("/predictions/digits", b"y")
+            batch, blobs = await fake.received_run()
+            assert [bytes(blob) for blob in blobs] == [b"y"]
+            await fake.answer(batch, blobs, echo)
+            assert (await client.answer()).status == 200
+
+    run(scenario())
+
+
+def test_a_handler_that_hangs_is_killed_and_its_rows_refused() -> None:
+    async def scenario() -> None:
+        async with served(lambda _: replace(MODEL, response_timeout_s=0.02)) as pods:
+            fake = await pods.loaded()
+            answer = await pods.exchange("/predictions/digits", b"x")
+            assert (answer.status, answer.headers["penstock-reason"]) == (504, "deadline_exceeded")
+            assert fake.was_killed
+            assert (await pods.loaded()).pid != fake.pid
+
+    run(scenario())
+
+
+def test_a_process_that_answers_wrongly_is_killed() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            for wrong in (
+                Ran(1, (), StageTimes(), 0.0),
+                Ran(99, (RowAnswer(blob=0),), StageTimes(), 0.0),
+                LoadFailed("late", ""),
+            ):
+                fake = await pods.loaded()
+                client = await pods.client()
+                client.request("/predictions/digits", b"x")
+                await fake.received_run()
+                await fake.send(wrong, [b"z"])
+                assert (await client.answer()).headers["penstock-reason"] == "inference_lost"
+                assert fake.was_killed
+                pods.pod.life = replace(pods.pod.life, faults=0)  # no back-off in this test
+
+    run(scenario())
+
+
+def test_bytes_that_are_no_frame_end_the_process() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            client.request("/predictions/digits", b"x")
+            await fake.received_run()
+            await fake.send_bytes(b"\xff" * 64)
+            assert (await client.answer()).status == 502
+            assert fake.was_killed
+
+    run(scenario())
+
+
+def test_two_failed_loads_refuse_what_waits_with_the_owners_message() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            client = await pods.client()
+            client.request("/predictions/digits", b"x")
+            for _ in range(2):
+                fake = await pods.inferences.next()
+                await fake.received()
+                await fake.send(LoadFailed("No module named 'nothing'.", "Traceback"))
+            answer = await client.answer()
+            assert (answer.status, answer.headers["penstock-reason"]) == (503, "model_not_ready")
+            assert answer.json["message"] == "No module named 'nothing'."
+            again = await pods.exchange("/predictions/digits", b"x")
+            assert again.headers["penstock-reason"] == "model_not_ready"
+            status = await pods.exchange("/penstock/pod", method="GET")
+            assert (status.json["state"], status.json["was_ready"]) == ("failed", False)
+
+    run(scenario())
+
+
+def test_a_bad_archive_fails_at_once_and_is_tried_again() -> None:
+    tries: list[PodConfig] = []
+
+    def open_model(config: PodConfig) -> OpenedModel:
+        tries.append(config)
+        if len(tries) == 1:
+            raise ModelUnusable("The archive is not a zip file.")
+        return MODEL
+
+    async def scenario() -> None:
+        async with served(open_model) as pods:
+            answer = await pods.exchange("/predictions/digits", b"x")
+            if answer.status == 503:
+                assert answer.json["message"] == "The archive is not a zip file."
+            await pods.loaded()
+            assert len(tries) == 2
+
+    run(scenario())
+
+
+def test_a_full_queue_refuses_at_once() -> None:
+    async def scenario() -> None:
+        async with served(config=replace(CONFIG, queue_rows=1)) as pods:
+            await pods.inferences.next()  # it has not loaded
+            (await pods.client()).request("/predictions/digits", b"x")
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 1)
+            answer = await pods.exchange("/predictions/digits", b"y")
+            assert (answer.status, answer.headers["penstock-reason"]) == (503, "queue_full")
+            assert answer.headers["retry-after"] == "1"
+
+    run(scenario())
+
+
+def test_an_inference_of_more_rows_than_a_batch_has_one_reply() -> None:
+    async def scenario() -> None:
+        async with served(lambda _: replace(MODEL, signature=SIGNATURE)) as pods:
+            fake = await pods.loaded()
+            data = [float(value) for value in range(20)]
+            tensor = {"name": "x", "datatype": "FP32", "shape": [10, 2], "data": data}
+            client = await pods.client()
+            client.request("/v2/models/digits/infer", msgspec.json.encode({"id": "7", "inputs": [tensor]}))
+            sizes: list[int] = []
+            while sum(sizes) < 10:
+                batch, blobs = await fake.received_run()
+                sizes.append(len(batch.rows))
+                await fake.answer(batch, blobs, mirror)
+            answer = await client.answer()
+            assert sizes == [4, 4, 2]
+            assert answer.json == {"model_name": "digits", "model_version": "1", "id": "7", "outputs": [tensor]}
+            assert answer.headers["penstock-usage"].startswith("device_us=6000;batch=4;")
+
+    run(scenario())
+
+
+def test_requests_with_different_shapes_run_apart() -> None:
+    async def scenario() -> None:
+        async with served(lambda _: replace(MODEL, policy=BatchingPolicy(4, 60.0))) as pods:
+            fake = await pods.inferences.next()
+            clients = [await pods.client() for _ in range(2)]
+            for size, client in enumerate(clients, start=1):
+                tensor = {"name": "x", "datatype": "INT8", "shape": [1, size], "data": [1] * size}
+                client.request("/v2/models/digits/infer", msgspec.json.encode({"inputs": [tensor]}))
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 2)
+            await fake.load()
+            shapes = []
+            for client in clients:
+                batch, blobs = await fake.received_run()
+                shapes.append([row.tensors[0].shape for row in batch.rows])
+                await fake.answer(batch, blobs, mirror)
+                assert (await client.answer()).status == 200
+            assert sorted(shapes) == [[(1,)], [(2,)]]
+
+    run(scenario())
+
+
+def test_draining_answers_what_was_accepted_and_refuses_the_rest() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            accepted = await pods.client()
+            accepted.request("/predictions/digits", b"x")
+            batch, blobs = await fake.received_run()
+            drained = asyncio.create_task(pods.pod.drain(5.0))
+            await pods.until(lambda: pods.pod.is_draining)
+            refused = await pods.exchange("/predictions/digits", b"y")
+            assert (refused.status, refused.headers["penstock-reason"]) == (503, "pod_draining")
+            assert refused.headers["connection"] == "close"
+            assert (await pods.exchange("/v2/health/ready", method="GET")).status == 503
+            assert (await pods.exchange("/v2/health/live", method="GET")).status == 200
+            await fake.answer(batch, blobs, echo)
+            assert (await accepted.answer()).body == b"x"
+            await drained
+
+    run(scenario())
+
+
+def test_what_a_drain_cannot_finish_is_refused() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            await pods.inferences.next()  # it never loads
+            client = await pods.client()
+            client.request("/predictions/digits", b"x")
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 1)
+            await pods.pod.drain(0.01)
+            assert (await client.answer()).headers["penstock-reason"] == "pod_draining"
+
+    run(scenario())
+
+
+def test_an_answer_that_cannot_be_written_is_that_rows_own_failure() -> None:
+    def odd(row: Row, blobs: Sequence[Buffer]) -> Answered:
+        if bytes(blobs[row.parts[0].blob]) == b"row 1":
+            return RowAnswer(headers=(("bad\r\nname", "x"),), blob=0), [b"z"]
+        return echo(row, blobs)
+
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            members = await _full_batch(pods, fake)
+            await fake.answer(*await fake.received_run(), odd)
+            answers = [await member.answer() for member in members]
+            assert [answer.status for answer in answers] == [200, 500, 200, 200]
+            assert answers[1].headers["penstock-reason"] == "bad_output"
+
+    run(scenario())
