@@ -1,0 +1,87 @@
+"""Decides which pods should run, and which pods exist, from a snapshot and the state directory's path."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePath
+
+from msgspec import Struct
+
+from gateway.control.desired_pods import DesiredPod, DesiredPods
+from policies.snapshot import Route, Snapshot, Version
+
+# sun_path holds 108 bytes with its NUL; the rest is room for a suffix beside the socket.
+SOCKET_PATH_BYTES = 99
+_DIGEST_HEX = 16
+
+
+class PodPlace(Struct, frozen=True):
+    """A pod that the snapshot speaks of, launched by us or run by somebody else.
+
+    Attributes:
+        name: ``model/version/index``.
+        address: ``unix:/path`` or ``host:port``.
+        launch: what to start there; None where somebody else runs it.
+    """
+
+    name: str
+    model: str
+    version: str
+    address: str
+    launch: DesiredPod | None
+
+
+def pod_places(snapshot: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
+    """Return every pod of every version, in the order of the files."""
+    places: list[PodPlace] = []
+    for route in snapshot.routes.values():
+        for version in route.versions.values():
+            launched = _launched(route, version, state_dir)
+            places += launched
+            places += _static(route, version, first_index=len(launched))
+    return tuple(places)
+
+
+def desired_pods(snapshot: Snapshot, state_dir: PurePath) -> DesiredPods:
+    """Return the pods that should be started, which leaves out those that somebody else runs."""
+    launches = (place.launch for place in pod_places(snapshot, state_dir))
+    return DesiredPods(snapshot.generation, tuple(launch for launch in launches if launch is not None))
+
+
+def socket_address(state_dir: PurePath, model: str, version: str, index: int) -> str:
+    """Return the Unix socket of one pod; a name that does not fit a socket's path is replaced by its digest."""
+    pods = state_dir / "pods"
+    path = str(pods / f"{model}-{version}-{index}.sock")
+    # A dash in the version would give a-1/2 and a/1-2 one socket.
+    if len(path.encode()) > SOCKET_PATH_BYTES or "-" in version:
+        digest = hashlib.sha256(f"{model}/{version}/{index}".encode()).hexdigest()[:_DIGEST_HEX]
+        path = str(pods / f"{digest}.sock")
+    return f"unix:{path}"
+
+
+def _launched(route: Route, version: Version, state_dir: PurePath) -> list[PodPlace]:
+    if version.launch is None:
+        return []
+    pods = (
+        DesiredPod(
+            name=f"{route.model}/{version.name}/{index}",
+            model=route.model,
+            version=version.name,
+            archive=version.launch.archive,
+            device=version.launch.device,
+            address=socket_address(state_dir, route.model, version.name, index),
+            max_rows=route.batching.max_rows,
+            max_wait_s=route.batching.max_wait_s,
+        )
+        for index in range(version.launch.count)
+    )
+    return [PodPlace(pod.name, pod.model, pod.version, pod.address, pod) for pod in pods]
+
+
+def _static(route: Route, version: Version, first_index: int) -> list[PodPlace]:
+    if version.static is None:
+        return []
+    return [
+        PodPlace(f"{route.model}/{version.name}/{index}", route.model, version.name, address, None)
+        for index, address in enumerate(version.static.addresses, first_index)
+    ]

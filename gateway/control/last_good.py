@@ -1,0 +1,46 @@
+"""The last good policy, kept in the state directory for a start with a policy directory that is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from gateway.control.state_dir import write_private
+from policies.snapshot import Snapshot
+
+FILE_NAME = "last-good-policy.msgpack"
+_FORMAT = 1
+
+
+class LastGood(Struct, frozen=True):
+    """A generation as it was last in force.
+
+    Attributes:
+        format: of this file; one that we do not know is ignored.
+        loaded_at_s: Unix seconds.
+        snapshot: without the local key, which belongs to a start and not to the files.
+    """
+
+    format: int
+    loaded_at_s: float
+    snapshot: Snapshot
+
+
+def keep(state_dir: Path, snapshot: Snapshot, loaded_at_s: float) -> None:
+    """Replace the kept policy.
+
+    Raises:
+        OSError: the disk is full or the directory is gone.
+    """
+    write_private(state_dir / FILE_NAME, msgspec.msgpack.encode(LastGood(_FORMAT, loaded_at_s, snapshot)))
+
+
+def recall(state_dir: Path) -> LastGood | None:
+    """Return the kept policy, or None when there is none that this release can read."""
+    try:
+        kept = msgspec.msgpack.decode((state_dir / FILE_NAME).read_bytes(), type=LastGood)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return kept if kept.format == _FORMAT else None

@@ -1,0 +1,71 @@
+"""The pods of the generation in force: probed, remembered, and shown to the workers whenever one of them changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from gateway.control import pod_table
+from gateway.control.desired import PodPlace
+from gateway.control.events import Say
+from gateway.control.messages import Pods
+from gateway.control.pod_table import Finding, PodTable
+
+if TYPE_CHECKING:
+    from gateway.control.probe import PodProbes
+
+Show = Callable[[Pods], None]
+
+
+class MeshPods:
+    """What is known of every pod.
+
+    Attributes:
+        table: pods by (name, address), in the order of the files.
+    """
+
+    def __init__(self, say: Say, show: Show) -> None:
+        self.table: PodTable = {}
+        self._say = say
+        self._show = show
+        self._probes: PodProbes | None = None
+        self._show_is_due = False
+
+    def follow(self, places: Iterable[PodPlace]) -> None:
+        """These are the pods from now on."""
+        self.table = pod_table.merge_places(self.table, places)
+        self._show(pod_table.pods_message(self.table))
+        self._watch_all()
+
+    def start_probing(self, probes: PodProbes) -> None:
+        """Probe by this from now on."""
+        self._probes = probes
+        self._watch_all()
+
+    def _watch_all(self) -> None:
+        if self._probes is not None:
+            self._probes.watch([record.place for record in self.table.values()])
+
+    async def stop(self) -> None:
+        """End all probing."""
+        if self._probes is not None:
+            await self._probes.stop()
+
+    def probed(self, place: PodPlace, finding: Finding, now_s: float) -> None:
+        """Take in what a probe found."""
+        key = (place.name, place.address)
+        before = self.table.get(key)
+        if before is None:
+            return
+        after = self.table[key] = pod_table.observe(before, finding, now_s)
+        if sentence := pod_table.event(before, after):
+            self._say(sentence)
+        if before.view != after.view and not self._show_is_due:
+            # One message for all the changes that this turn of the loop brings.
+            self._show_is_due = True
+            asyncio.get_running_loop().call_soon(self._show_now)
+
+    def _show_now(self) -> None:
+        self._show_is_due = False
+        self._show(pod_table.pods_message(self.table))

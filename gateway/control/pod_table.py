@@ -1,0 +1,127 @@
+"""Decides what the pods are from what probes found: who is ready, who was ready once, and what is worth an event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from gateway.control.desired import PodPlace
+from gateway.control.messages import Pods, PodView
+from model_pod.wire.status import PodState, PodStatus
+
+# A pod whose server restarts answers late and not never: its listening socket stays open meanwhile.
+TIME_OUTS_UNTIL_LOST = 2
+
+
+class Silence(Struct, frozen=True):
+    """The pod did not answer a probe.
+
+    Attributes:
+        why: for people.
+        timed_out: it may still be there; a refused connection is a plain no.
+    """
+
+    why: str
+    timed_out: bool
+
+
+class Foreign(Struct, frozen=True):
+    """A server that is not ours answered; it is ready when its Open Inference Protocol says so."""
+
+    is_ready: bool
+
+
+Finding = PodStatus | Foreign | Silence
+
+
+class PodRecord(Struct, frozen=True):
+    """One pod as last seen.
+
+    Attributes:
+        status: its own account, None for a foreign server or before the first answer.
+        message: why it is not ready, "" when it is.
+        probed_s: monotonic seconds of the last probe, None before the first.
+        time_outs: in a row.
+    """
+
+    place: PodPlace
+    state: PodState = PodState.STARTING
+    was_ready: bool = False
+    status: PodStatus | None = None
+    message: str = "not probed yet"
+    probed_s: float | None = None
+    time_outs: int = 0
+
+    @property
+    def view(self) -> PodView:
+        """What workers are told."""
+        place = self.place
+        return PodView(place.name, place.model, place.version, place.address, self.state, self.was_ready)
+
+
+PodTable = dict[tuple[str, str], PodRecord]
+"""Pods by (name, address)."""
+
+
+def merge_places(table: PodTable, places: Iterable[PodPlace]) -> PodTable:
+    """Return the table of a new generation; pods that stay keep what is known of them."""
+    merged: PodTable = {}
+    for place in places:
+        key = (place.name, place.address)
+        known = table.get(key)
+        merged[key] = replace(known, place=place) if known is not None else PodRecord(place)
+    return merged
+
+
+def observe(record: PodRecord, finding: Finding, now_s: float) -> PodRecord:
+    """Return the record after one probe."""
+    if isinstance(finding, Silence):
+        return _after_silence(record, finding, now_s)
+    state, message, was_ready, status = PodState.READY, "", True, None
+    match finding:
+        case PodStatus():
+            state, message, status = finding.state, finding.message, finding
+            was_ready = record.was_ready or finding.was_ready or state is PodState.READY
+        case Foreign(is_ready=False):
+            state, message, was_ready = PodState.STARTING, "/v2/health/ready does not answer 200", record.was_ready
+    return PodRecord(record.place, state, was_ready, status, message, now_s)
+
+
+def _after_silence(record: PodRecord, silence: Silence, now_s: float) -> PodRecord:
+    time_outs = record.time_outs + 1 if silence.timed_out else TIME_OUTS_UNTIL_LOST
+    probed = replace(record, probed_s=now_s, time_outs=time_outs)
+    if time_outs < TIME_OUTS_UNTIL_LOST:
+        return probed
+    return replace(probed, state=PodState.STARTING, status=None, message=silence.why)
+
+
+def event(before: PodRecord, after: PodRecord) -> str:
+    """Return the sentence that this change is worth, "" for none."""
+    name = f"pod {after.place.name}"
+    if before.state == after.state:
+        return f"{name}: {after.message}" if _fails_anew(before, after) else ""
+    if after.state is PodState.READY:
+        return f"{name} is ready{' again' if before.was_ready else ''}{_loaded(after)}"
+    if after.state is PodState.FAILED:
+        return f"{name} failed: {after.message}"
+    if before.state is PodState.READY and after.status is None:
+        return f"{name} is lost: {after.message}"
+    if before.state is PodState.READY:
+        return f"{name} is {after.state.value}: {after.message}" if after.message else f"{name} is {after.state.value}"
+    return ""
+
+
+def _fails_anew(before: PodRecord, after: PodRecord) -> bool:
+    return after.state is PodState.FAILED and before.message != after.message
+
+
+def _loaded(record: PodRecord) -> str:
+    status = record.status
+    return f" on {status.device}, loaded in {status.load_s:.1f} s" if status is not None and status.device else ""
+
+
+def pods_message(table: PodTable) -> Pods:
+    """Return what workers are told of all pods."""
+    return Pods(tuple(record.view for record in table.values()))

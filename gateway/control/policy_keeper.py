@@ -1,0 +1,233 @@
+"""Keeps the policy in force: reads the directory when it changed, numbers what is good, remembers what was refused."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from gateway.control import last_good
+from gateway.control.events import Say
+from gateway.control.generation_switch import Vetoed
+from gateway.control.policy_watch import PolicyWatch, Signature
+from gateway.control.workers import GenerationBlob
+from policies import diff
+from policies.errors import PolicyError, PolicyRefused
+from policies.load import load_directory
+from policies.local_key import with_local_key
+from policies.snapshot import Snapshot
+
+# An event stays readable; the management API has all of them.
+_TOLD_AT_ONCE = 20
+_BUSY_IS_TOLD_AFTER_S = 2.0
+_START_WAITS_S = 2.0
+
+
+class NoPolicy(Exception):
+    """There is no policy to start with: the directory is refused and no earlier one is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """The generation in force.
+
+    Attributes:
+        snapshot: numbered, as the files say it.
+        loaded_at_s: Unix seconds.
+        changes: against the generation before, one sentence each.
+        is_recalled: it comes from the state directory, because the files are refused.
+    """
+
+    snapshot: Snapshot
+    loaded_at_s: float
+    changes: tuple[str, ...] = ()
+    is_recalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRefusal:
+    """The set of files that was refused last and is still there.
+
+    Attributes:
+        at_s: Unix seconds.
+    """
+
+    errors: tuple[PolicyError, ...]
+    at_s: float
+
+
+Switch = Callable[[GenerationBlob], Awaitable[None]]
+InForce = Callable[[PolicyInForce], None]
+
+
+@dataclass(slots=True)
+class PolicyKeeper:
+    """The policy of one directory.
+
+    Attributes:
+        local_key_sha256: of the key that this start adds, "" for none.
+        refusal: None while the files and what is in force agree.
+    """
+
+    directory: Path
+    state_dir: Path
+    local_key_sha256: str
+    say: Say
+    refusal: PolicyRefusal | None = None
+    watch: PolicyWatch = field(init=False)
+    _in_force: PolicyInForce | None = field(init=False, default=None)
+    _last_number: int = field(init=False, default=0)
+    _busy_since_s: float | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.watch = PolicyWatch(self.directory)
+
+    @property
+    def in_force(self) -> PolicyInForce:
+        """The policy by which requests are decided."""
+        assert self._in_force is not None, "load_first comes first"  # noqa: S101
+        return self._in_force
+
+    def blob(self, snapshot: Snapshot) -> GenerationBlob:
+        """Return a snapshot as workers get it, with the local key."""
+        shown = with_local_key(snapshot, self.local_key_sha256) if self.local_key_sha256 else snapshot
+        return GenerationBlob(snapshot.generation, msgspec.msgpack.encode(shown))
+
+    async def load_first(self) -> PolicyInForce:
+        """Return the policy to start with: the directory's, else the one that was good last.
+
+        Raises:
+            NoPolicy: neither is there; the errors have been said.
+        """
+        kept = last_good.recall(self.state_dir)
+        self._last_number = kept.snapshot.generation if kept else 0
+        snapshot = await self._read(await self._settled())
+        if snapshot is not None:
+            self._in_force = self._first(snapshot, kept)
+            self._keep(self._in_force)
+        elif kept is not None:
+            self._in_force = PolicyInForce(kept.snapshot, kept.loaded_at_s, is_recalled=True)
+            self.say(
+                f"THE POLICY DIRECTORY IS REFUSED: starting with generation {self._last_number}, the last good one, "
+                f"from {self.state_dir / last_good.FILE_NAME}; mend the files above and they take effect at once"
+            )
+        else:
+            raise NoPolicy(f"{self.directory} is refused and there is no earlier policy to start with")
+        return self._in_force
+
+    def _first(self, snapshot: Snapshot, kept: last_good.LastGood | None) -> PolicyInForce:
+        if kept is not None and kept.snapshot.digest == snapshot.digest:
+            return PolicyInForce(replace(snapshot, generation=self._last_number), kept.loaded_at_s)
+        self._last_number += 1
+        changes = diff.changes(kept.snapshot, snapshot) if kept is not None else ()
+        return PolicyInForce(replace(snapshot, generation=self._last_number), time.time(), changes)
+
+    async def _settled(self) -> Signature:
+        """Wait a moment for a writer that is still at it; a start does not wait for ever."""
+        give_up_at_s = time.monotonic() + _START_WAITS_S
+        signature = self.watch.look_at_start()
+        while self.watch.busy and time.monotonic() < give_up_at_s:
+            await asyncio.sleep(self.watch.look_again_s)
+            signature = self.watch.look_at_start()
+        return signature
+
+    async def follow(self, switch: Switch, in_force: InForce) -> None:
+        """Put every good change in force, for ever.
+
+        Args:
+            switch: makes the workers decide by a generation, or raises ``Vetoed``.
+            in_force: told after each switch.
+        """
+        while True:
+            await asyncio.sleep(self.watch.look_again_s)
+            signature = await self._look()
+            self._tell_busy()
+            if signature is None:
+                continue
+            snapshot = await self._read(signature)
+            if snapshot is not None and snapshot.digest == self.in_force.snapshot.digest:
+                self._agrees_again()
+            elif snapshot is not None:
+                await self._put_in_force(snapshot, switch, in_force)
+
+    async def _look(self) -> Signature | None:
+        if self.watch.is_quick:
+            return self.watch.look(time.monotonic())
+        return await asyncio.to_thread(self.watch.look, time.monotonic())
+
+    async def _read(self, signature: Signature) -> Snapshot | None:
+        """Load the directory; None when it is refused, or when it changed meanwhile and will be looked at again."""
+        errors: tuple[PolicyError, ...] = ()
+        snapshot = None
+        try:
+            snapshot = await asyncio.to_thread(load_directory, self.directory)
+        except PolicyRefused as refused:
+            errors = refused.errors
+        except OSError as error:
+            errors = (_unreadable(self.directory, error),)
+        if self._in_force is not None and await asyncio.to_thread(self.watch.has_changed_since, signature):
+            return None
+        self.watch.remember(signature)
+        if errors:
+            self._refuse(errors)
+        return snapshot
+
+    async def _put_in_force(self, snapshot: Snapshot, switch: Switch, in_force: InForce) -> None:
+        self._last_number += 1
+        numbered = replace(snapshot, generation=self._last_number)
+        before = self.in_force.snapshot
+        try:
+            await switch(self.blob(numbered))
+        except Vetoed as veto:
+            self._refuse((_vetoed(str(veto)),))
+            return
+        self._in_force = PolicyInForce(numbered, time.time(), diff.changes(before, numbered))
+        self.refusal = None
+        self._keep(self._in_force)
+        self.say(f"generation {numbered.generation} in force: {diff.summary(before, numbered)}")
+        in_force(self._in_force)
+
+    def _agrees_again(self) -> None:
+        if self.refusal is not None:
+            self.refusal = None
+            self.say(f"policy files are good again: generation {self.in_force.snapshot.generation} stays in force")
+
+    def _refuse(self, errors: tuple[PolicyError, ...]) -> None:
+        self.refusal = PolicyRefusal(errors, time.time())
+        for error in errors[:_TOLD_AT_ONCE]:
+            self.say(f"policy refused: {error}")
+        if len(errors) > _TOLD_AT_ONCE:
+            self.say(f"policy refused: {len(errors) - _TOLD_AT_ONCE} more errors; penstock policy check has all")
+        if self._in_force is not None:
+            self.say(f"generation {self.in_force.snapshot.generation} stays in force")
+
+    def _keep(self, policy: PolicyInForce) -> None:
+        try:
+            last_good.keep(self.state_dir, policy.snapshot, policy.loaded_at_s)
+        except OSError as error:
+            self.say(f"the policy cannot be kept for the next start: {error.strerror}")
+
+    def _tell_busy(self) -> None:
+        now_s = time.monotonic()
+        if not self.watch.busy:
+            self._busy_since_s = None
+        elif self._busy_since_s is None:
+            self._busy_since_s = now_s
+        elif now_s - self._busy_since_s > _BUSY_IS_TOLD_AFTER_S:
+            self._busy_since_s = float("inf")
+            self.say(f"policy not read yet: another program has {', '.join(self.watch.busy)} open for writing")
+
+
+def _unreadable(directory: Path, error: OSError) -> PolicyError:
+    return PolicyError(
+        str(error.filename or directory), 1, 1, f"it cannot be read: {error.strerror}", "Make it readable."
+    )
+
+
+def _vetoed(why: str) -> PolicyError:
+    return PolicyError(".", 1, 1, f"a worker cannot build this generation: {why}", "Undo the latest edit.")

@@ -1,0 +1,69 @@
+"""The runtime file: where commands of the same user find the running mesh and its admin token."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from gateway.control.state_dir import write_private
+
+FILE_NAME = "mesh.json"
+
+
+class RunningMesh(Struct, frozen=True):
+    """One running mesh.
+
+    Attributes:
+        pid: of the supervisor.
+        inference: URL of the inference API, "" when it listens nowhere.
+        management: URL of the management API, "" when it listens nowhere.
+        token: of the management API.
+        started_at: UTC, ISO 8601.
+    """
+
+    pid: int
+    inference: str
+    management: str
+    token: str
+    state_dir: str
+    started_at: str
+
+
+def runtime_path(environ: Mapping[str, str], home: Path) -> Path:
+    """Return where the file of this user lies."""
+    runtime_dir = environ.get("XDG_RUNTIME_DIR", "")
+    if runtime_dir.startswith("/"):
+        return Path(runtime_dir) / "penstock" / FILE_NAME
+    return home / ".penstock" / "run" / FILE_NAME
+
+
+def publish(path: Path, mesh: RunningMesh) -> None:
+    """Write the file for its owner alone.
+
+    Raises:
+        OSError: the directory cannot be made, or belongs to somebody else.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.stat().st_uid != os.geteuid():
+        raise PermissionError(1, f"{path.parent} belongs to somebody else")
+    path.parent.chmod(0o700)
+    write_private(path, msgspec.json.format(msgspec.json.encode(mesh)) + b"\n")
+
+
+def withdraw(path: Path, pid: int) -> None:
+    """Remove the file, unless another mesh has written its own meanwhile."""
+    try:
+        published = msgspec.json.decode(path.read_bytes(), type=RunningMesh)
+        if published.pid == pid:
+            path.unlink()
+    except (OSError, msgspec.MsgspecError):
+        return
+
+
+def remove_stale(state: Path) -> None:
+    """Remove the file of a supervisor that was killed, so that nobody calls where it listened."""
+    (state / FILE_NAME).unlink(missing_ok=True)

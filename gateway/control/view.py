@@ -1,0 +1,118 @@
+"""Turns what the supervisor knows into what the management API reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+
+from gateway.control.pod_table import PodRecord, PodTable
+from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
+from gateway.control.reports import (
+    PodReport,
+    PodsReport,
+    PolicyErrorReport,
+    PolicyReport,
+    ReadinessReport,
+    StableReport,
+    WorkerReport,
+)
+from gateway.control.worker_process import WorkerProcess
+from model_pod.wire.status import PodState
+from policies.snapshot import Snapshot
+
+
+def installed_version() -> str:
+    """Return the installed version, "unknown" when it runs from a checkout that is not installed."""
+    try:
+        return metadata.version("penstock")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def utc(unix_s: float) -> str:
+    """Write a Unix time for people and programs."""
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
+
+
+def policy_report(policy: PolicyInForce, refusal: PolicyRefusal | None, busy: Iterable[str]) -> PolicyReport:
+    """Report the generation in force and the files that were refused."""
+    errors = refusal.errors if refusal is not None else ()
+    return PolicyReport(
+        generation=policy.snapshot.generation,
+        digest=policy.snapshot.digest,
+        loaded_at=utc(policy.loaded_at_s),
+        from_last_good=policy.is_recalled,
+        changes=list(policy.changes),
+        refused_at=utc(refusal.at_s) if refusal is not None else None,
+        errors=[PolicyErrorReport(e.file, e.line, e.column, e.problem, e.fix) for e in errors],
+        waiting_for=list(busy),
+    )
+
+
+def pods_report(generation: int, table: PodTable, now_s: float) -> PodsReport:
+    """Report every pod."""
+    return PodsReport(generation, [pod_report(record, now_s) for record in table.values()])
+
+
+def pod_report(record: PodRecord, now_s: float) -> PodReport:
+    """Report one pod."""
+    place, status, launch = record.place, record.status, record.place.launch
+    return PodReport(
+        name=place.name,
+        model=place.model,
+        version=place.version,
+        address=place.address,
+        archive=launch.archive if launch is not None else "",
+        device_wanted=launch.device if launch is not None else "",
+        state=record.state.value,
+        was_ready=record.was_ready,
+        message=record.message,
+        probed_s_ago=round(now_s - record.probed_s, 3) if record.probed_s is not None else None,
+        device=status.device if status is not None else None,
+        queued_rows=status.queued_rows if status is not None else None,
+        running_rows=status.running_rows if status is not None else None,
+        restarts=status.restarts if status is not None else None,
+        pid=status.pid if status is not None else None,
+        inference_pid=status.inference_pid if status is not None else None,
+        load_s=status.load_s if status is not None else None,
+    )
+
+
+def worker_report(worker: WorkerProcess, now_s: float) -> WorkerReport:
+    """Report one worker."""
+    counts = worker.counts
+    return WorkerReport(
+        index=worker.index,
+        pid=worker.pid,
+        generation=worker.generation,
+        is_accepting=worker.is_accepting,
+        uptime_s=round(now_s - worker.on_duty_s, 3),
+        requests=counts.requests,
+        by_reason=counts.by_reason,
+        in_flight=counts.in_flight,
+        connections=counts.connections,
+    )
+
+
+def readiness_report(
+    snapshot: Snapshot, table: PodTable, workers_accepting: int, workers_wanted: int, is_draining: bool
+) -> ReadinessReport:
+    """Report whether workers are up and every stable version has been ready once."""
+    stable = [_stable(route.model, route.stable, table.values()) for route in snapshot.routes.values()]
+    return ReadinessReport(
+        is_ready=not is_draining and workers_accepting > 0 and all(version.was_ready for version in stable),
+        workers_wanted=workers_wanted,
+        workers_accepting=workers_accepting,
+        stable_versions=stable,
+    )
+
+
+def _stable(model: str, version: str, records: Iterable[PodRecord]) -> StableReport:
+    pods = [record for record in records if (record.place.model, record.place.version) == (model, version)]
+    return StableReport(
+        model=model,
+        version=version,
+        is_ready=any(record.state is PodState.READY for record in pods),
+        was_ready=any(record.was_ready for record in pods),
+    )

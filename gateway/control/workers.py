@@ -1,0 +1,244 @@
+"""Keeps the wanted number of workers running, each with the generation in force and the pods as last seen.
+
+Beside them one spare is kept: a worker that has started and prepared the generation in force, and waits. An interpreter
+takes 0.3 s of CPU to start, on busy cores twice as long; a spare takes a dead worker's place in milliseconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+
+from msgspec import Struct
+
+from gateway.control import restarts
+from gateway.control.events import Say
+from gateway.control.messages import Accepting, Commit, FromWorker, Pods, Prepare, Prepared
+from gateway.control.worker_process import WorkerProcess, WorkerSpec, start_worker
+
+TICK_S = 1.0
+# A worker counts about once a second; five in a row lost means that it hangs or is stopped.
+SILENT_TICKS = 5
+# An interpreter starts in well under a second; this is for a machine that is swamped.
+STARTING_TICKS = 20
+_DRAIN_GRACE_S = 0.5
+_NO_PROCESS_PAUSE_S = 0.1
+
+
+class GenerationBlob(Struct, frozen=True):
+    """A generation as it travels: its number and the encoded snapshot."""
+
+    number: int
+    blob: bytes
+
+
+class WorkerListener:
+    """What the switch of generations wants to hear about workers; each method does nothing by itself."""
+
+    def started(self, worker: WorkerProcess) -> None:
+        """A worker was started with the generation in force."""
+
+    def said(self, worker: WorkerProcess, message: FromWorker) -> None:
+        """A worker sent a message."""
+
+    def gone(self, worker: WorkerProcess) -> None:
+        """A worker ended."""
+
+
+class Workers:
+    """The workers of this supervisor; indexes are labels, and a spare keeps its own when it takes a place.
+
+    Attributes:
+        restarts: workers replaced since the supervisor started.
+        spare: started, not accepting; None while there is none.
+    """
+
+    def __init__(self, spec: WorkerSpec, wanted: int, in_force: GenerationBlob, say: Say) -> None:
+        self.restarts = 0
+        self.wanted = wanted
+        self.listener = WorkerListener()
+        self._in_force = in_force
+        self._spec = spec
+        self._say = say
+        self._pods = Pods(())
+        self._running: dict[int, WorkerProcess] = {}
+        self.spare: WorkerProcess | None = None
+        self._next_serial = 1
+        self._quick_deaths = 0
+        # What is told once a successor accepts: how a worker ended, and when.
+        self._untold_deaths: deque[tuple[str, float]] = deque(maxlen=wanted)
+        self._starts: dict[asyncio.Task[None], int] = {}
+        self._draining = asyncio.Event()
+        self._all_gone = asyncio.Event()
+
+    @property
+    def in_force(self) -> GenerationBlob:
+        """What a worker that starts is given."""
+        return self._in_force
+
+    @property
+    def running(self) -> list[WorkerProcess]:
+        """The workers that live, by index, without the spare."""
+        return sorted(self._running.values(), key=lambda worker: worker.index)
+
+    @property
+    def accepting(self) -> list[WorkerProcess]:
+        """The workers that take requests."""
+        return [worker for worker in self.running if worker.is_accepting]
+
+    def find(self, serial: int) -> WorkerProcess | None:
+        """Return a worker that lives."""
+        return self._running.get(serial)
+
+    def start_all(self) -> None:
+        """Start the wanted number; the spare follows when they accept."""
+        for _ in range(self.wanted):
+            self._start_soon(0.0)
+
+    def show_pods(self, pods: Pods) -> None:
+        """Tell every worker, and each that starts later, what the pods are."""
+        self._pods = pods
+        for worker in self.running:
+            worker.send(pods)
+
+    def put_in_force(self, generation: GenerationBlob) -> None:
+        """Give this generation to workers that start from now on."""
+        if generation.number == self._in_force.number:
+            return
+        self._in_force = generation
+        if self.spare is not None:
+            self._prepare(self.spare)
+
+    def _prepare(self, worker: WorkerProcess) -> None:
+        worker.send(Prepare(self._in_force.number), [self._in_force.blob])
+
+    def _start_soon(self, pause_s: float) -> None:
+        index = self._free_index()
+        task = asyncio.create_task(self._start(index, pause_s), name=f"start worker {index}")
+        self._starts[task] = index
+        task.add_done_callback(self._starts.pop)
+
+    def _free_index(self) -> int:
+        taken = {worker.index for worker in self._everyone()} | set(self._starts.values())
+        return next(index for index in itertools.count() if index not in taken)
+
+    def _everyone(self) -> list[WorkerProcess]:
+        return [*self.running, *([self.spare] if self.spare is not None else [])]
+
+    async def _start(self, index: int, pause_s: float) -> None:
+        while not await self._draining_within(pause_s):
+            serial, self._next_serial = self._next_serial, self._next_serial + 1
+            try:
+                worker = await start_worker(self._spec, index, serial, self._on_message, self._on_exit)
+            except OSError as error:
+                self._quick_deaths += 1
+                pause_s = max(_NO_PROCESS_PAUSE_S, restarts.pause_s(self._quick_deaths))
+                self._say(f"worker {index} cannot be started: {error.strerror}; trying again in {pause_s:g} s")
+                continue
+            self._prepare(worker)
+            if len(self._running) < self.wanted:
+                self._put_on_duty(worker)
+            else:
+                self.spare = worker
+            return
+
+    async def _draining_within(self, wait_s: float) -> bool:
+        if not wait_s:
+            return self._draining.is_set()
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._draining.wait()
+        except TimeoutError:
+            return False
+
+    def _put_on_duty(self, worker: WorkerProcess) -> None:
+        worker.on_duty_s = time.monotonic()
+        self._running[worker.serial] = worker
+        worker.send(Commit(self._in_force.number))
+        worker.send(self._pods)
+        self.listener.started(worker)
+
+    def _on_message(self, worker: WorkerProcess, message: FromWorker) -> None:
+        match message:
+            case Accepting():
+                self._say_accepting(worker)
+                if len(self.accepting) == self.wanted and self.spare is None and not self._starts:
+                    self._start_soon(0.0)
+            case Prepared(generation=generation, error=error) if error and generation == self._in_force.number:
+                self._say(f"{worker} cannot build generation {generation}, which is in force: {error}")
+                worker.kill()
+        self.listener.said(worker, message)
+
+    def _say_accepting(self, worker: WorkerProcess) -> None:
+        if not self._untold_deaths:
+            self._say(f"{worker} accepts requests")
+            return
+        how, died_s = self._untold_deaths.popleft()
+        self._say(f"{how}, replaced in {(time.monotonic() - died_s) * 1000:.0f} ms by {worker}")
+
+    def _on_exit(self, worker: WorkerProcess) -> None:
+        how = f"{worker} {worker.reap()}"
+        was_spare = worker is self.spare
+        if was_spare:
+            self.spare = None
+        self._running.pop(worker.serial, None)
+        self.listener.gone(worker)
+        if not self._draining.is_set():
+            self._replace(worker, how, was_spare)
+        elif not self._everyone():
+            self._all_gone.set()
+
+    def _replace(self, worker: WorkerProcess, how: str, was_spare: bool) -> None:
+        now_s = time.monotonic()
+        self._quick_deaths = restarts.count_quick_deaths(self._quick_deaths, now_s - worker.on_duty_s)
+        pause_s = restarts.pause_s(self._quick_deaths)
+        if was_spare:
+            self._say(f"{how}; it was the spare")
+            self._start_soon(pause_s)
+            return
+        self.restarts += 1
+        if pause_s:
+            self._say(f"{how} right after its start; the next start is in {pause_s:g} s")
+            self._start_soon(pause_s)
+            return
+        self._untold_deaths.append((how, now_s))
+        spare, self.spare = self.spare, None
+        if spare is None:
+            self._start_soon(0.0)
+        else:
+            self._put_on_duty(spare)  # the next spare follows when this one accepts
+
+    async def watch(self) -> None:
+        """Kill workers that hang, for ever; their exit then brings a successor."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            for worker in self.running:
+                # Ticks and not time: a supervisor that was itself stopped has not listened either.
+                worker.silent_ticks += 1
+                if worker.silent_ticks > (SILENT_TICKS if worker.has_started else STARTING_TICKS):
+                    self._say(f"{worker} has said nothing for {worker.silent_ticks} s and is killed")
+                    worker.kill()
+
+    async def drain(self, delay_s: float, within_s: float) -> None:
+        """Let every worker finish; those that do not in time are killed."""
+        self._draining.set()
+        await asyncio.gather(*self._starts)  # none sleeps any more, and no process is left half started
+        for worker in self._everyone():
+            worker.drain(delay_s, within_s)
+        if not await self._gone_within(delay_s + within_s + _DRAIN_GRACE_S):
+            for worker in self._everyone():
+                self._say(f"{worker} did not finish in time and is killed")
+                worker.kill()
+            await self._gone_within(_DRAIN_GRACE_S)
+
+    async def _gone_within(self, wait_s: float) -> bool:
+        if not self._everyone():
+            return True
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._all_gone.wait()
+        except TimeoutError:
+            return False
+        return True

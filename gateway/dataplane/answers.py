@@ -1,0 +1,113 @@
+"""Answers that the gateway gives by itself: health, readiness, metadata and refusals. Pure; returns bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from gateway.decide.decision import Refusal
+from gateway.errors import REASONS
+from model_pod.wire.refusals import REASON_HEADER, refusal_body
+
+SERVER_NAME = "penstock"
+_HEALTH = ("/livez", "/readyz", "/ping", "/v2/health/")
+JSON = b"content-type: application/json\r\n"
+
+
+class Answer(Struct, frozen=True):
+    """A whole answer.
+
+    Attributes:
+        fields: header lines of its own, each with its CRLF.
+    """
+
+    status: int
+    fields: bytes
+    body: bytes
+
+
+class Readiness(Struct, frozen=True):
+    """What the health paths tell.
+
+    Attributes:
+        draining: the worker takes its last requests.
+        waiting_for: stable versions that were never ready, as ``model/version: state``.
+        ready_now: by model, whether its stable version has a ready pod at this moment.
+    """
+
+    draining: bool
+    waiting_for: tuple[str, ...]
+    ready_now: dict[str, bool]
+
+    @property
+    def ready(self) -> bool:
+        """Every stable version has been ready once, and the worker stays."""
+        return not self.draining and not self.waiting_for
+
+
+def health_answer(path: str, readiness_now: Callable[[], Readiness]) -> Answer | None:
+    """Return the answer to a path that tells the truth to anyone, or None when the path is no such path.
+
+    Args:
+        readiness_now: asked only for such a path.
+    """
+    if not path.startswith(_HEALTH):  # nearly every request leaves here
+        return None
+    match path.removesuffix("/").split("/")[1:]:
+        case ["livez"]:
+            return _json(200, {"live": True})
+        case ["v2", "health", "live"]:
+            return _json(200, {"live": True})
+        case ["v2", "health", "ready"]:
+            ready = readiness_now().ready
+            return _json(200 if ready else 503, {"ready": ready})
+        case ["readyz"]:
+            return _readyz(readiness_now())
+        case ["readyz", model]:
+            return _readyz_model(readiness_now(), model)
+        case ["ping"]:
+            ready = readiness_now().ready
+            return _json(200 if ready else 500, {"status": "Healthy" if ready else "Unhealthy"})
+        case _:
+            return None
+
+
+def _readyz(readiness: Readiness) -> Answer:
+    told: dict[str, object] = {"ready": readiness.ready}
+    if readiness.draining:
+        told["draining"] = True
+    if readiness.waiting_for:
+        told["waiting_for"] = readiness.waiting_for
+    return _json(200 if readiness.ready else 503, told)
+
+
+def _readyz_model(readiness: Readiness, model: str) -> Answer:
+    ready = readiness.ready_now.get(model)
+    if ready is None:
+        return refusal_answer(Refusal("model_not_found", f"no model is called {model!r} here"), "")
+    return _json(200 if ready else 503, {"name": model, "ready": ready})
+
+
+def server_metadata(version: str) -> Answer:
+    """Return the Open Inference Protocol's server metadata."""
+    return _json(200, {"name": SERVER_NAME, "version": version, "extensions": []})
+
+
+def refusal_answer(refusal: Refusal, request_id: str) -> Answer:
+    """Return a refusal as its caller gets it."""
+    reason = REASONS[refusal.reason]
+    fields = JSON + f"{REASON_HEADER}: {reason.name}\r\n".encode()
+    if refusal.retry_after_s or reason.status == 503:
+        fields += b"retry-after: %d\r\n" % max(1, math.ceil(refusal.retry_after_s))
+    if refusal.allow:
+        fields += f"allow: {', '.join(refusal.allow)}\r\n".encode()
+    if reason.status == 401:
+        fields += b"www-authenticate: Bearer\r\n"
+    return Answer(reason.status, fields, refusal_body(reason, refusal.message, request_id))
+
+
+def _json(status: int, value: dict[str, object]) -> Answer:
+    return Answer(status, JSON, msgspec.json.encode(value) + b"\n")

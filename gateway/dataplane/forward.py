@@ -1,0 +1,262 @@
+"""Forward: the life of one request on one screen: admit, pick, send, answer, settle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from gateway.dataplane import answers, heads
+from gateway.dataplane.pods import NoPod, Pod
+from gateway.dataplane.upstream import Exchange, Piece
+from gateway.decide.decision import Decision, Refusal
+from gateway.decide.route import Api
+from gateway.errors import PodFailed, PodUnreachable
+from model_pod.wire.http1 import RequestHead, ResponseHead
+from telemetry import conventions
+from telemetry.trace_context import format_context
+
+if TYPE_CHECKING:
+    from gateway.dataplane.gateway import Gateway
+
+_MAX_ATTEMPTS = 3
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+
+
+class Client(Protocol):
+    """The connection that a request came by."""
+
+    def write(self, pieces: list[Piece]) -> None: ...
+    def hold(self, held: bool) -> None:
+        """Stop (or go on) reading the request's body."""
+        ...
+
+    def answered(self, keep_alive: bool) -> None:
+        """The answer is whole; the next request may come if the connection is kept."""
+        ...
+
+    def cut(self) -> None:
+        """The answer cannot be made whole: end the connection so that the client can tell."""
+        ...
+
+
+class Forward:
+    """One request between its head and its settlement.
+
+    Attributes:
+        deadline_s: when the caller's time is over, on the monotonic clock.
+        settled: it has been counted; nothing more happens.
+    """
+
+    def __init__(self, gateway: Gateway, client: Client, request: RequestHead) -> None:
+        self._gateway = gateway
+        self._client = client
+        self._request = request
+        self._started_s = gateway.now_s()
+        self._request_id, self._trace = gateway.new_ids(request)
+        self._decision = Decision(0, None)
+        self._exchange: Exchange | None = None
+        self._tried: list[Pod] = []
+        self._request_whole = False
+        self._sent_s = 0.0
+        self._chunked_answer = False
+        self._keep_alive = request.keep_alive
+        self._answer_begun = False
+        self.deadline_s = self._started_s + gateway.tables.bounds.max_deadline_s
+        self.settled = False
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """Largest body this request may have."""
+        return self._decision.body_limit_bytes
+
+    # --- the request
+
+    def start(self) -> None:
+        """Admit, pick and send; or refuse."""
+        self._decision = decision = self._gateway.decide(self._request, self._started_s)
+        if decision.refusal is not None:
+            self._refuse(decision.refusal)
+        elif decision.api is Api.SERVER_METADATA:
+            self._answer(answers.server_metadata(self._gateway.version), "")
+        else:
+            self.deadline_s = self._started_s + decision.timeout_s
+            self._send_to_a_pod([])
+            if self._request.expects_continue and self._request.body_expected and not self.settled:
+                self._client.write([CONTINUE])
+
+    def on_body(self, piece: memoryview) -> None:
+        """Pass a piece of the request's body on."""
+        if self._exchange is None:
+            return
+        if self._request.chunked:
+            self._exchange.send(b"%x\r\n" % len(piece))
+            self._exchange.send(piece)
+            self._exchange.send(b"\r\n")
+        else:
+            self._exchange.send(piece)
+
+    def on_body_end(self) -> None:
+        """The request is whole."""
+        self._request_whole = True
+        self._sent_s = self._gateway.now_s()
+        if self._exchange is not None:
+            if self._request.chunked:
+                self._exchange.send(b"0\r\n\r\n")
+            self._exchange.finish()
+
+    def _send_to_a_pod(self, body_so_far: list[Piece]) -> None:
+        now_s = self._gateway.now_s()
+        try:
+            pod = self._gateway.pick(self._decision, now_s, self._tried)
+        except NoPod as none:
+            self._refuse(Refusal(none.reason, str(none)))
+            return
+        self._tried.append(pod)
+        pod.outstanding += 1
+        traceparent = format_context(self._trace)
+        left_s = self.deadline_s - now_s
+        head = heads.pod_request_head(self._request, self._request_id, traceparent, self._decision, left_s)
+        self._exchange = pod.upstream.open(self._request.method, head, self)
+        for piece in body_so_far:
+            self._exchange.send(piece)
+        if self._request_whole:
+            self._exchange.finish()
+
+    # --- the pod's answer (upstream.Listener)
+
+    def on_head(self, response: ResponseHead) -> None:
+        fields, pod_timing = heads.fields_for_client(response)
+        # A pod that answers before the body is whole leaves bytes on the way that nobody will read.
+        self._keep_alive = self._keep_alive and self._request_whole and not self._gateway.draining
+        framing = self._framing(response)
+        head = heads.client_head(
+            response.status,
+            response.phrase,
+            fields,
+            self._own_fields(pod_timing),
+            framing,
+            self._gateway.date,
+            keep_alive=self._keep_alive,
+        )
+        self._answer_begun = True
+        self._client.write([head])
+
+    def on_data(self, piece: memoryview) -> None:
+        if self._chunked_answer:
+            self._client.write([b"%x\r\n" % len(piece), piece, b"\r\n"])
+        else:
+            self._client.write([piece])
+
+    def on_end(self) -> None:
+        if self._chunked_answer:
+            self._client.write([b"0\r\n\r\n"])
+        self._settle("")
+        self._client.answered(self._keep_alive)
+
+    def on_failed(self, error: PodFailed) -> None:
+        self._exchange = None
+        pod = self._tried[-1]
+        pod.suspect(self._gateway.now_s())
+        if self._answer_begun:
+            self._settle(error.reason)
+            self._client.cut()
+        elif isinstance(error, PodUnreachable) and len(self._tried) < _MAX_ATTEMPTS:
+            pod.outstanding -= 1
+            self._send_to_a_pod(error.unsent[1:])
+        else:
+            self._refuse(Refusal(error.reason, self._failure_message(error)))
+
+    def on_room(self, has_room: bool) -> None:
+        self._client.hold(not has_room)
+
+    # --- the caller
+
+    def hold_answer(self, held: bool) -> None:
+        """The caller reads slowly: stop (or go on) reading the pod's answer."""
+        if self._exchange is not None:
+            self._exchange.hold(held)
+
+    def client_gone(self) -> None:
+        """Nobody waits any more: the pod learns of it."""
+        self._cancel()
+        self._settle("client_gone")
+
+    def deadline_passed(self) -> None:
+        """The caller's time is over."""
+        self.refuse(Refusal("deadline_exceeded", "the request's deadline passed before the model answered"))
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the request with a refusal, whatever it was waiting for; an answer that has begun can only be cut."""
+        self._cancel()
+        if self._answer_begun:
+            self._settle(refusal.reason)
+            self._client.cut()
+        else:
+            self._refuse(refusal)
+
+    # --- endings
+
+    def _cancel(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._answer(answers.refusal_answer(refusal, self._request_id), refusal.reason)
+
+    def _answer(self, answer: answers.Answer, reason: str) -> None:
+        # What is left of a body would be read as the next request, so an unread body ends the connection.
+        self._keep_alive = self._keep_alive and (self._request_whole or not self._request.body_expected)
+        body = b"" if self._request.method == "HEAD" else answer.body
+        head = heads.client_head(
+            answer.status,
+            heads.phrase_of(answer.status),
+            [],
+            answer.fields + self._own_fields(b""),
+            b"content-length: %d\r\n" % len(answer.body),
+            self._gateway.date,
+            keep_alive=self._keep_alive,
+        )
+        self._settle(reason)
+        self._client.write([head, body])
+        self._client.answered(self._keep_alive)
+
+    def _settle(self, reason: str) -> None:
+        """Count the request, once."""
+        if self.settled:
+            return
+        self.settled = True
+        if self._tried and self._tried[-1].outstanding:
+            self._tried[-1].outstanding -= 1
+        self._gateway.count(reason)
+
+    def _own_fields(self, pod_timing: bytes) -> bytes:
+        now_s = self._gateway.now_s()
+        in_pod_s = now_s - self._sent_s if self._sent_s and self._tried else 0.0
+        own_ms = (now_s - self._started_s - in_pod_s) * 1000
+        pod = self._tried[-1].view.name if self._tried else ""
+        return (
+            f"{conventions.REQUEST_ID}: {self._request_id}\r\n"
+            f"{conventions.TRACERESPONSE}: {format_context(self._trace)}\r\n"
+            f"{conventions.DECISION}: {heads.decision_value(self._decision, pod, len(self._tried))}\r\n"
+            f"{conventions.SERVER_TIMING}: gateway;dur={own_ms:.3f}"
+        ).encode() + (b", %b\r\n" % pod_timing if pod_timing else b"\r\n")
+
+    def _framing(self, response: ResponseHead) -> bytes:
+        if response.content_length is not None:
+            return b"content-length: %d\r\n" % response.content_length
+        if self._request.method == "HEAD" or response.status in (204, 304):
+            return b""
+        if self._request.minor_version == 0:
+            self._keep_alive = False
+            return b""
+        self._chunked_answer = True
+        return _CHUNKED
+
+    def _failure_message(self, error: PodFailed) -> str:
+        name = f"{self._decision.model}/{self._decision.version}"
+        if isinstance(error, PodUnreachable):
+            return f"no pod of {name} could be reached; try again shortly"
+        if error.reason == "pod_bad_answer":
+            return f"the pod of {name} did not answer in HTTP"
+        return f"the pod of {name} was lost while it had this request; it may have been run"

@@ -1,0 +1,108 @@
+"""Heads: what the gateway writes to a pod and to a client. Rebuilt from parsed fields; no byte is passed on unread."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from gateway.decide.decision import Decision
+from model_pod.wire.http1 import RequestHead, ResponseHead
+from model_pod.wire.http1.head import HOP_BY_HOP, Fields
+from telemetry import conventions
+
+# Never passed to a pod: framing is ours, and identity comes from the key alone (clients may write what they like).
+_NOT_FOR_PODS = HOP_BY_HOP | {
+    b"authorization",
+    b"content-length",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"traceparent",
+    b"via",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+    b"x-request-id",
+    b"x-tenant",
+}
+_OURS = b"penstock-"
+# TorchServe's sequence headers are spelled so; other names with an underscore are dropped, since what reads them
+# later may not tell `_` from `-`.
+_UNDERSCORES_KEPT = b"ts_"
+_NOT_FOR_CLIENTS = HOP_BY_HOP | {b"content-length", b"date", b"server", b"server-timing", b"x-request-id"}
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def pod_request_head(
+    request: RequestHead, request_id: str, traceparent: str, decision: Decision, timeout_s: float
+) -> bytes:
+    """Return the head of the request as a pod gets it."""
+    lines = [f"{request.method} {request.target} HTTP/1.1\r\nhost: pod\r\n".encode("latin-1")]
+    drop = request.connection_names
+    for name, value in request.fields:
+        lower = name.lower()
+        if lower in _NOT_FOR_PODS or lower in drop or lower.startswith(_OURS):
+            continue
+        if b"_" in lower and not lower.startswith(_UNDERSCORES_KEPT):
+            continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if request.chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    elif request.content_length is not None:
+        lines.append(b"content-length: %d\r\n" % request.content_length)
+    lines.append(
+        f"{conventions.REQUEST_ID}: {request_id}\r\n{conventions.TRACEPARENT}: {traceparent}\r\n"
+        f"penstock-tenant: {decision.tenant}\r\n"
+        f"{conventions.TIMEOUT_MS}: {max(1, int(timeout_s * 1000))}\r\n\r\n".encode("latin-1")
+    )
+    return b"".join(lines)
+
+
+def client_head(
+    status: int, phrase: bytes, fields: Fields, ours: bytes, framing: bytes, date: bytes, *, keep_alive: bool
+) -> bytes:
+    """Return the head of an answer as its client gets it.
+
+    Args:
+        fields: written before ours.
+        ours: whole field lines.
+        framing: ``content-length: N``, ``transfer-encoding: chunked`` or nothing, as a field line.
+    """
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    lines += [ours, framing, b"date: %b\r\n" % date, b"" if keep_alive else b"connection: close\r\n", b"\r\n"]
+    return b"".join(lines)
+
+
+def fields_for_client(response: ResponseHead) -> tuple[Fields, bytes]:
+    """Return the fields of a pod's answer that go on, and its ``server-timing``."""
+    fields: Fields = []
+    timing = b""
+    drop: frozenset[bytes] = frozenset()
+    for name, value in response.fields:
+        if name.lower() == b"connection":
+            drop |= {part.strip(b" \t").lower() for part in value.split(b",")}
+    for name, value in response.fields:
+        lower = name.lower()
+        if lower == b"server-timing":
+            timing = value
+        if lower not in _NOT_FOR_CLIENTS and lower not in drop:
+            fields.append((name, value))
+    return fields, timing
+
+
+def phrase_of(status: int) -> bytes:
+    """Return the standard reason phrase, "" for a status that has none."""
+    return _PHRASES.get(status, b"")
+
+
+def decision_value(decision: Decision, pod: str = "", attempts: int = 0) -> str:
+    """Return the value of ``penstock-decision``: what was decided and why, for people and their tools."""
+    parts = [f"gen={decision.generation}"]
+    if decision.version:
+        parts.append(f"model={decision.model};version={decision.version};why={decision.arm}")
+    if decision.refusal is not None:
+        parts.append(f"refused={decision.refusal.reason}")
+    if attempts:
+        parts.append(f"pod={pod};attempts={attempts}")
+    return ";".join(parts)

@@ -1,0 +1,179 @@
+"""Worker: one process of the data plane. Takes generations and pods from the supervisor, connections from sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import cast
+
+import msgspec
+
+from gateway.control.messages import (
+    Accepting,
+    Commit,
+    Committed,
+    Counts,
+    Drain,
+    FromWorker,
+    Pods,
+    Prepare,
+    Prepared,
+    ToWorker,
+)
+from gateway.dataplane.gateway import Gateway, decode_snapshot
+from gateway.dataplane.server import ClientConnection
+from gateway.dataplane.shared_limits import SharedLimits
+from gateway.decide.tables import Tables
+from model_pod.wire.frames import BadFrame, FrameDecoder, encode
+from policies.snapshot import Snapshot
+
+_COUNTS_EVERY_S = 1.0
+_DRAIN_LOOK_S = 0.05
+# A worker whose supervisor is gone leaves quickly: its successor waits for the port.
+_ORPHAN_DRAIN = Drain(delay_s=0.0, within_s=5.0)
+
+
+class Worker:
+    """The life of one worker process: prepared, accepting, draining, gone.
+
+    Attributes:
+        done: resolved when the process may exit.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket], limits: SharedLimits) -> None:
+        self._loop = loop
+        self._sockets = sockets
+        self._limits = limits
+        self._control: asyncio.Transport | None = None
+        self._prepared: dict[int, tuple[Snapshot, Tables]] = {}
+        self._gateway: Gateway | None = None
+        self._pods: Pods | None = None
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    # --- what the supervisor says
+
+    def on_control(self, transport: asyncio.Transport) -> None:
+        """The control channel stands."""
+        self._control = transport
+
+    def on_message(self, message: ToWorker, blobs: list[memoryview]) -> None:
+        """Do what the supervisor says."""
+        match message:
+            case Prepare():
+                self._prepare(message.generation, blobs)
+            case Commit():
+                self._commit(message.generation)
+            case Pods():
+                self._pods = message
+                if self._gateway is not None:
+                    self._gateway.pods.replace(message.pods)
+                self._accept_when_ready()
+            case Drain():
+                self._start(self._drain(message))
+
+    def on_supervisor_gone(self) -> None:
+        """Nobody would replace this worker's policy or pods any more."""
+        self._control = None
+        self._start(self._drain(_ORPHAN_DRAIN))
+
+    def _prepare(self, generation: int, blobs: list[memoryview]) -> None:
+        try:
+            snapshot = decode_snapshot(blobs[0])
+            self._prepared = {generation: (snapshot, Tables(snapshot))}
+        except (msgspec.MsgspecError, KeyError, ValueError, IndexError) as error:
+            self._say(Prepared(generation, f"{type(error).__name__}: {error}"))
+        else:
+            self._say(Prepared(generation))
+
+    def _commit(self, generation: int) -> None:
+        if generation not in self._prepared:
+            return
+        snapshot, tables = self._prepared.pop(generation)
+        if self._gateway is None:
+            self._gateway = Gateway(self._loop, snapshot, self._limits)
+            self._gateway.tick()
+            if self._pods is not None:
+                self._gateway.pods.replace(self._pods.pods)
+            self._send_counts()
+        self._gateway.use(snapshot, tables)
+        self._say(Committed(generation))
+        self._accept_when_ready()
+
+    def _say(self, message: FromWorker) -> None:
+        if self._control is not None:
+            self._control.writelines(encode(message))
+
+    # --- connections
+
+    def _accept_when_ready(self) -> None:
+        """Accept once there is a generation and the pods are known; before that the kernel's queue keeps callers."""
+        if self._gateway is not None and self._pods is not None and self._sockets:
+            sockets, self._sockets = self._sockets, []
+            self._start(self._accept(self._gateway, sockets))
+
+    async def _accept(self, gateway: Gateway, sockets: list[socket.socket]) -> None:
+        for listening in sockets:
+            server = await self._loop.create_server(lambda: ClientConnection(gateway), sock=listening, backlog=4096)
+            self._servers.append(server)
+        self._say(Accepting())
+
+    def _send_counts(self) -> None:
+        gateway = self._gateway
+        if gateway is not None:
+            by_reason = dict(gateway.refusals)
+            self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
+        self._loop.call_later(_COUNTS_EVERY_S, self._send_counts)
+
+    # --- the end
+
+    async def _drain(self, drain: Drain) -> None:
+        """Say not ready, accept for a while more, then finish what runs."""
+        gateway = self._gateway
+        if gateway is not None and not gateway.draining:
+            gateway.draining = True
+            await asyncio.sleep(drain.delay_s)
+            for server in self._servers:
+                server.close()
+            end_s = self._loop.time() + drain.within_s
+            while gateway.connections and self._loop.time() < end_s:
+                for connection in list(gateway.connections):
+                    cast(ClientConnection, connection).finish_or_close()
+                await asyncio.sleep(_DRAIN_LOOK_S)
+            if gateway.in_flight:
+                print(f"gateway: {gateway.in_flight} requests were cut off at the end of the drain", file=sys.stderr)
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def _start(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class ControlProtocol(asyncio.Protocol):
+    """The worker's end of the control channel."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)  # type: ignore[arg-type]  # a union is a type here
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._worker.on_control(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message, blobs in self._decoder.feed(data):
+                self._worker.on_message(message, blobs)
+        except BadFrame as error:
+            print(f"gateway: the supervisor's message cannot be read: {error}", file=sys.stderr)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._worker.on_supervisor_gone()

@@ -1,0 +1,25 @@
+"""Facts: everything about one request that a decision may depend on, gathered at the edge."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class RequestFacts(Struct, frozen=True):
+    """What is known of a request when its head is read.
+
+    Attributes:
+        method: upper case.
+        path: percent-decoded; None when it does not decode.
+        authorization: value of the Authorization field, "" when there is none.
+        pinned_version: value of ``penstock-version``, "" when there is none.
+        timeout_ms: value of ``penstock-timeout-ms`` as written, "" when there is none.
+        wall_s: seconds since the epoch, for the dates of keys.
+    """
+
+    method: str
+    path: str | None
+    authorization: str
+    pinned_version: str
+    timeout_ms: str
+    wall_s: float

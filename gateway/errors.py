@@ -1,0 +1,65 @@
+"""The tree of what can go wrong in the gateway, and the closed registry of reasons that its refusals name.
+
+::
+
+    Refused                    answer it and be done (model_pod.wire.refusals)
+    PodFailed                  an attempt at one pod has no answer
+    ├── PodUnreachable         nothing was sent: another pod may be tried
+    └── PodBroke               sent and lost, or answered with nonsense: the request may have run; not tried again
+"""
+
+from __future__ import annotations
+
+from model_pod.wire.refusals import POD_REASONS, Reason
+
+_UNAVAILABLE = "ServiceUnavailableException"
+_INVALID_KEY = "InvalidKeyException"
+
+GATEWAY_REASONS: tuple[Reason, ...] = (
+    Reason("bad_header", 400, False, "BadRequestException", "A header of Penstock's own has a value it cannot have."),
+    Reason("key_missing", 401, False, _INVALID_KEY, "The request carries no API key."),
+    Reason("key_unknown", 401, False, _INVALID_KEY, "The API key belongs to nobody."),
+    Reason("key_not_valid_now", 401, False, _INVALID_KEY, "The API key is not valid yet, or no longer."),
+    Reason("model_not_allowed", 403, False, _INVALID_KEY, "The tenant may not call this model."),
+    Reason("scope_missing", 403, False, _INVALID_KEY, "The API key lacks the scope that this needs."),
+    Reason("rate_limited", 429, True, _UNAVAILABLE, "A rate limit of the caller is used up for the moment."),
+    Reason("pod_lost", 502, False, "InternalServerException", "The pod was lost while it had the request."),
+    Reason("pod_bad_answer", 502, False, "InternalServerException", "The pod's answer was not HTTP."),
+    Reason("no_pod_ready", 503, True, _UNAVAILABLE, "No pod of the version is ready."),
+    Reason("pods_busy", 503, True, _UNAVAILABLE, "Every pod of the version has as many requests as it may have."),
+    Reason("connections_full", 503, True, _UNAVAILABLE, "The gateway has as many connections as it may have."),
+)
+
+REASONS: dict[str, Reason] = {reason.name: reason for reason in (*POD_REASONS, *GATEWAY_REASONS)}
+
+
+class PodFailed(Exception):
+    """An attempt at one pod ended without an answer.
+
+    Attributes:
+        reason: the registry's name for it, should it reach the caller.
+    """
+
+    reason = "pod_lost"
+
+
+class PodUnreachable(PodFailed):
+    """No connection could be made, so the pod has seen nothing of the request.
+
+    Args:
+        unsent: the request so far, head first; another pod may have it.
+    """
+
+    reason = "no_pod_ready"
+
+    def __init__(self, message: str, unsent: list[bytes | memoryview]) -> None:
+        super().__init__(message)
+        self.unsent = unsent
+
+
+class PodBroke(PodFailed):
+    """The connection ended, or its bytes made no sense, after some of the request was sent."""
+
+    def __init__(self, message: str, reason: str = "pod_lost") -> None:
+        super().__init__(message)
+        self.reason = reason

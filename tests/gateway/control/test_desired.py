@@ -1,0 +1,65 @@
+"""From a snapshot to the pods that should run."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.control.desired import SOCKET_PATH_BYTES, desired_pods, pod_places, socket_address
+from gateway.control.desired_pods import DesiredPod
+from policies.snapshot import Batching, Launch, Mesh, Route, Snapshot, Static, Version
+
+STATE = PurePath("/state")
+
+
+def snapshot(**versions: Version) -> Snapshot:
+    route = Route("digits", "vision", versions, next(iter(versions)), batching=Batching(32, 0.002))
+    return Snapshot(7, "d", Mesh("m"), routes={"digits": route})
+
+
+def test_a_launched_version_desires_one_pod_per_count() -> None:
+    desired = desired_pods(snapshot(v1=Version("1", launch=Launch("digits-1.mar", 2, "cuda:0"))), STATE)
+    assert desired.generation == 7
+    assert desired.pods[1] == DesiredPod(
+        name="digits/1/1",
+        model="digits",
+        version="1",
+        archive="digits-1.mar",
+        device="cuda:0",
+        address="unix:/state/pods/digits-1-1.sock",
+        max_rows=32,
+        max_wait_s=0.002,
+    )
+    assert len(desired.pods) == 2
+
+
+def test_pods_that_somebody_else_runs_are_known_but_not_desired() -> None:
+    both = snapshot(v1=Version("1", static=Static(("unix:/p", "host:8500"))), v2=Version("2", launch=Launch("a.mar")))
+    assert [place.address for place in pod_places(both, STATE)] == [
+        "unix:/p",
+        "host:8500",
+        "unix:/state/pods/digits-2-0.sock",
+    ]
+    assert [pod.name for pod in desired_pods(both, STATE).pods] == ["digits/2/0"]
+
+
+def test_a_dash_cannot_give_two_pods_one_socket() -> None:
+    assert socket_address(STATE, "a-1", "2", 0) != socket_address(STATE, "a", "1-2", 0)
+
+
+def test_a_long_name_still_fits_a_socket_path() -> None:
+    address = socket_address(STATE, "m" * 200, "1", 0)
+    assert len(address.removeprefix("unix:")) <= SOCKET_PATH_BYTES
+    assert address != socket_address(STATE, "m" * 200, "1", 1)
+
+
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9.-]{0,60}", fullmatch=True)
+
+
+@given(st.lists(st.tuples(NAMES, NAMES, st.integers(0, 20)), unique=True, max_size=20))
+def test_no_two_pods_share_a_socket(pods: list[tuple[str, str, int]]) -> None:
+    addresses = {socket_address(STATE, model, version, index) for model, version, index in pods}
+    assert len(addresses) == len(pods)
+    assert all(len(address.removeprefix("unix:")) <= SOCKET_PATH_BYTES for address in addresses)

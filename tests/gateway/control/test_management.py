@@ -1,0 +1,139 @@
+"""The management API over ASGI: true answers, true OpenAPI, default deny."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.control.callers import Gate, token_digest
+from gateway.control.desired import PodPlace
+from gateway.control.management import make_app
+from gateway.control.pod_table import PodRecord, PodTable
+from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
+from gateway.control.reports import AddressesReport, MeshView, StatusReport
+from gateway.control.view import pods_report, policy_report, readiness_report
+from policies.errors import PolicyError
+from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
+
+TOKEN = "t" * 43
+ROUTE = Route("digits", "vision", {"1": Version("1", launch=Launch("digits-1.mar"))}, "1")
+SNAPSHOT = Snapshot(3, "d" * 64, Mesh("demo"), routes={"digits": ROUTE})
+PLACE = PodPlace("digits/1/0", "digits", "1", "unix:/p", None)
+TABLE: PodTable = {(PLACE.name, PLACE.address): PodRecord(PLACE)}
+REFUSAL = PolicyRefusal((PolicyError("limits.yaml", 4, 9, "no unit", "Write 5/s."),), at_s=0.0)
+
+
+def status() -> StatusReport:
+    return StatusReport(
+        mesh="demo",
+        version="0.1.0",
+        pid=1,
+        started_at="2026-01-01T00:00:00.000+00:00",
+        uptime_s=1.0,
+        is_draining=False,
+        generation=3,
+        readiness=readiness_report(SNAPSHOT, TABLE, 1, 2, is_draining=False),
+        workers=[],
+        worker_restarts=0,
+        pods=[],
+        addresses=AddressesReport(["127.0.0.1:1"], ["127.0.0.1:2"]),
+        state_dir="/state",
+    )
+
+
+VIEW = MeshView(
+    policy=lambda: policy_report(PolicyInForce(SNAPSHOT, 0.0, ("route digits added",)), REFUSAL, ["mesh.yaml"]),
+    pods=lambda: pods_report(3, TABLE, 10.0),
+    status=status,
+)
+
+
+def ask(path: str, method: str = "GET", headers: dict[str, str] | None = None, view: MeshView = VIEW) -> httpx.Response:
+    """Ask the application as a program with the token does."""
+    app = make_app(view, Gate(token_digest(TOKEN), ("127.0.0.1",)))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+
+    async def exchange() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as client:
+            return await client.request(method, path, headers={"authorization": f"Bearer {TOKEN}"} | (headers or {}))
+
+    return asyncio.run(exchange())
+
+
+def test_the_policy_tells_what_is_in_force_and_what_was_refused() -> None:
+    assert ask("/admin/policy").json() == {
+        "generation": 3,
+        "digest": "d" * 64,
+        "loaded_at": "1970-01-01T00:00:00.000+00:00",
+        "from_last_good": False,
+        "changes": ["route digits added"],
+        "refused_at": "1970-01-01T00:00:00.000+00:00",
+        "errors": [{"file": "limits.yaml", "line": 4, "column": 9, "problem": "no unit", "fix": "Write 5/s."}],
+        "waiting_for": ["mesh.yaml"],
+    }
+
+
+def test_pods_and_status_are_told() -> None:
+    pods = ask("/admin/pods").json()
+    assert (pods["generation"], pods["pods"][0]["name"], pods["pods"][0]["state"]) == (3, "digits/1/0", "starting")
+    readiness = ask("/admin/status").json()["readiness"]
+    assert readiness["is_ready"] is False
+    assert readiness["stable_versions"] == [{"model": "digits", "version": "1", "is_ready": False, "was_ready": False}]
+
+
+def test_every_answer_has_a_request_id_of_its_own() -> None:
+    ids = {ask(path).headers["x-request-id"] for path in ("/admin/pods", "/admin/pods", "/nope", "/livez")}
+    assert len(ids) == 4
+
+
+def resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """Follow a schema's reference."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return dict(spec["components"]["schemas"][name]) if name else schema
+
+
+@pytest.mark.parametrize("path", ["/admin/policy", "/admin/pods", "/admin/status", "/livez"])
+def test_the_openapi_names_exactly_what_is_answered(path: str) -> None:
+    spec = ask("/openapi.json").json()
+    content = spec["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+    schema = resolve(spec, content["schema"])
+    assert set(schema["properties"]) == set(ask(path).json())
+    assert "401" in spec["paths"][path]["get"]["responses"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "status_code", "reason"),
+    [
+        ("/admin/pods", "GET", {"authorization": "Bearer no"}, 401, "key_unknown"),
+        ("/openapi.json", "GET", {"authorization": "Bearer no"}, 401, "key_unknown"),
+        ("/no/such/path", "GET", {"authorization": "Bearer no"}, 401, "key_unknown"),
+        ("/no/such/path", "GET", {}, 404, "path_not_found"),
+        ("/admin/pods", "DELETE", {}, 405, "method_not_allowed"),
+        ("/admin/pods", "GET", {"host": "evil.example"}, 403, "host_not_allowed"),
+        ("/admin/pods", "GET", {"host": "localhost/livez?x="}, 403, "host_not_allowed"),
+        ("/admin/pods", "GET", {"origin": "https://evil.example"}, 403, "foreign_origin"),
+        ("/docs", "GET", {}, 404, "path_not_found"),
+    ],
+)
+def test_every_refusal_has_the_one_shape(
+    path: str, method: str, headers: dict[str, str], status_code: int, reason: str
+) -> None:
+    answer = ask(path, method, headers)
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["reason"]) == (status_code, status_code, reason)
+    assert set(body) == {"error", "code", "type", "message", "reason", "retryable", "request_id"}
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["penstock-reason"] == reason
+    assert ("www-authenticate" in answer.headers) == (status_code == 401)
+
+
+def test_a_failure_of_ours_is_a_refusal_too_and_tells_nothing_of_us() -> None:
+    def broken() -> StatusReport:
+        raise RuntimeError("/a/path/of/ours")
+
+    answer = ask("/admin/status", view=MeshView(VIEW.policy, VIEW.pods, broken))
+    assert (answer.status_code, answer.json()["reason"]) == (500, "management_failed")
+    assert "/a/path" not in answer.text

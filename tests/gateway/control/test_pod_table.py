@@ -1,0 +1,68 @@
+"""What the pods are, from what probes found."""
+
+from __future__ import annotations
+
+from gateway.control.desired import PodPlace
+from gateway.control.pod_table import Foreign, PodRecord, Silence, event, merge_places, observe
+from model_pod.wire.status import PodState, PodStatus
+
+PLACE = PodPlace("digits/1/0", "digits", "1", "unix:/p", None)
+REFUSED = Silence("nothing listens at its address", timed_out=False)
+SLOW = Silence("no answer within 1 s", timed_out=True)
+
+
+def account(state: PodState, message: str = "", was_ready: bool = False) -> PodStatus:
+    return PodStatus("digits", "1", state, was_ready, message, device="cpu", load_s=1.25)
+
+
+READY = observe(PodRecord(PLACE), account(PodState.READY), now_s=1.0)
+
+
+def test_a_pod_is_starting_until_it_says_otherwise() -> None:
+    view = observe(PodRecord(PLACE), REFUSED, now_s=1.0).view
+    assert (view.state, view.was_ready) == (PodState.STARTING, False)
+
+
+def test_the_first_ready_is_an_event() -> None:
+    assert READY.view.was_ready
+    assert event(PodRecord(PLACE), READY) == "pod digits/1/0 is ready on cpu, loaded in 1.2 s"
+
+
+def test_a_lost_pod_is_still_remembered_as_once_ready() -> None:
+    lost = observe(READY, REFUSED, now_s=2.0)
+    assert (lost.view.state, lost.view.was_ready) == (PodState.STARTING, True)
+    assert event(READY, lost) == "pod digits/1/0 is lost: nothing listens at its address"
+    again = observe(lost, account(PodState.READY), now_s=3.0)
+    assert event(lost, again).startswith("pod digits/1/0 is ready again")
+
+
+def test_a_pod_started_anew_that_has_not_been_ready_keeps_its_place_s_memory() -> None:
+    assert observe(READY, account(PodState.STARTING, was_ready=False), now_s=2.0).was_ready
+
+
+def test_one_late_answer_changes_nothing_and_a_second_does() -> None:
+    once = observe(READY, SLOW, now_s=2.0)
+    assert once.view == READY.view
+    assert observe(once, SLOW, now_s=3.0).state is PodState.STARTING
+    assert observe(observe(once, account(PodState.READY), 3.0), SLOW, 4.0).view == READY.view
+
+
+def test_a_foreign_server_is_ready_when_its_protocol_says_so() -> None:
+    ready = observe(PodRecord(PLACE), Foreign(is_ready=True), now_s=1.0)
+    assert (ready.view.state, ready.view.was_ready, ready.message) == (PodState.READY, True, "")
+    assert observe(ready, Foreign(is_ready=False), now_s=2.0).view.was_ready
+
+
+def test_a_failure_is_told_once_and_again_when_its_reason_changes() -> None:
+    failed = observe(PodRecord(PLACE), account(PodState.FAILED, "no such archive"), now_s=1.0)
+    assert event(PodRecord(PLACE), failed) == "pod digits/1/0 failed: no such archive"
+    assert event(failed, observe(failed, account(PodState.FAILED, "no such archive"), now_s=2.0)) == ""
+    assert event(failed, observe(failed, account(PodState.FAILED, "bad handler"), now_s=2.0)) != ""
+
+
+def test_a_new_generation_keeps_what_is_known_of_pods_that_stay() -> None:
+    other = PodPlace("digits/2/0", "digits", "2", "unix:/q", None)
+    moved = PodPlace("digits/1/0", "digits", "1", "host:1", None)
+    table = merge_places({(PLACE.name, PLACE.address): READY}, [PLACE, other])
+    assert [record.state for record in table.values()] == [PodState.READY, PodState.STARTING]
+    assert not merge_places(table, [moved])["digits/1/0", "host:1"].was_ready

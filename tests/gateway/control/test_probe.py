@@ -1,0 +1,116 @@
+"""Probes against true servers on Unix sockets and TCP."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from gateway.control import probe as probe_module
+from gateway.control.desired import PodPlace
+from gateway.control.pod_table import Finding, Foreign, Silence
+from gateway.control.probe import PodProbes, probe
+from model_pod.wire.status import PodState, PodStatus
+
+STATUS = PodStatus("digits", "1", PodState.READY, was_ready=True, device="cpu")
+Answer = Callable[[str], tuple[int, bytes] | None]
+
+
+def ours(path: str) -> tuple[int, bytes]:
+    return (200, msgspec.json.encode(STATUS)) if path == "/penstock/pod" else (404, b"")
+
+
+def foreign(path: str) -> tuple[int, bytes]:
+    return (200, b"") if path == "/v2/health/ready" else (404, b"{}")
+
+
+def foreign_and_loading(path: str) -> tuple[int, bytes]:
+    return (400, b"") if path == "/v2/health/ready" else (404, b"{}")
+
+
+def endless(path: str) -> tuple[int, bytes]:
+    return (200, b"[" * 2**20) if path == "/penstock/pod" else (503, b"")
+
+
+def mute(_: str) -> None:
+    return None
+
+
+def speak(answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """Return a server of plain HTTP that answers as scripted, or never."""
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                scripted = answer(head.split(b" ")[1].decode())
+                if scripted is not None:
+                    status, body = scripted
+                    writer.write(b"HTTP/1.1 %d X\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    return converse
+
+
+def found(answer: Answer, path: Path) -> Finding:
+    """Return what a probe of such a server finds."""
+
+    async def ask() -> Finding:
+        address = str(path / "p.sock")
+        server = await asyncio.start_unix_server(speak(answer), address)
+        no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        async with httpx.AsyncHTTPTransport(verify=no_tls, uds=address) as transport:
+            finding = await probe(transport, f"unix:{address}")
+        server.close()
+        return finding
+
+    return asyncio.run(ask())
+
+
+def test_a_pod_s_own_account_is_returned(tmp_path: Path) -> None:
+    assert found(ours, tmp_path) == STATUS
+
+
+def test_a_foreign_server_is_asked_for_its_readiness(tmp_path: Path) -> None:
+    assert found(foreign, tmp_path) == Foreign(is_ready=True)
+    assert found(foreign_and_loading, tmp_path) == Foreign(is_ready=False)
+
+
+def test_an_answer_that_does_not_end_is_cut_off_and_no_account(tmp_path: Path) -> None:
+    assert found(endless, tmp_path) == Foreign(is_ready=False)
+
+
+def test_a_mute_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "ANSWER_WITHIN_S", 0.05)
+    finding = found(mute, tmp_path)
+    assert isinstance(finding, Silence)
+    assert finding.timed_out
+
+
+def test_pods_that_stay_are_probed_on_and_those_that_go_are_not(tmp_path: Path) -> None:
+    gone = PodPlace("digits/1/0", "digits", "1", f"unix:{tmp_path}/none.sock", None)
+
+    async def follow() -> list[tuple[str, Finding]]:
+        reports: asyncio.Queue[tuple[str, Finding]] = asyncio.Queue()
+        probes = PodProbes(lambda place, finding, _: reports.put_nowait((place.name, finding)))
+        server = await asyncio.start_server(speak(ours), "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        stays = PodPlace("digits/2/0", "digits", "2", f"{host}:{port}", None)
+        probes.watch([gone, stays])
+        first = [await reports.get(), await reports.get()]
+        probes.watch([stays])
+        while not reports.empty():
+            reports.get_nowait()
+        then = [await reports.get(), await reports.get()]
+        await probes.stop()
+        server.close()
+        return [*sorted(first, key=lambda report: report[0]), *then]
+
+    first, second, *then = asyncio.run(asyncio.wait_for(follow(), 20))
+    assert first == ("digits/1/0", Silence("nothing listens at its address", timed_out=False))
+    assert [second, *then] == [("digits/2/0", STATUS)] * 3

@@ -1,0 +1,203 @@
+"""True worker processes over the true control socket, with a scripted program in the worker's place."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.control.generation_switch import GenerationSwitch, Vetoed
+from gateway.control.generations import NOBODY_PREPARED
+from gateway.control.listeners import bound_address, listen
+from gateway.control.messages import Pods, PodView
+from gateway.control.supervisor import limits_memory
+from gateway.control.worker_process import WorkerSpec, ending
+from gateway.control.workers import GenerationBlob, Workers
+from model_pod.wire.status import PodState
+from policies.snapshot import Mesh, Snapshot
+from tests.fakes.told import Told
+
+FAKE = (sys.executable, str(Path(__file__).parents[2] / "fakes" / "worker.py"))
+# A worker that is told off by signal is told within this; a silent one takes the switch's whole second.
+SOON_S = 20.0
+
+
+def generation(number: int, script: str = "behave") -> GenerationBlob:
+    return GenerationBlob(number, msgspec.msgpack.encode(Snapshot(number, f"d{number}", Mesh(script))))
+
+
+class Crew:
+    """Two workers, a spare, and the address at which they answer."""
+
+    def __init__(self, workers: Workers, told: Told, address: str) -> None:
+        self.workers = workers
+        self.told = told
+        self.address = address
+        self.switch = GenerationSwitch(workers)
+
+    async def spare_is_ready(self) -> None:
+        """Wait for the spare, which is what lets a place be filled at once."""
+        async with asyncio.timeout(SOON_S):
+            while (spare := self.workers.spare) is None or not spare.has_started:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
+
+    async def ask(self) -> str:
+        """Return what a worker answers: its pid, generation and pods."""
+        host, _, port = self.address.rpartition(":")
+        async with asyncio.timeout(SOON_S):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            answer = (await reader.read()).decode()
+            writer.close()
+            await writer.wait_closed()
+        return answer
+
+
+def with_crew(story: Callable[[Crew], Coroutine[None, None, None]], first: GenerationBlob | None = None) -> Told:
+    """Play a story on running workers, then drain them."""
+
+    async def play() -> Told:
+        told = Told()
+        limits_fd = limits_memory()
+        with await listen("127.0.0.1:0") as listening:
+            spec = WorkerSpec((listening.fileno(),), limits_fd, FAKE)
+            workers = Workers(spec, 2, first or generation(1), told)
+            crew = Crew(workers, told, bound_address(listening))
+            workers.start_all()
+            try:
+                await story(crew)
+            finally:
+                await workers.drain(0.0, 2.0)
+                os.close(limits_fd)
+            assert workers.running == []
+        return told
+
+    return asyncio.run(play())
+
+
+async def both_accept(crew: Crew) -> None:
+    await crew.told.lines_with("accepts requests", 2)
+
+
+def test_workers_start_with_the_generation_in_force_and_the_pods() -> None:
+    async def story(crew: Crew) -> None:
+        crew.workers.show_pods(Pods((PodView("d/1/0", "d", "1", "unix:/p", PodState.READY, was_ready=True),)))
+        await both_accept(crew)
+        assert "generation=1 pods=ready" in await crew.ask()
+
+    with_crew(story)
+
+
+def test_a_generation_is_in_force_on_every_worker_when_the_switch_returns() -> None:
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        await crew.switch.to(generation(2))
+        assert [worker.generation for worker in crew.workers.running] == [2, 2]
+
+    with_crew(story)
+
+
+def test_a_vetoed_generation_changes_nothing_and_the_next_one_can_follow() -> None:
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        with pytest.raises(Vetoed, match="not to my taste"):
+            await crew.switch.to(generation(2, "refuse"))
+        assert crew.workers.in_force.number == 1
+        await crew.switch.to(generation(3))
+        assert "generation=3" in await crew.ask()
+
+    with_crew(story)
+
+
+def test_a_generation_that_kills_workers_is_vetoed_and_their_successors_keep_the_old_one() -> None:
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        with pytest.raises(Vetoed, match=NOBODY_PREPARED):
+            await crew.switch.to(generation(2, "die"))
+        assert "generation=1" in await crew.ask()
+
+    assert any("exited with status 7" in line for line in with_crew(story).lines)
+
+
+def test_a_generation_on_which_workers_hang_is_vetoed_and_the_workers_replaced() -> None:
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        with pytest.raises(Vetoed, match=NOBODY_PREPARED):
+            await crew.switch.to(generation(2, "hang"))
+        await crew.told.lines_with("died of SIGKILL, replaced", 2)
+        assert "generation=1" in await crew.ask()
+
+    with_crew(story)
+
+
+def test_the_spare_takes_a_killed_worker_s_place_with_the_newest_generation() -> None:
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        await crew.spare_is_ready()
+        await crew.switch.to(generation(2))
+        spare, victim = crew.workers.spare, crew.workers.running[0]
+        assert spare is not None
+        os.kill(victim.pid, signal.SIGKILL)
+        line = await crew.told.line("died of SIGKILL, replaced in")
+        assert line.startswith(f"worker {victim.index} (pid {victim.pid})")
+        assert line.endswith(str(spare))
+        assert {worker.generation for worker in crew.workers.running} <= {2, 0}
+        await crew.spare_is_ready()
+
+    with_crew(story)
+
+
+def test_a_connection_made_while_every_worker_is_dead_is_answered_by_a_successor() -> None:
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        await crew.spare_is_ready()
+        dead = [worker.pid for worker in crew.workers.running]
+        assert crew.workers.spare is not None
+        for pid in [*dead, crew.workers.spare.pid]:
+            os.kill(pid, signal.SIGKILL)
+        answer = await crew.ask()
+        assert not any(f"pid={pid} " in answer for pid in dead)
+
+    with_crew(story)
+
+
+def test_workers_that_die_at_once_are_started_ever_less_often() -> None:
+    async def story(crew: Crew) -> None:
+        await crew.told.line("the next start is in 0.2 s")
+
+    lines = with_crew(story, generation(1, "die")).lines
+    pauses = [line.rpartition("in ")[2] for line in lines if "the next start" in line]
+    assert pauses[:2] == ["0.1 s", "0.2 s"]
+
+
+def test_a_program_that_is_not_there_is_said_and_tried_again() -> None:
+    async def story() -> None:
+        told = Told()
+        workers = Workers(WorkerSpec((), 0, ("/no/such/program",)), 1, generation(1), told)
+        workers.start_all()
+        await told.line("cannot be started: No such file or directory")
+        await workers.drain(0.0, 1.0)
+
+    asyncio.run(story())
+
+
+def test_an_ending_is_said_in_words() -> None:
+    assert [ending(0), ending(3), ending(-9), ending(-64 - 9)] == [
+        "exited with status 0",
+        "exited with status 3",
+        "died of SIGKILL",
+        "died of signal 73",
+    ]
+
+
+def test_no_worker_can_shrink_the_memory_of_the_others() -> None:
+    descriptor = limits_memory()
+    with pytest.raises(PermissionError):
+        os.ftruncate(descriptor, 0)
+    assert os.pread(descriptor, 2**21, 0) == bytes(2**20)
+    os.close(descriptor)

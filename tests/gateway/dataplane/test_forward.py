@@ -1,0 +1,350 @@
+"""The life of a request: both ends real, pods scripted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from gateway.decide.limits import Charge
+from model_pod.wire.status import PodState
+from policies.snapshot import Bounds
+from tests.fakes.pod import Answering, Seen, babble, chunks, cut_short, die, echo, never
+from tests.gateway.dataplane.mesh import Mesh, in_mesh, post, view
+from tests.gateway.policy import STRANGER_KEY, policy
+
+
+def test_a_request_reaches_the_pod_and_its_answer_the_caller() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post(body=b'{"data": [1]}'))
+        assert (answer.status, answer.body) == (200, b'{"data": [1]}')
+        assert re.fullmatch(
+            r"gen=1;model=digits;version=1;why=stable;pod=digits/1/0;attempts=1", answer.fields["penstock-decision"]
+        )
+        assert answer.fields["penstock-usage"] == "device_us=7;batch=1;queue_us=3"
+        assert re.fullmatch(r"gateway;dur=\d+\.\d{3}, queue;dur=0.1, inference;dur=2.0", answer.fields["server-timing"])
+        assert re.fullmatch(r"[0-9a-f]{32}", answer.fields["x-request-id"])
+        assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01", answer.fields["traceresponse"])
+        assert mesh.gateway.in_flight == 0
+
+    in_mesh(body, echo)
+
+
+def test_the_pod_sees_no_key_no_claimed_identity_and_the_clients_spelling() -> None:
+    async def body(mesh: Mesh) -> None:
+        trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        fields = ("X-Test: a", "X-Tenant: evil", "penstock-tenant: evil", "a_b: c", "ts_request_sequence_id: 7")
+        hop = ("Connection: keep-alive, x-hop", "X-Hop: 1", f"traceparent: {trace}", "penstock-timeout-ms: 2000")
+        answer = await mesh.ask(post("/predictions/digits", b"x", *fields, *hop))
+        seen = mesh.pods[0].seen[0]
+        assert "authorization" not in seen.fields
+        assert "x-tenant" not in seen.fields
+        assert "x-hop" not in seen.fields
+        assert "a_b" not in seen.fields
+        assert "X-Test: a" in seen.raw_fields
+        assert seen.fields["ts_request_sequence_id"] == "7"
+        assert seen.fields["penstock-tenant"] == "ads"
+        assert seen.fields["x-request-id"] == answer.fields["x-request-id"]
+        assert seen.fields["traceparent"].split("-")[1] == "4bf92f3577b34da6a3ce929d0e0e4736"
+        assert 1900 <= int(seen.fields["penstock-timeout-ms"]) <= 2000
+
+    in_mesh(body, echo)
+
+
+def test_chunked_bodies_pass_both_ways() -> None:
+    async def body(mesh: Mesh) -> None:
+        head = post(body=b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        answer = await mesh.ask(head + b"3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n")
+        assert answer.body == b"abcde"
+        assert answer.fields["transfer-encoding"] == "chunked"
+        assert mesh.pods[0].seen[0].body == b"abcd"
+
+    in_mesh(body, chunks)
+
+
+def test_an_http_1_0_caller_gets_an_answer_that_ends_with_the_connection() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post().replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert answer.body == b"abcde"
+        assert "transfer-encoding" not in answer.fields
+        assert answer.fields["connection"] == "close"
+
+    in_mesh(body, chunks)
+
+
+def test_pipelined_requests_are_answered_in_order_on_one_connection() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(b"".join(post(body=b"%d" % i) for i in range(50)))
+        assert [(await caller.answer()).body for _ in range(50)] == [b"%d" % i for i in range(50)]
+        assert len(mesh.pods[0].connections) == 1
+
+    in_mesh(body, echo)
+
+
+def test_what_follows_a_malformed_request_is_never_run() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post(body=b"1") + b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n" + post(body=b"2"))
+        assert (await caller.answer()).body == b"1"
+        refused = await caller.answer()
+        assert (refused.status, json.loads(refused.body)["reason"]) == (400, "malformed_http")
+        assert await caller.reader.read() == b""
+        assert len(mesh.pods[0].seen) == 1
+
+    in_mesh(body, echo)
+
+
+def test_a_refusal_says_everything_its_caller_needs() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post("/predictions/nope"))
+        told = json.loads(answer.body)
+        assert told == {
+            "error": "no model is called 'nope' here",
+            "code": 404,
+            "type": "ModelNotFoundException",
+            "message": "no model is called 'nope' here",
+            "reason": "model_not_found",
+            "retryable": False,
+            "request_id": answer.fields["x-request-id"],
+        }
+        assert answer.fields["penstock-reason"] == "model_not_found"
+        assert answer.fields["penstock-decision"] == "gen=1;refused=model_not_found"
+
+    in_mesh(body, echo)
+
+
+def test_a_refused_body_is_read_to_its_end_so_that_the_refusal_is_seen() -> None:
+    async def body(mesh: Mesh) -> None:
+        large = post(body=b"x" * 2_000_000, key=STRANGER_KEY)
+        answer = await mesh.ask(large)
+        assert (answer.status, answer.fields["connection"]) == (401, "close")
+        assert answer.fields["www-authenticate"] == "Bearer"
+        assert mesh.pods[0].seen == []
+
+    in_mesh(body, echo)
+
+
+def test_a_body_over_the_routes_limit_is_refused_before_it_comes() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post(body=b"").replace(b"Content-Length: 0", b"Content-Length: 1001"))
+        answer = await caller.answer()
+        assert (answer.status, json.loads(answer.body)["reason"]) == (413, "body_too_large")
+
+    in_mesh(body, echo, snapshot=policy(body_bytes=1000))
+
+
+def test_a_caller_that_expects_it_is_told_to_continue() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        request = post("/predictions/digits", b"abc", "Expect: 100-continue")
+        caller.writer.write(request[:-3])
+        assert await caller.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        caller.writer.write(request[-3:])
+        assert (await caller.answer()).body == b"abc"
+
+    in_mesh(body, echo)
+
+
+def test_a_rate_limit_refuses_with_the_time_to_wait() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post() * 3)
+        answers = [await caller.answer() for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert int(answers[2].fields["retry-after"]) in (9, 10)
+        assert json.loads(answers[2].body)["retryable"] is True
+
+    in_mesh(body, echo, snapshot=policy(rate_per_s=0.1, burst=2))
+
+
+def test_a_limit_charged_meanwhile_is_decided_again() -> None:
+    async def body(mesh: Mesh) -> None:
+        limits = mesh.gateway._limits
+        seen = limits.tat_s("x")
+        assert limits.commit([Charge("x", seen, 5.0)])
+        assert not limits.commit([Charge("x", seen, 6.0)])
+        assert limits.tat_s("x") == 5.0
+
+    in_mesh(body, echo)
+
+
+def test_a_pod_that_dies_with_the_request_is_told_as_lost_and_not_tried_again() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post())
+        told = json.loads(answer.body)
+        assert (answer.status, told["reason"], told["retryable"]) == (502, "pod_lost", False)
+        assert sum(len(pod.seen) for pod in mesh.pods) == 1
+        assert mesh.gateway.in_flight == 0
+        assert all(pod.outstanding == 0 for pod in mesh.gateway.pods.of_version("digits", "1"))
+
+    in_mesh(body, die, die)
+
+
+def test_a_pod_that_cannot_be_reached_costs_nothing_while_another_can() -> None:
+    async def body(mesh: Mesh) -> None:
+        mesh.pods[0].path.unlink()
+        answers = [await mesh.ask(post(body=b"whole")) for _ in range(8)]
+        assert [(answer.status, answer.body) for answer in answers] == [(200, b"whole")] * 8
+        assert all(pod.outstanding == 0 for pod in mesh.gateway.pods.of_version("digits", "1"))
+
+    in_mesh(body, echo, echo)
+
+
+def test_when_no_pod_can_be_reached_the_caller_may_try_again() -> None:
+    async def body(mesh: Mesh) -> None:
+        mesh.pods[0].path.unlink()
+        answer = await mesh.ask(post())
+        told = json.loads(answer.body)
+        assert (answer.status, told["reason"], told["retryable"]) == (503, "no_pod_ready", True)
+        assert answer.fields["retry-after"] == "1"
+
+    in_mesh(body, echo)
+
+
+def test_a_pod_that_does_not_speak_http_is_a_bad_gateway() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post())
+        assert (answer.status, json.loads(answer.body)["reason"]) == (502, "pod_bad_answer")
+
+    in_mesh(body, babble)
+
+
+def test_an_answer_that_breaks_off_is_not_made_to_look_whole() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await caller.answer()
+
+    in_mesh(body, cut_short)
+
+
+def test_a_deadline_ends_the_request_at_the_pod_too() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post("/predictions/digits", b"", "penstock-timeout-ms: 120"))
+        assert (answer.status, json.loads(answer.body)["reason"]) == (504, "deadline_exceeded")
+        await mesh.pods[0].hung_up.wait()
+
+    in_mesh(body, never)
+
+
+def test_a_caller_that_leaves_takes_its_request_along() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        await mesh.pods[0].asked.wait()
+        caller.writer.close()
+        await mesh.pods[0].hung_up.wait()
+        assert mesh.gateway.in_flight == 0
+
+    in_mesh(body, never)
+
+
+def test_a_slow_body_is_refused_and_the_pod_let_go() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post(body=b"abc")[:-1])
+        answer = await caller.answer()
+        assert (answer.status, json.loads(answer.body)["reason"]) == (408, "body_too_slow")
+        await mesh.pods[0].hung_up.wait()
+
+    in_mesh(body, echo, snapshot=policy(bounds=Bounds(body_timeout_s=0.1)))
+
+
+def test_a_slow_head_is_refused() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(b"GET / HT")
+        assert (answer.status, json.loads(answer.body)["reason"]) == (408, "head_too_slow")
+
+    in_mesh(body, echo, snapshot=policy(bounds=Bounds(header_timeout_s=0.1)))
+
+
+def test_an_idle_connection_is_closed_in_time() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        await caller.answer()
+        assert await caller.reader.read() == b""
+
+    in_mesh(body, echo, snapshot=policy(bounds=Bounds(idle_timeout_s=0.1)))
+
+
+def test_a_large_body_goes_to_a_slow_pod_without_being_kept_here() -> None:
+    async def body(mesh: Mesh) -> None:
+        size = 8 * 2**20
+        caller = await mesh.connect()
+        caller.writer.write(post(body=bytes(size)))
+        await asyncio.sleep(0)
+        answer = await caller.answer()
+        assert len(answer.body) == size
+
+    in_mesh(body, echo)
+
+
+def test_a_caller_that_stops_reading_stops_the_pod() -> None:
+    written: list[int] = []
+    finished = asyncio.Event()
+
+    async def flood(seen: Seen, answering: Answering) -> None:
+        answering.write(b"HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n")
+        for _ in range(1024):
+            answering.write(bytes(65536))
+            await answering.drain()
+            written.append(65536)
+        finished.set()
+
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        await caller.reader.readuntil(b"\r\n\r\n")
+        before = -1
+        while before != len(written):  # until the pod stands still
+            before = len(written)
+            await asyncio.gather(*[asyncio.to_thread(int) for _ in range(50)])
+        assert sum(written) < 8 * 2**20
+        await caller.reader.readexactly(67108864)
+        await finished.wait()
+
+    in_mesh(body, flood)
+
+
+def test_health_needs_no_key_and_tells_the_truth() -> None:
+    async def body(mesh: Mesh) -> None:
+        async def get(path: str) -> tuple[int, object]:
+            answer = await mesh.ask(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            return answer.status, json.loads(answer.body)
+
+        assert await get("/livez") == (200, {"live": True})
+        assert await get("/readyz/digits") == (200, {"name": "digits", "ready": True})
+        assert await get("/readyz") == (503, {"ready": False, "waiting_for": ["secret/1: no pod"]})
+        assert await get("/ping") == (500, {"status": "Unhealthy"})
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0, PodState.RESTARTING),))
+        assert await get("/readyz/digits") == (503, {"name": "digits", "ready": False})
+        assert (await get("/readyz/nope"))[0] == 404
+
+    in_mesh(body, echo)
+
+
+def test_the_server_describes_itself_to_whoever_has_a_key() -> None:
+    async def body(mesh: Mesh) -> None:
+        answer = await mesh.ask(post("/v2", b"").replace(b"POST", b"GET"))
+        assert json.loads(answer.body)["name"] == "penstock"
+        anonymous = await mesh.ask(b"GET /v2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert anonymous.status == 401
+
+    in_mesh(body, echo)
+
+
+def test_a_draining_worker_says_so_and_closes_after_each_answer() -> None:
+    async def body(mesh: Mesh) -> None:
+        mesh.gateway.draining = True
+        answer = await mesh.ask(post())
+        assert (answer.status, answer.fields["connection"]) == (200, "close")
+        health = await mesh.ask(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert health.status == 503
+
+    in_mesh(body, echo)

@@ -1,0 +1,57 @@
+"""A small policy for the gateway's tests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from gateway.dataplane.shared_limits import TABLE_BYTES
+from policies.snapshot import Bounds, Key, Mesh, Route, Snapshot, Static, Tenant, Tier, Version
+
+KEY = "msk_test"
+PLAIN_KEY = "msk_without_pin"
+STRANGER_KEY = "msk_of_nobody"
+EXPIRED_KEY = "msk_expired"
+
+
+def key(text: str, *scopes: str, not_after_s: float | None = None, not_before_s: float | None = None) -> Key:
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return Key(f"id-{text}", digest, scopes, not_before_s, not_after_s)
+
+
+def policy(
+    *,
+    generation: int = 1,
+    rate_per_s: float | None = None,
+    burst: int | None = None,
+    deadline_s: float | None = None,
+    bounds: Bounds | None = None,
+    timeout_s: float | None = None,
+    body_bytes: int | None = None,
+    in_flight: int = 100,
+) -> Snapshot:
+    """One tenant that may call ``digits`` (versions 1, stable, and 2), and a model it may not call."""
+    keys = (
+        key(KEY, "infer", "pin", "explain"),
+        key(PLAIN_KEY, "infer"),
+        key(EXPIRED_KEY, "infer", not_after_s=1000.0),
+    )
+    versions = {name: Version(name, static=Static(("unix:/none",)), in_flight=in_flight) for name in ("1", "2")}
+    return Snapshot(
+        generation=generation,
+        digest="d" * 64,
+        mesh=Mesh("test", bounds=bounds or Bounds()),
+        tiers={"gold": Tier("gold", rate_per_s, burst, deadline_s)},
+        tenants={"ads": Tenant("ads", "ads-team", "gold", keys, ("digits",))},
+        routes={
+            "digits": Route("digits", "vision", versions, "1", timeout_s, body_bytes),
+            "secret": Route("secret", "vision", versions, "1"),
+        },
+    )
+
+
+def limits_memory() -> int:
+    """Return the descriptor of a fresh limits table."""
+    descriptor = os.memfd_create("limits")
+    os.ftruncate(descriptor, TABLE_BYTES)
+    return descriptor
