@@ -1,0 +1,87 @@
+"""``penstock``: finds the command and imports only what that command needs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import runpy
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word after ``penstock``.
+
+    Attributes:
+        module: where it lives. A command's module has ``run(arguments) -> exit code``.
+        is_program: the module is one process of the mesh, run as ``python -m`` would.
+    """
+
+    summary: str
+    module: str
+    is_program: bool = False
+
+
+COMMANDS: dict[str, Command] = {
+    "up": Command("run a whole mesh on this machine until Ctrl-C", "deploy.commands.up"),
+    "gateway": Command("run the gateway alone: its supervisor and workers", "gateway.control", is_program=True),
+    "pod": Command("run one pod alone", "model_pod.server", is_program=True),
+    "policy": Command("check, format or describe policy files", "deploy.commands.policy"),
+    "status": Command("show how the running mesh does", "deploy.commands.status"),
+    "model": Command("list the models that the running mesh serves", "deploy.commands.model"),
+    "version": Command("print the version", "deploy.commands.version"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0 when all is well, 1 when a check failed, 2 for a mistake in the arguments."""
+    try:
+        options = _parser().parse_args(argv)
+        return _run(COMMANDS[options.command], options.command, options.arguments)
+    except SystemExit as leaving:
+        return _exit_code(leaving)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has what it wanted (`penstock status | head -1`). Python flushes once more at its end: to nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(len(name) for name in COMMANDS)
+    summaries = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="penstock",
+        description="A serving mesh for PyTorch models.",
+        epilog=f"commands:\n{summaries}\n\n`penstock COMMAND --help` says more.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="what it takes")
+    return parser
+
+
+def _run(command: Command, name: str, arguments: list[str]) -> int:
+    if command.is_program:
+        sys.argv = [f"penstock {name}", *arguments]
+        runpy.run_module(command.module, run_name="__main__", alter_sys=True)
+        return 0
+    code: int = importlib.import_module(command.module).run(arguments)
+    return code
+
+
+def _exit_code(leaving: SystemExit) -> int:
+    if leaving.code is None or isinstance(leaving.code, int):
+        return leaving.code or 0
+    print(leaving.code, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""``penstock status``: shows how the running mesh does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.commands.running_mesh import NotReachable, add_arguments, ask, find, read
+from deploy.commands.table import table
+from gateway.control.reports import PodReport, PolicyReport, StatusReport, WorkerReport
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print the status; 0 when the mesh is ready, 1 when it is not or cannot be asked."""
+    parser = argparse.ArgumentParser(prog="penstock status", description="Show how the running mesh does.")
+    add_arguments(parser)
+    options = parser.parse_args(arguments)
+    try:
+        target = find(options, os.environ, Path.home())
+        status = read(target, "/admin/status", StatusReport)
+        if options.json:
+            print(ask(target, "/admin/status").decode())
+        else:
+            print(describe(status, read(target, "/admin/policy", PolicyReport)))
+    except NotReachable as error:
+        print(f"penstock status: {error}", file=sys.stderr)
+        return 1
+    return 0 if status.readiness.is_ready else 1
+
+
+def describe(status: StatusReport, policy: PolicyReport) -> str:
+    """Return the status for people."""
+    parts = [_headline(status), _addresses(status), *_policy(policy), _workers(status.workers), _pods(status.pods)]
+    return "\n\n".join(parts)
+
+
+def _headline(status: StatusReport) -> str:
+    state = "draining" if status.is_draining else "ready" if status.readiness.is_ready else "not ready"
+    return (
+        f"mesh {status.mesh}: {state}, generation {status.generation}, up {status.uptime_s:.0f} s "
+        f"(penstock {status.version}, pid {status.pid})"
+    )
+
+
+def _addresses(status: StatusReport) -> str:
+    named = (("inference", status.addresses.inference), ("management", status.addresses.management))
+    return "\n".join(f"{name:<10}  {', '.join(urls) or 'nowhere'}" for name, urls in named)
+
+
+def _policy(policy: PolicyReport) -> list[str]:
+    if not policy.errors:
+        return []
+    mistakes = [f"{e.file}:{e.line}:{e.column}: {e.problem}. {e.fix}" for e in policy.errors]
+    return [
+        "\n".join([f"the policy files are refused since {policy.refused_at}; what was good before stays:", *mistakes])
+    ]
+
+
+def _workers(workers: Sequence[WorkerReport]) -> str:
+    head = ("WORKER", "PID", "GENERATION", "ACCEPTS", "REQUESTS", "REFUSED", "IN FLIGHT", "CONNECTIONS")
+    return table(
+        head,
+        [
+            (
+                w.index,
+                w.pid,
+                w.generation,
+                "yes" if w.is_accepting else "no",
+                w.requests,
+                sum(w.by_reason.values()),
+                w.in_flight,
+                w.connections,
+            )
+            for w in workers
+        ],
+    )
+
+
+def _pods(pods: Sequence[PodReport]) -> str:
+    head = ("POD", "STATE", "DEVICE", "QUEUED", "RUNNING", "RESTARTS", "PID", "MESSAGE")
+    return table(
+        head,
+        [(p.name, p.state, p.device, p.queued_rows, p.running_rows, p.restarts, p.pid, p.message) for p in pods],
+    )

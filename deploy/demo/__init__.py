@@ -1,0 +1,1 @@
+"""The demo's models: handwritten digits, trained here and packaged as ordinary TorchServe archives."""

@@ -1,0 +1,55 @@
+"""``python -m deploy.demo``: makes the demo's archives (``build``) and a picture of their sample (``png``)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from deploy.demo.catalogue import DEMO_ARCHIVES
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the two commands; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    build = commands.add_parser("build", help="train models and write their archives into a model store")
+    build.add_argument("store", type=Path)
+    build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(DEMO_ARCHIVES)}; default: all")
+    png = commands.add_parser("png", help="write digit.png, a digit that no model was trained on, into a folder")
+    png.add_argument("folder", type=Path)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "png":
+        return draw(arguments.folder)
+    unknown = [name for name in arguments.names if name not in DEMO_ARCHIVES]
+    if unknown:
+        parser.error(f"the demo knows no archive {', '.join(unknown)}: it makes {', '.join(DEMO_ARCHIVES)}")
+    return make(arguments.store, arguments.names or list(DEMO_ARCHIVES))
+
+
+def make(store: Path, names: list[str]) -> int:
+    """Build the named archives in order, one line each."""
+    from deploy.demo.build import build
+    from deploy.demo.data import load_split
+
+    training, held_out = load_split()
+    for name in names:
+        print(build(DEMO_ARCHIVES[name], store, training, held_out), flush=True)
+    return 0
+
+
+def draw(folder: Path) -> int:
+    """Write the first held-out digit as ``digit.png`` and say which digit it is."""
+    from deploy.demo.data import load_split
+    from deploy.demo.sample import write_png
+
+    _, held_out = load_split()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "digit.png"
+    write_png([int(level) for level in held_out.pixels[0]], path)
+    print(f"{path}: the digit {held_out.labels[0]}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""``penstock up``: a whole mesh on one machine, its processes started, watched, restarted and drained."""

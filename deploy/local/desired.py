@@ -1,0 +1,50 @@
+"""Reads the desired pods that the supervisor publishes, whenever they change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
+
+
+class DesiredFile:
+    """The file in the state directory, looked at as often as wanted: an unchanged one is not read again."""
+
+    def __init__(self, state_dir: Path, say: Callable[[str], None]) -> None:
+        self._path = state_dir / FILE_NAME
+        self._say = say
+        self._stamp: tuple[int, int, int] | None = None
+        self._pods: tuple[DesiredPod, ...] = ()
+
+    def forget_earlier(self) -> None:
+        """Remove what an earlier mesh left, so that nothing starts which today's policy does not ask for.
+
+        Raises:
+            OSError: the file is there and cannot be removed.
+        """
+        self._path.unlink(missing_ok=True)
+
+    def pods(self) -> tuple[DesiredPod, ...]:
+        """Return what is desired now; what was desired last while the file cannot be read."""
+        stamp = self._read_stamp()
+        if stamp is not None and stamp != self._stamp:
+            self._stamp = stamp
+            self._read()
+        return self._pods
+
+    def _read_stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    def _read(self) -> None:
+        try:
+            self._pods = msgspec.json.decode(self._path.read_bytes(), type=DesiredPods).pods
+        except (OSError, msgspec.MsgspecError) as error:
+            self._say(f"mesh: {self._path} cannot be read, pods stay as they are: {error}")

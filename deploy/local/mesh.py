@@ -1,0 +1,240 @@
+"""The mesh of one machine: starts the gateway and the pods in order, keeps them running, and drains them."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from deploy.demo.sample import read_sample
+from deploy.local import gateway_process, greeting, orphans, pods
+from deploy.local.demo_builder import DemoBuilder
+from deploy.local.desired import DesiredFile
+from deploy.local.events import EventLog
+from deploy.local.gateway_process import GatewayProcess, GatewaySpec
+from deploy.local.key import sha256_hex
+from deploy.local.pods import PodPlaces, Pods
+from gateway.control import last_good
+from gateway.control.desired_pods import DesiredPod
+from gateway.control.runtime_file import FILE_NAME as RUNTIME_FILE
+from gateway.control.runtime_file import RunningMesh
+
+LOOK_EVERY_S = 0.1
+REMIND_EVERY_S = 10.0
+READY_PROBE_TIMEOUT_S = 1.0
+GATEWAY_DRAINS_WITHIN_S = 7.5  # a little more than the gateway allows itself
+KILL_AFTER_S = 9.0  # of the ten seconds from the signal to the end
+ENDED_AFTER_S = 10.0
+IMPATIENT_AFTER_S = 1.0  # one Ctrl-C can arrive twice: from the terminal, and passed on by make
+
+
+@dataclass(frozen=True, slots=True)
+class MeshConfig:
+    """What ``penstock up`` was asked for, as absolute paths.
+
+    Attributes:
+        workers: of the gateway; None leaves it to the gateway.
+        key: the local key, whole.
+        gateway_program, pod_program: the commands of the processes, before our options.
+    """
+
+    policies: Path
+    state: Path
+    model_store: Path
+    workers: int | None
+    key: str
+    gateway_program: tuple[str, ...] = gateway_process.PROGRAM
+    pod_program: tuple[str, ...] = pods.PROGRAM
+
+
+class Mesh:
+    """One mesh, from its start to its end."""
+
+    def __init__(self, config: MeshConfig, log: EventLog) -> None:
+        self._config = config
+        self._log = log
+        self._stop_asked = asyncio.Event()
+        self._look_now = asyncio.Event()
+        self._exit_code = 0
+        self._kill_at_s = float("inf")
+        self._hasten_from_s = float("inf")
+        # Only this process holds the write end: however it ends, the children read the end of the pipe and leave.
+        self._lifeline_fd, self._lifeline_held_fd = os.pipe()
+        self._gateway = GatewayProcess(self._gateway_spec(), log.event, on_refused=self._give_up)
+        places = PodPlaces(
+            config.model_store, config.state / "extracted", self._lifeline_fd, program=config.pod_program
+        )
+        self._pods = Pods(places, log.event, on_missing=self._archive_is_missing, on_change=self._look_now.set)
+        self._demo = DemoBuilder(config.model_store, log.event)
+        self._desired = DesiredFile(config.state, log.event)
+
+    def _gateway_spec(self) -> GatewaySpec:
+        config = self._config
+        return GatewaySpec(
+            policies=config.policies,
+            state=config.state,
+            workers=config.workers,
+            local_key_sha256=sha256_hex(config.key),
+            lifeline_fd=self._lifeline_fd,
+            program=config.gateway_program,
+        )
+
+    async def run(self) -> int:
+        """Run until a signal says stop or the gateway's first start is refused; return the exit code."""
+        self._take_signals()
+        orphans.adopt_orphans()
+        self._desired.forget_earlier()
+        greeter = asyncio.create_task(self._greet_when_ready())
+        try:
+            while not self._stop_asked.is_set():
+                self._look()
+                await self._wait_for_news()
+        finally:
+            greeter.cancel()
+            await self._drain()
+            self._pods.close()
+            os.close(self._lifeline_fd)
+            os.close(self._lifeline_held_fd)
+            with suppress(asyncio.CancelledError):
+                await greeter
+        return self._exit_code
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # A mesh started with nohup keeps running when its terminal closes.
+            if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
+                loop.add_signal_handler(number, self._stop_on, number)
+
+    def _stop_on(self, number: signal.Signals) -> None:
+        now_s = time.monotonic()
+        if not self._stop_asked.is_set():
+            self._hasten_from_s = now_s + IMPATIENT_AFTER_S
+            self._log.event(f"mesh: {number.name}, draining (once more to end at once)")
+        elif now_s >= self._hasten_from_s:
+            self._log.event(f"mesh: {number.name} again, ending without draining")
+            self._kill_at_s = now_s
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stop_asked.set()
+        self._look_now.set()
+
+    def _give_up(self) -> None:
+        self._log.event("mesh: the gateway cannot start; its lines above say why and how to mend it")
+        self._exit_code = 1
+        self._stop()
+
+    def _look(self) -> None:
+        """See what changed, and do what must be done now."""
+        now_s = time.monotonic()
+        self._gateway.tend(now_s)
+        self._pods.tend(self._desired.pods(), now_s)
+        orphans.reap_orphans(self._known_pids())
+
+    def _known_pids(self) -> set[int]:
+        return {self._gateway.pid, self._demo.pid} | self._pods.pids
+
+    async def _wait_for_news(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._look_now.wait(), LOOK_EVERY_S)
+        self._look_now.clear()
+
+    def _archive_is_missing(self, pod: DesiredPod) -> None:
+        archive = self._config.model_store / pod.archive
+        if self._demo.makes(pod.archive):
+            self._log.event(f"pod {pod.name}: waits for {pod.archive}, which is being made")
+        else:
+            self._log.event(f"pod {pod.name}: waits for its archive: put {pod.archive} at {archive}")
+
+    async def _greet_when_ready(self) -> None:
+        """Wait until the gateway says that it is ready, and tell how to use it."""
+        remind_at_s = time.monotonic() + REMIND_EVERY_S
+        while True:
+            mesh = self._published()
+            said = await asyncio.to_thread(probe_ready, mesh.inference) if mesh else "the gateway is starting"
+            if mesh and not said:
+                self._greet(mesh)
+                return
+            if time.monotonic() >= remind_at_s:
+                remind_at_s += REMIND_EVERY_S
+                self._log.event(f"mesh: not ready yet: {said}")
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _published(self) -> RunningMesh | None:
+        """Return what the supervisor that runs now has published; None before it has."""
+        try:
+            mesh = msgspec.json.decode((self._config.state / RUNTIME_FILE).read_bytes(), type=RunningMesh)
+        except (OSError, msgspec.MsgspecError):
+            return None
+        if mesh.pid != self._gateway.pid:
+            return None
+        self._gateway.has_started = True
+        return mesh
+
+    def _greet(self, mesh: RunningMesh) -> None:
+        log = self._log
+        log.event("mesh: ready")
+        log.plain(f"inference   {mesh.inference}")
+        log.plain(f"management  {mesh.management}")
+        log.plain(f"key         {self._config.key}")
+        in_force = last_good.recall(self._config.state)
+        route = greeting.greeted_route(in_force.snapshot.routes) if in_force else None
+        if route is None:
+            log.plain(f"no route is in force: add one in {self._config.policies / 'routes'}")
+            return
+        launch = greeting.stable_version(route).launch
+        archive = self._config.model_store / launch.archive if launch else None
+        sample_input = read_sample(archive, greeting.SAMPLE_INPUT) if archive else None
+        expected = greeting.expected_answer(read_sample(archive, greeting.SAMPLE_OUTPUT)) if archive else ""
+        log.plain(f"try it{f'; the answer should say {expected}' if expected else ''}:")
+        log.plain(greeting.curl_line(mesh.inference, self._config.key, route.model, sample_input))
+
+    async def _drain(self) -> None:
+        """End everything in the order that loses nothing: the gateway finishes its requests while pods still run."""
+        stopped_s = time.monotonic()
+        self._kill_at_s = min(self._kill_at_s, stopped_s + KILL_AFTER_S)
+        self._demo.kill()
+        self._gateway.stop()
+        await self._until(lambda: self._gateway.pid == 0, stopped_s + GATEWAY_DRAINS_WITHIN_S)
+        self._pods.stop_all(time.monotonic())
+        await self._until(lambda: not self._pods.pids, self._kill_at_s)
+        self._gateway.kill()
+        self._pods.kill_all()
+        self._kill_at_s = float("inf")
+        await self._until(self._nothing_is_left, stopped_s + ENDED_AFTER_S)
+        self._log.event(f"mesh: everything has stopped ({time.monotonic() - stopped_s:.1f} s)")
+
+    def _nothing_is_left(self) -> bool:
+        orphans.kill_children()
+        orphans.reap_orphans(self._known_pids())
+        return not orphans.has_children()
+
+    async def _until(self, is_done: Callable[[], bool], deadline_s: float) -> None:
+        # The moment of killing is looked at anew each time: a second signal makes it now.
+        while not is_done() and time.monotonic() < min(deadline_s, self._kill_at_s):
+            await self._wait_for_news()
+
+
+def probe_ready(inference_url: str) -> str:
+    """Ask the gateway whether it is ready; return "" when it is, else what it said."""
+    address = urlsplit(inference_url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=READY_PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        body = response.read(1024).decode("utf-8", "replace").strip()
+        return "" if response.status == 200 else f"{inference_url}/readyz answers {response.status}: {body}"
+    except (OSError, http.client.HTTPException) as error:
+        return f"{inference_url}/readyz does not answer: {error}"
+    finally:
+        connection.close()

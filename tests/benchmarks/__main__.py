@@ -1,0 +1,58 @@
+"""``python -m tests.benchmarks [gateway|pod|all] [--quick]``: figures of this machine, and no judgement of them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from types import FrameType
+
+from tests.benchmarks import gateway, pod
+from tests.benchmarks.contenders import Cores
+from tests.benchmarks.processes import NotStarted
+from tests.benchmarks.report import describe_run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmarks asked for; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=("gateway", "pod", "all"), default="all")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter slices: a look, not a measurement")
+    arguments = parser.parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    say(describe_run())
+    try:
+        is_whole = run(arguments.what, is_quick=arguments.quick)
+    except NotStarted as reason:
+        say(f"did not start: {reason}")
+        is_whole = False
+    return 0 if is_whole else 1
+
+
+def run(what: str, *, is_quick: bool) -> bool:
+    """Run one benchmark or both; False when something that is here did not start."""
+    is_whole = True
+    if what in ("gateway", "all"):
+        say("")
+        cores = Cores.choose(os.sched_getaffinity(0))
+        is_whole = gateway.run(gateway.QUICK if is_quick else gateway.FULL, cores, say)
+    if what in ("pod", "all"):
+        say("")
+        pod.run(pod.QUICK if is_quick else pod.FULL, say)
+    return is_whole
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """End by an exception, so that everything started is ended too."""
+    sys.exit(128 + number)
+
+
+def say(line: str) -> None:
+    """Print at once, so that a reader of a pipe sees progress."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

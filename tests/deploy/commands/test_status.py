@@ -1,0 +1,152 @@
+"""``penstock status`` and ``penstock model list`` against a management API on loopback."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import msgspec
+import pytest
+
+from deploy.cli import main
+from deploy.commands.model import ServedVersion, served_versions
+from gateway.control.reports import (
+    AddressesReport,
+    PodReport,
+    PolicyErrorReport,
+    PolicyReport,
+    ReadinessReport,
+    StableReport,
+    StatusReport,
+    WorkerReport,
+)
+
+TOKEN = "a-token"
+POD = PodReport(
+    name="digits/1/0",
+    model="digits",
+    version="1",
+    address="unix:/s/p.sock",
+    archive="digits-1.mar",
+    device_wanted="auto",
+    state="ready",
+    was_ready=True,
+    message="",
+    probed_s_ago=0.1,
+    device="cpu",
+    queued_rows=3,
+    running_rows=1,
+    restarts=0,
+    pid=42,
+    inference_pid=43,
+    load_s=1.0,
+)
+STATUS = StatusReport(
+    mesh="demo",
+    version="0.1.0",
+    pid=40,
+    started_at="2026-01-01T00:00:00Z",
+    uptime_s=12.3,
+    is_draining=False,
+    generation=2,
+    readiness=ReadinessReport(True, 1, 1, [StableReport("digits", "1", is_ready=True, was_ready=True)]),
+    workers=[WorkerReport(0, 41, 2, True, 12.0, requests=7, by_reason={"key_unknown": 2}, in_flight=1, connections=1)],
+    worker_restarts=0,
+    pods=[POD],
+    addresses=AddressesReport(["http://127.0.0.1:8080"], ["http://127.0.0.1:8081"]),
+    state_dir="/state",
+)
+POLICY = PolicyReport(
+    generation=2,
+    digest="d",
+    loaded_at="2026-01-01T00:00:00Z",
+    from_last_good=False,
+    changes=[],
+    refused_at="2026-01-01T00:01:00Z",
+    errors=[PolicyErrorReport("routes/digits.yaml", 4, 9, 'unknown key "stabel"', "Write stable.")],
+    waiting_for=[],
+)
+
+
+class Management(BaseHTTPRequestHandler):
+    """Answers the reports above to whoever has the token."""
+
+    status = STATUS
+
+    def do_GET(self) -> None:
+        if self.headers["authorization"] != f"Bearer {TOKEN}":
+            self.send_response(401)
+            self.end_headers()
+            return
+        report = {"/admin/status": self.status, "/admin/policy": POLICY}[self.path]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(msgspec.json.encode(report))
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("PENSTOCK_TOKEN", TOKEN)
+    with HTTPServer(("127.0.0.1", 0), Management) as management:
+        thread = threading.Thread(target=management.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{management.server_port}"
+        management.shutdown()
+        thread.join()
+
+
+def test_status_is_for_people_and_shows_refused_policy_files(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--server", server]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("mesh demo: ready, generation 2, up 12 s")
+    assert 'routes/digits.yaml:4:9: unknown key "stabel". Write stable.' in printed
+    assert "digits/1/0  ready  cpu          3        1         0   42" in printed
+
+
+def test_status_as_json_is_what_the_api_says(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--server", server, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(msgspec.json.encode(STATUS))
+
+
+def test_a_mesh_that_is_not_ready_fails_the_check(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = replace(STATUS, readiness=replace(STATUS.readiness, is_ready=False))
+    monkeypatch.setattr(Management, "status", waiting)
+    assert main(["status", "--server", server]) == 1
+
+
+def test_a_wrong_token_is_a_sentence_with_the_fix(
+    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PENSTOCK_TOKEN", "another")
+    assert main(["status", "--server", server]) == 1
+    assert "does not know the token: give --token-file" in capsys.readouterr().err
+
+
+def test_a_server_that_is_not_there_is_a_sentence_with_the_fix(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PENSTOCK_TOKEN", TOKEN)
+    assert main(["model", "list", "--server", "http://127.0.0.1:1"]) == 1
+    assert "is the mesh running? See `penstock up`" in capsys.readouterr().err
+
+
+def test_model_list_counts_ready_pods(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "list", "--server", server]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "MODEL   VERSION  STABLE  READY   ARCHIVE",
+        "digits  1        yes     1 of 1  digits-1.mar",
+    ]
+    assert main(["model", "list", "--server", server, "--json"]) == 0
+    expected = {"model": "digits", "version": "1", "is_stable": True, "pods": 1, "ready_pods": 1}
+    assert json.loads(capsys.readouterr().out) == {"models": [{**expected, "archive": "digits-1.mar"}]}
+
+
+def test_a_stable_version_without_pods_is_listed_too() -> None:
+    lonely = replace(STATUS, pods=[])
+    assert served_versions(lonely) == [ServedVersion("digits", "1", is_stable=True, pods=0, ready_pods=0, archive="")]

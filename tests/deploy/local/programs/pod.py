@@ -1,0 +1,45 @@
+"""A pod's server without a model: answers each connection with its process id, and leaves when asked.
+
+The version says how it behaves: ``stubborn`` does not leave when asked; ``parent`` has a child that outlives it;
+``doomed`` ends at its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer connections one by one."""
+    listener.setblocking(True)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(str(os.getpid()).encode())
+
+
+def main() -> None:
+    """Run until told to stop, or until whoever started it is gone."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--version")
+    parser.add_argument("--listen-fd", type=int)
+    parser.add_argument("--lifeline-fd", type=int)
+    options, _ = parser.parse_known_args()
+    if options.version == "doomed":
+        sys.exit("no model here")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if options.version == "stubborn" else signal.SIG_DFL)
+    if options.version == "parent":
+        child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        print(f"pod child {child.pid}", flush=True)
+    threading.Thread(target=serve, args=(socket.socket(fileno=options.listen_fd),), daemon=True).start()
+    os.read(options.lifeline_fd, 1)
+
+
+if __name__ == "__main__":
+    main()

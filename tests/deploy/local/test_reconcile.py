@@ -1,0 +1,146 @@
+"""Which pods are started, stopped and killed so that the running ones become the desired ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.local.reconcile import (
+    DRAIN_WITHIN_S,
+    Action,
+    AwaitArchive,
+    Forget,
+    Kill,
+    Phase,
+    PodRecord,
+    Start,
+    Stop,
+    awaiting,
+    died,
+    ended,
+    reconcile,
+    started,
+    stopping,
+)
+from gateway.control.desired_pods import DesiredPod
+
+STORE = {"digits-1.mar", "digits-2.mar"}
+
+
+def pod(name: str = "digits/1/0", archive: str = "digits-1.mar", max_rows: int = 32) -> DesiredPod:
+    model, version, _ = name.split("/")
+    return DesiredPod(name, model, version, archive, "auto", f"unix:/state/{name}.sock", max_rows)
+
+
+def running(a_pod: DesiredPod, since_s: float = 0.0) -> dict[str, PodRecord]:
+    return {a_pod.name: PodRecord(a_pod, Phase.RUNNING, since_s)}
+
+
+def test_a_desired_pod_is_started() -> None:
+    assert reconcile([pod()], {}, STORE, now_s=1.0) == [Start(pod())]
+
+
+def test_a_running_pod_is_left_alone() -> None:
+    assert reconcile([pod()], running(pod()), STORE, now_s=1.0) == []
+
+
+def test_a_pod_that_is_no_longer_desired_is_stopped() -> None:
+    assert reconcile([], running(pod()), STORE, now_s=1.0) == [Stop("digits/1/0", replaced=False)]
+
+
+def test_a_running_pod_does_not_mind_that_its_archive_was_removed() -> None:
+    assert reconcile([pod()], running(pod()), set(), now_s=1.0) == []
+
+
+def test_new_settings_stop_the_pod_first_and_start_its_successor_after_its_end() -> None:
+    changed = pod(max_rows=8)
+    assert reconcile([changed], running(pod()), STORE, now_s=1.0) == [Stop("digits/1/0", replaced=True)]
+    draining = {pod().name: stopping(running(pod())[pod().name], now_s=1.0)}
+    assert reconcile([changed], draining, STORE, now_s=2.0) == []
+    assert reconcile([changed], {}, STORE, now_s=3.0) == [Start(changed)]
+
+
+def test_a_pod_that_does_not_finish_in_time_is_killed() -> None:
+    draining = {pod().name: stopping(running(pod())[pod().name], now_s=1.0)}
+    assert reconcile([], draining, STORE, now_s=0.9 + DRAIN_WITHIN_S) == []
+    assert reconcile([], draining, STORE, now_s=1.0 + DRAIN_WITHIN_S) == [Kill("digits/1/0")]
+
+
+def test_a_missing_archive_is_said_once_and_the_pod_starts_when_it_appears() -> None:
+    assert reconcile([pod()], {}, set(), now_s=1.0) == [AwaitArchive(pod())]
+    waiting = {pod().name: awaiting(pod(), now_s=1.0)}
+    assert reconcile([pod()], waiting, set(), now_s=2.0) == []
+    assert reconcile([pod()], waiting, STORE, now_s=3.0) == [Start(pod())]
+
+
+def test_another_missing_archive_is_said_again() -> None:
+    waiting = {pod().name: awaiting(pod(), now_s=1.0)}
+    other = pod(archive="other.mar")
+    assert reconcile([other], waiting, set(), now_s=2.0) == [AwaitArchive(other)]
+
+
+def test_a_waiting_pod_that_is_no_longer_desired_is_forgotten() -> None:
+    waiting = {pod().name: awaiting(pod(), now_s=1.0)}
+    assert reconcile([], waiting, set(), now_s=2.0) == [Forget("digits/1/0")]
+
+
+def test_a_pod_that_dies_is_started_again_at_once() -> None:
+    after = died(running(pod())[pod().name], now_s=60.0)
+    assert reconcile([pod()], {pod().name: after}, STORE, now_s=60.0) == [Start(pod())]
+
+
+def test_a_pod_that_keeps_dying_at_its_start_waits_longer_each_time() -> None:
+    record: PodRecord | None = None
+    now_s = 0.0
+    pauses = []
+    for _ in range(4):
+        record = died(started(pod(), record, now_s), now_s + 1.0)
+        pauses.append(record.start_at_s - (now_s + 1.0))
+        now_s = record.start_at_s
+    assert pauses == [0.0, 0.5, 1.0, 2.0]
+
+
+def test_new_settings_are_tried_at_once_even_during_a_pause() -> None:
+    record = died(started(pod(), None, 0.0), 1.0)
+    waiting = {pod().name: replace(record, start_at_s=100.0)}
+    assert reconcile([pod()], waiting, STORE, now_s=2.0) == []
+    assert reconcile([pod(max_rows=8)], waiting, STORE, now_s=2.0) == [Start(pod(max_rows=8))]
+
+
+def test_a_pod_that_was_told_to_finish_leaves_no_record() -> None:
+    assert ended(stopping(running(pod())[pod().name], 1.0), now_s=2.0) is None
+
+
+NAMES = ("digits/1/0", "digits/1/1", "digits/2/0")
+pods_of_any_kind = st.lists(
+    st.builds(
+        pod, st.sampled_from(NAMES), st.sampled_from(["digits-1.mar", "digits-2.mar", "gone.mar"]), st.integers(1, 2)
+    ),
+    unique_by=lambda a_pod: a_pod.name,
+)
+
+
+def apply(actions: list[Action], records: dict[str, PodRecord], now_s: float) -> None:
+    """Do what the shell does, with processes that finish as soon as they are told to."""
+    for action in actions:
+        match action:
+            case Start(a_pod):
+                records[a_pod.name] = started(a_pod, records.get(a_pod.name), now_s)
+            case AwaitArchive(a_pod):
+                records[a_pod.name] = awaiting(a_pod, now_s)
+            case Stop(name) | Kill(name) | Forget(name):
+                del records[name]
+
+
+@given(st.lists(pods_of_any_kind, min_size=1, max_size=6))
+def test_whatever_was_desired_before_the_desired_pods_run_in_the_end(desires: list[list[DesiredPod]]) -> None:
+    records: dict[str, PodRecord] = {}
+    for now_s, desired in enumerate(desires):
+        apply(reconcile(desired, records, STORE, now_s), records, now_s)
+    for now_s in range(100, 103):
+        apply(reconcile(desires[-1], records, STORE, now_s), records, now_s)
+    assert reconcile(desires[-1], records, STORE, now_s=103) == []
+    running_now = {record.pod for record in records.values() if record.phase is Phase.RUNNING}
+    assert running_now == {a_pod for a_pod in desires[-1] if a_pod.archive in STORE}
