@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
-import runpy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ class Command:
 
     Attributes:
         module: where it lives. A command's module has ``run(arguments) -> exit code``.
-        is_program: the module is one process of the mesh, run as ``python -m`` would.
+        is_program: the module is one process of the mesh, whose ``__main__`` has ``main(arguments) -> exit code``.
     """
 
     summary: str
@@ -31,6 +30,7 @@ COMMANDS: dict[str, Command] = {
     "up": Command("run a whole mesh on this machine until Ctrl-C", "deploy.commands.up"),
     "gateway": Command("run the gateway alone: its supervisor and workers", "gateway.control", is_program=True),
     "pod": Command("run one pod alone", "model_pod.server", is_program=True),
+    "sidecar": Command("run one pod's sidecar alone", "telemetry.sidecar", is_program=True),
     "policy": Command("check, format or describe policy files", "deploy.commands.policy"),
     "status": Command("show how the running mesh does", "deploy.commands.status"),
     "model": Command("list the models that the running mesh serves", "deploy.commands.model"),
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 when all is well, 1 when a check failed, 2 for a mistake in the arguments."""
     try:
         options = _parser().parse_args(argv)
-        return _run(COMMANDS[options.command], options.command, options.arguments)
+        return _run(COMMANDS[options.command], options.arguments)
     except SystemExit as leaving:
         return _exit_code(leaving)
     except KeyboardInterrupt:
@@ -67,12 +67,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(command: Command, name: str, arguments: list[str]) -> int:
+def _run(command: Command, arguments: list[str]) -> int:
     if command.is_program:
-        sys.argv = [f"penstock {name}", *arguments]
-        runpy.run_module(command.module, run_name="__main__", alter_sys=True)
-        return 0
-    code: int = importlib.import_module(command.module).run(arguments)
+        code: int = importlib.import_module(f"{command.module}.__main__").main(arguments)
+    else:
+        code = importlib.import_module(command.module).run(arguments)
     return code
 
 

@@ -77,7 +77,7 @@ class Forward:
         if decision.refusal is not None:
             self._refuse(decision.refusal)
         elif decision.api is Api.SERVER_METADATA:
-            self._answer(answers.server_metadata(self._gateway.version), "")
+            self._answer(answers.server_metadata(), "")
         else:
             self.deadline_s = self._started_s + decision.timeout_s
             self._send_to_a_pod([])

@@ -6,8 +6,6 @@ import asyncio
 import random
 import time
 from collections import Counter
-from email.utils import formatdate
-from importlib.metadata import version
 
 import msgspec
 
@@ -45,7 +43,6 @@ class Gateway:
         self._random = random.Random()
         self.pods = PodTable(loop)
         self.wheel = TimerWheel(loop.time())
-        self.version = version("penstock")
         self.date = b""
         self._date_at_s = 0
         self.draining = False
@@ -71,7 +68,7 @@ class Gateway:
         wall_s = int(time.time())
         if wall_s != self._date_at_s:
             self._date_at_s = wall_s
-            self.date = formatdate(wall_s, usegmt=True).encode()
+            self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall_s)).encode()
         self.wheel.turn(self._loop.time())
         self._loop.call_later(TICK_S, self.tick)
 

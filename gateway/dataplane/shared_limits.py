@@ -18,7 +18,7 @@ from gateway.decide.limits import Charge
 TABLE_BYTES = 2**20
 _ENTRY = struct.Struct("<Qd")
 _ENTRIES = TABLE_BYTES // _ENTRY.size
-_MAX_ENTRIES_USED_PROBES = 64  # beyond so many taken neighbours the table counts as full
+_MAX_PROBES = 64  # beyond so many taken neighbours the table counts as full
 
 
 class SharedLimits:
@@ -68,14 +68,18 @@ class SharedLimits:
         """Return where the limit's entry is, -1 when the table has no room for it."""
         offset = self._offsets.get(limit)
         if offset is None:
+            try:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, TABLE_BYTES)
+            except OSError:
+                return -1  # a sibling is claiming; this request is charged here, the next one looks again
             offset = self._offsets[limit] = self._claim(limit)
         return offset
 
     def _claim(self, limit: str) -> int:
+        """Find or take the limit's entry; the lock behind the table is held, and let go here."""
         digest = int.from_bytes(hashlib.blake2b(limit.encode(), digest_size=8).digest(), "little") or 1
-        fcntl.lockf(self._fd, fcntl.LOCK_EX, 1, TABLE_BYTES)
         try:
-            for probe in range(_MAX_ENTRIES_USED_PROBES):
+            for probe in range(_MAX_PROBES):
                 offset = (digest + probe) % _ENTRIES * _ENTRY.size
                 found = _ENTRY.unpack_from(self._table, offset)[0]
                 if found == 0:

@@ -1,0 +1,25 @@
+# A pod's sidecar: its metrics for Prometheus; no torch. Build from the top of the checkout:
+#   docker build -f deploy/docker/sidecar.Dockerfile -t penstock-sidecar:0.1.0 .
+FROM python:3.11.14-slim-bookworm AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY gateway gateway
+COPY model_pod model_pod
+COPY telemetry telemetry
+COPY policies policies
+COPY deploy deploy
+RUN python -m venv /opt/penstock \
+    && /opt/penstock/bin/pip install --no-cache-dir -c constraints.txt '.[telemetry]'
+
+FROM python:3.11.14-slim-bookworm
+COPY --from=build /opt/penstock /opt/penstock
+# It writes nothing: everything can be read-only.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin penstock
+ENV PATH=/opt/penstock/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+EXPOSE 9464
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/livez', timeout=2)"]
+# Which pod is said per sidecar: --pod http://HOST:8500.
+ENTRYPOINT ["penstock", "sidecar", "--listen", "0.0.0.0:9464"]
