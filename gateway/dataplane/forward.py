@@ -56,6 +56,7 @@ class Forward:
         self._decision = Decision(0, None)
         self._exchange: Exchange | None = None
         self._tried: list[Pod] = []
+        self._pod: Pod | None = None  # the one that has the request now
         self._request_whole = False
         self._sent_s = 0.0
         self._chunked_answer = False
@@ -112,6 +113,7 @@ class Forward:
             self._refuse(Refusal(none.reason, str(none)))
             return
         self._tried.append(pod)
+        self._pod = pod
         pod.outstanding += 1
         traceparent = format_context(self._trace)
         left_s = self.deadline_s - now_s
@@ -155,13 +157,13 @@ class Forward:
 
     def on_failed(self, error: PodFailed) -> None:
         self._exchange = None
-        pod = self._tried[-1]
-        pod.suspect(self._gateway.now_s())
+        if self._pod is not None:
+            self._pod.suspect(self._gateway.now_s())
+        self._let_go()
         if self._answer_begun:
             self._settle(error.reason)
             self._client.cut()
         elif isinstance(error, PodUnreachable) and len(self._tried) < _MAX_ATTEMPTS:
-            pod.outstanding -= 1
             self._send_to_a_pod(error.unsent[1:])
         else:
             self._refuse(Refusal(error.reason, self._failure_message(error)))
@@ -226,9 +228,13 @@ class Forward:
         if self.settled:
             return
         self.settled = True
-        if self._tried and self._tried[-1].outstanding:
-            self._tried[-1].outstanding -= 1
+        self._let_go()
         self._gateway.count(reason)
+
+    def _let_go(self) -> None:
+        pod, self._pod = self._pod, None
+        if pod is not None:
+            pod.outstanding -= 1
 
     def _own_fields(self, pod_timing: bytes) -> bytes:
         now_s = self._gateway.now_s()

@@ -157,8 +157,8 @@ class ClientConnection(asyncio.Protocol):
             self._await_next()
             self._advance()
 
-    def finish_or_close(self) -> None:
-        """The worker is leaving: close now if nothing is being answered."""
+    def close_if_idle(self) -> None:
+        """The worker is leaving: close if nothing is being answered."""
         if self._forward is None:
             self._close()
 
@@ -208,9 +208,12 @@ class ClientConnection(asyncio.Protocol):
             self._enter(Phase.LINGERING)
             self._transport.resume_reading()
             self._transport.write_eof()
-        elif phase is not Phase.CLOSING:
-            self._enter(Phase.CLOSING)
-            self._transport.close()
+        elif phase not in _ENDED:
+            self._close_now()
+
+    def _close_now(self) -> None:
+        self._enter(Phase.CLOSING)
+        self._transport.close()
 
     def _discard(self, data: bytes) -> None:
         self._pace.body_bytes += len(data)
@@ -236,7 +239,7 @@ class ClientConnection(asyncio.Protocol):
     def _on_late(self, deadline: Deadline) -> None:
         match deadline.late:
             case Late.CLOSE:
-                self._close()
+                self._close_now()
             case Late.CUT:
                 self._transport.abort()
             case Late.REFUSE:

@@ -31,6 +31,9 @@ from policies.snapshot import Snapshot
 
 _COUNTS_EVERY_S = 1.0
 _DRAIN_LOOK_S = 0.05
+# A client that keeps its connection may be sending its next request just now: it is answered, and told to close. What
+# stays idle this long is closed.
+_IDLE_GRACE_S = 1.0
 # A worker whose supervisor is gone leaves quickly: its successor waits for the port.
 _ORPHAN_DRAIN = Drain(delay_s=0.0, within_s=5.0)
 
@@ -138,10 +141,11 @@ class Worker:
             await asyncio.sleep(drain.delay_s)
             for server in self._servers:
                 server.close()
-            end_s = self._loop.time() + drain.within_s
-            while gateway.connections and self._loop.time() < end_s:
-                for connection in list(gateway.connections):
-                    cast(ClientConnection, connection).finish_or_close()
+            begun_s = self._loop.time()
+            while gateway.connections and (drained_s := self._loop.time() - begun_s) < drain.within_s:
+                if drained_s >= min(_IDLE_GRACE_S, drain.within_s / 2):
+                    for connection in list(gateway.connections):
+                        cast(ClientConnection, connection).close_if_idle()
                 await asyncio.sleep(_DRAIN_LOOK_S)
             if gateway.in_flight:
                 print(f"gateway: {gateway.in_flight} requests were cut off at the end of the drain", file=sys.stderr)

@@ -23,14 +23,19 @@ class Listener:
 
     def __init__(self, exposition: Exposition) -> None:
         self._exposition = exposition
-        self._open_count = 0
+        self._conversations: set[asyncio.Task[None]] = set()
 
     async def listen(self, listening: socket.socket) -> None:
         """Answer from now on, until the process ends."""
-        await asyncio.start_server(self._converse, sock=listening, limit=HEAD_BYTES)
+        await asyncio.start_server(self._begin, sock=listening, limit=HEAD_BYTES)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Tasks of our own: those that start_server makes of a coroutine complain when the process ends (Python 3.11).
+        conversation = asyncio.create_task(self._converse(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open_count += 1
         try:
             async with asyncio.timeout(REQUEST_WITHIN_S):
                 writer.write(await self._answer(reader))
@@ -38,11 +43,10 @@ class Listener:
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             writer.transport.abort()  # it left, or is too slow to be waited for
         finally:
-            self._open_count -= 1
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        if self._open_count > CONNECTIONS:
+        if len(self._conversations) > CONNECTIONS:
             return plain(HTTPStatus.SERVICE_UNAVAILABLE)
         try:
             head = await reader.readuntil(b"\r\n\r\n")

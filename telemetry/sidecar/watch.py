@@ -46,8 +46,8 @@ class Watch:
         self._silence = ""
         if self._view.name != before.name:
             setproctitle.setproctitle(f"penstock sidecar {self._view.name}")
-        if before.account is None:
-            say(self._view.name, f"the pod answers: {account.state}")
+        if before.account is None or before.account.state is not account.state:
+            say(self._view.name, f"the pod is {account.state}")
 
     def _say_silence(self, why: str) -> None:
         if why != self._silence:

@@ -205,6 +205,32 @@ def test_when_no_pod_can_be_reached_the_caller_may_try_again() -> None:
     in_mesh(body, echo)
 
 
+def test_a_retry_that_finds_no_pod_leaves_the_counts_right() -> None:
+    async def body(mesh: Mesh) -> None:
+        held = await mesh.connect()
+        held.writer.write(post())
+        await mesh.pods[0].asked.wait()
+        mesh.pods[0].path.unlink()
+        assert (await mesh.ask(post())).status == 503
+        assert [pod.outstanding for pod in mesh.gateway.pods.of_version("digits", "1")] == [1]
+
+    in_mesh(body, never)
+
+
+def test_a_chunked_body_that_grows_too_large_is_refused_while_it_comes() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        head = post(body=b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+        caller.writer.write(head + b"400\r\n" + bytes(1024) + b"\r\n")
+        answer = await caller.answer()
+        assert (answer.status, json.loads(answer.body)["reason"]) == (413, "body_too_large")
+        caller.writer.write(bytes(100_000))  # nobody resets a client that is still sending
+        assert await caller.reader.read() == b""
+        assert mesh.pods[0].seen == []
+
+    in_mesh(body, echo, snapshot=policy(body_bytes=1000))
+
+
 def test_a_pod_that_does_not_speak_http_is_a_bad_gateway() -> None:
     async def body(mesh: Mesh) -> None:
         answer = await mesh.ask(post())
