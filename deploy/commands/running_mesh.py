@@ -76,7 +76,7 @@ def read_runtime_file(path: Path) -> RunningMesh | None:
     try:
         mesh = msgspec.json.decode(path.read_bytes(), type=RunningMesh)
         os.kill(mesh.pid, 0)
-    except (OSError, OverflowError, msgspec.MsgspecError):
+    except (OSError, OverflowError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return mesh
 
@@ -111,7 +111,7 @@ def read(target: Target, path: str, kind: type[Report]) -> Report:
     """
     try:
         return msgspec.json.decode(ask(target, path), type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotReachable(
             f"{target.server}{path} answers in another shape ({error}): is it the same version?"
         ) from error

@@ -46,5 +46,5 @@ class DesiredFile:
     def _read(self) -> None:
         try:
             self._pods = msgspec.json.decode(self._path.read_bytes(), type=DesiredPods).pods
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._say(f"mesh: {self._path} cannot be read, pods stay as they are: {error}")

@@ -174,7 +174,7 @@ class Mesh:
         """Return what the supervisor that runs now has published; None before it has."""
         try:
             mesh = msgspec.json.decode((self._config.state / RUNTIME_FILE).read_bytes(), type=RunningMesh)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             return None
         if mesh.pid != self._gateway.pid:
             return None

@@ -41,6 +41,6 @@ def recall(state_dir: Path) -> LastGood | None:
     """Return the kept policy, or None when there is none that this release can read."""
     try:
         kept = msgspec.msgpack.decode((state_dir / FILE_NAME).read_bytes(), type=LastGood)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return kept if kept.format == _FORMAT else None

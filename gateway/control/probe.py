@@ -93,7 +93,7 @@ async def probe(transport: httpx.AsyncHTTPTransport, address: str) -> Finding:
 def _account(body: bytes) -> PodStatus | None:
     try:
         return _decode_status(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

@@ -60,7 +60,7 @@ def withdraw(path: Path, pid: int) -> None:
         published = msgspec.json.decode(path.read_bytes(), type=RunningMesh)
         if published.pid == pid:
             path.unlink()
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return
 
 

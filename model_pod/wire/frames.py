@@ -74,7 +74,7 @@ class FrameDecoder(Generic[Message]):
         view = memoryview(frame)
         try:
             message, lengths = self._decoder.decode(view[_PREFIX.size : blobs_at])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise BadFrame(f"the head of a frame does not decode: {error}") from error
         blobs = []
         for length in lengths:

@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         say("", f"cannot listen on {config.listen} ({error.strerror or error}); name a free address with --listen")
         return WRONG_ARGUMENTS
-    asyncio.run(serve(config, listening))
-    return 0
+    return asyncio.run(serve(config, listening))
 
 
 if __name__ == "__main__":

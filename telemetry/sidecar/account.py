@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
@@ -10,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
+
+_CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 
 # Integers up to here are exact as the floating-point numbers that Prometheus keeps.
 _LARGEST_COUNT = 2**53
@@ -37,7 +40,7 @@ class PodAccount(Struct, frozen=True):
         queued_rows: rows accepted and not yet running.
         running_rows: rows in the batch that runs now.
         restarts: how often the inference process was started anew.
-        load_s: seconds the last load took; 0 before the first.
+        load_s: seconds the last load took; 0 while the model is not loaded.
     """
 
     model: Name
@@ -66,6 +69,13 @@ class _Received:
         return BytesIO(self._data)
 
 
+def is_whole(answer: bytes | bytearray) -> bool:
+    """Whether an answer has the length that it names; one that names none ends with its connection."""
+    head_bytes = answer.find(b"\r\n\r\n") + 4
+    length = _CONTENT_LENGTH.search(answer, 0, head_bytes) if head_bytes >= 4 else None
+    return length is not None and len(answer) >= head_bytes + int(length[1])
+
+
 def read_answer(answer: bytes) -> PodAccount:
     """Return the account in a whole HTTP answer.
 
@@ -82,5 +92,5 @@ def read_answer(answer: bytes) -> PodAccount:
         raise PodSilent(f"it answered {response.status}")
     try:
         return _decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise PodSilent(f"its answer is no account of a pod: {error}") from error

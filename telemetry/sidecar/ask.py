@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from telemetry.sidecar.account import PodAccount, PodSilent, read_answer
+from telemetry.sidecar.account import PodAccount, PodSilent, is_whole, read_answer
 from telemetry.sidecar.config import Address
 
 ANSWER_WITHIN_S = 1.0
@@ -32,13 +32,13 @@ async def ask(pod: Address) -> PodAccount:
 
 
 async def _exchange(pod: Address) -> bytes:
-    """Send the question and read until the pod closes, as it is asked to."""
+    """Send the question and read until the answer is whole, or the pod closes as it is asked to."""
     reader, writer = await _connect(pod)
     try:
         host = "pod" if pod.path else str(pod)
         writer.write(f"GET {_STATUS_PATH} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode("latin-1"))
         answer = bytearray()
-        while piece := await reader.read(ANSWER_BYTES):
+        while not is_whole(answer) and (piece := await reader.read(ANSWER_BYTES)):
             answer += piece
             if len(answer) > ANSWER_BYTES:
                 raise PodSilent(f"its answer is longer than {ANSWER_BYTES} bytes")

@@ -67,13 +67,15 @@ def _listen(text: str) -> Address:
 
 def _tcp(authority: str, text: str, wanted: str) -> Address:
     """Read ``host:port`` or ``[v6]:port``."""
+    refused = argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     try:
         parts = urlsplit(f"//{authority}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port is None or "@" in authority or parts.netloc != authority:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+        host, port = parts.hostname or "", parts.port
+        host.encode("idna")  # as a look-up will; a label that is too long shows here
+    except ValueError as error:
+        raise refused from error
+    if not host or port is None or parts.netloc != authority or "@" in authority or not authority.isascii():
+        raise refused
     return Address(host=host, port=port)
 
 

@@ -25,9 +25,9 @@ class Listener:
         self._exposition = exposition
         self._conversations: set[asyncio.Task[None]] = set()
 
-    async def listen(self, listening: socket.socket) -> None:
-        """Answer from now on, until the process ends."""
-        await asyncio.start_server(self._begin, sock=listening, limit=HEAD_BYTES)
+    async def listen(self, listening: socket.socket) -> asyncio.Server:
+        """Answer from now on, until the server that is returned is closed."""
+        return await asyncio.start_server(self._begin, sock=listening, limit=HEAD_BYTES)
 
     def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Tasks of our own: those that start_server makes of a coroutine complain when the process ends (Python 3.11).

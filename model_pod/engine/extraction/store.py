@@ -82,7 +82,7 @@ def _is_intact(tree: Path) -> bool:
     try:
         listing = msgspec.json.decode((tree / LISTING).read_bytes(), type=tuple[ExtractedFile, ...])
         return _names_below(tree / MODEL) == [file.name for file in listing] and _contents_match(tree / MODEL, listing)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
 

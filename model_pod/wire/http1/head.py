@@ -140,13 +140,15 @@ class ResponseHead:
 class _Heard:
     """Collects what llhttp calls out."""
 
-    __slots__ = ("complete", "fields", "phrase", "target")
+    __slots__ = ("complete", "fields", "keep_alive", "parser", "phrase", "target")
 
-    def __init__(self) -> None:
+    def __init__(self, parser_type: type[httptools.HttpRequestParser | httptools.HttpResponseParser]) -> None:
         self.target = b""
         self.phrase = b""
         self.fields: Fields = []
         self.complete = False
+        self.keep_alive = False
+        self.parser = parser_type(self)
 
     def on_url(self, piece: bytes) -> None:
         self.target += piece
@@ -159,6 +161,8 @@ class _Heard:
 
     def on_headers_complete(self) -> None:
         self.complete = True
+        # Only now: a message without a body ends at once, and its end resets what llhttp knows of it.
+        self.keep_alive = self.parser.should_keep_alive()
 
 
 def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
@@ -167,8 +171,8 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     Raises:
         Refused: with the reason and the sentence to answer; the connection must close.
     """
-    heard = _Heard()
-    parser = httptools.HttpRequestParser(heard)
+    heard = _Heard(httptools.HttpRequestParser)
+    parser = heard.parser
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
@@ -187,7 +191,7 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         raise Refused("head_too_large", f"the request has over {limits.field_count} header fields")
     if len(heard.target) > limits.target_bytes:
         raise Refused("target_too_long", f"the request target is longer than {limits.target_bytes} bytes")
-    request = RequestHead(method, "", heard.fields, minor_version, parser.should_keep_alive())
+    request = RequestHead(method, "", heard.fields, minor_version, heard.keep_alive)
     _read_fields(request)
     _set_target(request, method, heard.target)
     return request
@@ -281,8 +285,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
     Raises:
         ValueError: it is not a response head that may be passed on.
     """
-    heard = _Heard()
-    parser = httptools.HttpResponseParser(heard)
+    heard = _Heard(httptools.HttpResponseParser)
+    parser = heard.parser
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
@@ -291,7 +295,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
         raise ValueError(f"the pod's answer is not HTTP/1.1: {error}") from error
     if not heard.complete:
         raise ValueError("the head of the pod's answer is incomplete")
-    response = ResponseHead(parser.get_status_code(), heard.phrase, heard.fields, parser.should_keep_alive())
+    response = ResponseHead(parser.get_status_code(), heard.phrase, heard.fields, heard.keep_alive)
     for name, value in heard.fields:
         lower = name.lower()
         if lower == b"content-length":

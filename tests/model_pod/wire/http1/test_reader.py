@@ -188,6 +188,21 @@ def test_a_pipelined_request_waits_until_the_first_is_done() -> None:
     assert second.path == "/2"
 
 
+@pytest.mark.parametrize(
+    ("data", "keep_alive"),
+    [
+        (head(GET), True),
+        (head(GET, b"Connection: close"), False),
+        (head(b"POST / HTTP/1.1", b"Connection: close", b"Content-Length: 1") + b"a", False),
+        (head(b"GET / HTTP/1.0"), False),
+        (head(b"GET / HTTP/1.0", b"Connection: keep-alive"), True),
+    ],
+)
+def test_a_client_says_whether_its_connection_lives_on(data: bytes, keep_alive: bool) -> None:
+    heads, _ = read_all(data)
+    assert heads[0].keep_alive is keep_alive
+
+
 STREAM = (
     head(b"POST /1 HTTP/1.1", b"Content-Length: 5")
     + b"hello"
@@ -242,6 +257,19 @@ def read_response(data: bytes, method: str = "GET") -> tuple[ResponseHead, bytes
 def test_a_response_with_a_length_ends_there() -> None:
     response, body, ended, reader = read_response(b"HTTP/1.1 200 \r\nContent-Length: 2\r\n\r\nhi")
     assert (response.status, body, ended, reader.unread_bytes) == (200, b"hi", True, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "keep_alive"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", False),
+        (b"HTTP/1.1 200 OK\r\n\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
+    ],
+)
+def test_a_pod_says_whether_its_connection_lives_on(data: bytes, keep_alive: bool) -> None:
+    assert read_response(data)[0].keep_alive is keep_alive
 
 
 def test_a_response_without_framing_ends_with_its_connection() -> None:
