@@ -20,7 +20,7 @@ def own_store(store: Path, home: Path) -> Path:
     return Path(shutil.copytree(store, home / "models"))
 
 
-def route(model: str, batching: str = "") -> str:
+def route(model: str, batching: str) -> str:
     """Return a route file whose one version is the archive ``MODEL.mar``."""
     return (
         f"kind: route/v1\nmodel: {model}\nowner: test-team\n"
@@ -34,9 +34,13 @@ def handler_archive(handler: str) -> bytes:
     return pack_mar(archive_files(handler))
 
 
-def add_models(mesh: MeshUnderTest, archives: Mapping[str, bytes]) -> None:
-    """Put archives into the store, then all their routes into the policy at once."""
+def add_models(mesh: MeshUnderTest, archives: Mapping[str, bytes], batching: str = "") -> None:
+    """Put archives into the store, then all their routes into the policy at once.
+
+    Args:
+        batching: a line of each route file, "" to leave batching to the archive.
+    """
     for model, archive in archives.items():
         (mesh.store / f"{model}.mar").write_bytes(archive)
     for model in archives:
-        (mesh.policies / "routes" / f"{model}.yaml").write_text(route(model))
+        (mesh.policies / "routes" / f"{model}.yaml").write_text(route(model, batching))

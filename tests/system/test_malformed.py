@@ -102,7 +102,7 @@ MALFORMED = [
     ),
     # tensors
     Malformed("tensors cut short", _post(_INFER, '{"inputs": ['), 400, "malformed_body"),
-    Malformed("tensors without inputs", _post(_INFER, "{}"), 400, "malformed_body"),
+    Malformed("tensors without inputs", _post(_INFER, "{}"), 400, "bad_input"),
     Malformed("an unknown input", _post(_INFER, _tensor(name="pixel")), 400, "bad_input"),
     Malformed("another datatype", _post(_INFER, _tensor(datatype="INT64", data=[0] * 64)), 400, "bad_input"),
     Malformed("another shape", _post(_INFER, _tensor(shape=[1, 8, 8])), 400, "bad_input"),

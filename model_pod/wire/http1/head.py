@@ -142,13 +142,14 @@ class _Heard:
 
     __slots__ = ("complete", "fields", "keep_alive", "parser", "phrase", "target")
 
-    def __init__(self, parser_type: type[httptools.HttpRequestParser | httptools.HttpResponseParser]) -> None:
+    parser: httptools.HttpRequestParser | httptools.HttpResponseParser
+
+    def __init__(self) -> None:
         self.target = b""
         self.phrase = b""
         self.fields: Fields = []
         self.complete = False
         self.keep_alive = False
-        self.parser = parser_type(self)
 
     def on_url(self, piece: bytes) -> None:
         self.target += piece
@@ -163,6 +164,7 @@ class _Heard:
         self.complete = True
         # Only now: a message without a body ends at once, and its end resets what llhttp knows of it.
         self.keep_alive = self.parser.should_keep_alive()
+        del self.parser  # the two know each other; without this only the collector would free them
 
 
 def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
@@ -171,8 +173,8 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     Raises:
         Refused: with the reason and the sentence to answer; the connection must close.
     """
-    heard = _Heard(httptools.HttpRequestParser)
-    parser = heard.parser
+    heard = _Heard()
+    parser = heard.parser = httptools.HttpRequestParser(heard)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
@@ -285,8 +287,8 @@ def parse_response_head(head: bytes) -> ResponseHead:
     Raises:
         ValueError: it is not a response head that may be passed on.
     """
-    heard = _Heard(httptools.HttpResponseParser)
-    parser = heard.parser
+    heard = _Heard()
+    parser = heard.parser = httptools.HttpResponseParser(heard)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
