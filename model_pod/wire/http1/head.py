@@ -16,6 +16,7 @@ from msgspec import Struct
 from model_pod.wire.refusals import Refused
 
 Fields = list[tuple[bytes, bytes]]
+Values = dict[bytes, bytes]
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 # RFC 9110 7.6.1, and the fields that only speak of this connection.
@@ -70,6 +71,7 @@ class RequestHead:
         chunked: the body is chunked.
         expects_continue: the client waits for ``100 Continue``.
         connection_names: lower-case names the client listed in Connection; they go no further.
+        values: the last value of each field by lower-case name.
     """
 
     __slots__ = (
@@ -87,22 +89,25 @@ class RequestHead:
         "values",
     )
 
-    def __init__(self, method: bytes, target: str, fields: Fields, minor_version: int, keep_alive: bool) -> None:
+    def __init__(
+        self, method: bytes, target: str, fields: Fields, values: Values, minor_version: int, keep_alive: bool
+    ) -> None:
         self.method = method.decode("ascii")
         self.target = target
         self.path, _, self.query = target.partition("?")
         self.fields = fields
         self.minor_version = minor_version
         self.keep_alive = keep_alive
-        self.values: dict[bytes, bytes] = {}
+        self.values = values
         self.content_length: int | None = None
         self.chunked = False
         self.expects_continue = False
         self.connection_names: frozenset[bytes] = frozenset()
 
     def get(self, name: bytes) -> bytes | None:
-        """Return the value of the last field of that lower-case name."""
-        return self.values.get(name)
+        """Return the value of the last field of that lower-case name, without the space around it."""
+        value = self.values.get(name)
+        return value and value.strip(b" \t")
 
     @property
     def body_expected(self) -> bool:
@@ -140,7 +145,7 @@ class ResponseHead:
 class _Heard:
     """Collects what llhttp calls out."""
 
-    __slots__ = ("complete", "fields", "keep_alive", "parser", "phrase", "target")
+    __slots__ = ("complete", "fields", "keep_alive", "parser", "phrase", "target", "values")
 
     parser: httptools.HttpRequestParser | httptools.HttpResponseParser
 
@@ -148,6 +153,7 @@ class _Heard:
         self.target = b""
         self.phrase = b""
         self.fields: Fields = []
+        self.values: Values = {}
         self.complete = False
         self.keep_alive = False
 
@@ -159,6 +165,7 @@ class _Heard:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name, value))
+        self.values[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -193,7 +200,7 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         raise Refused("head_too_large", f"the request has over {limits.field_count} header fields")
     if len(heard.target) > limits.target_bytes:
         raise Refused("target_too_long", f"the request target is longer than {limits.target_bytes} bytes")
-    request = RequestHead(method, "", heard.fields, minor_version, heard.keep_alive)
+    request = RequestHead(method, "", heard.fields, heard.values, minor_version, heard.keep_alive)
     _read_fields(request)
     _set_target(request, method, heard.target)
     return request
@@ -218,30 +225,34 @@ def _check_request_line(head: bytes, method: bytes, target: bytes, version: str)
 
 
 def _read_fields(request: RequestHead) -> None:
-    """Index the fields, and decide the framing from them (RFC 9112 6)."""
-    values = request.values
-    hosts = 0
-    for name, value in request.fields:
-        lower = name.lower()
-        hosts += lower == b"host"
-        if lower in (b"transfer-encoding", b"connection") and lower in values:
-            values[lower] += b"," + value.strip(b" \t")
-        else:
-            values[lower] = value.strip(b" \t")
-    if hosts > 1 or (hosts == 0 and request.minor_version):
+    """Decide the framing from the fields (RFC 9112 6), and check those that steer a connection."""
+    if len(request.values) != len(request.fields):
+        _join_repeated(request)
+    host = request.get(b"host")
+    if host is None and request.minor_version:
         raise Refused("malformed_http", "the request needs exactly one Host field")
-    if hosts and not _HOST.match(values[b"host"]):
+    if host is not None and not _HOST.match(host):
         raise Refused("malformed_http", "the Host field is not a host name or address with an optional port")
-    if coding := values.get(b"transfer-encoding"):
+    if coding := request.get(b"transfer-encoding"):
         _set_chunked(request, coding)
-    if length := values.get(b"content-length"):
+    if length := request.get(b"content-length"):
         request.content_length = _content_length(length)
-    if expectation := values.get(b"expect"):
+    if expectation := request.get(b"expect"):
         if expectation.lower() != b"100-continue":
             raise Refused("expectation_not_supported", "the only expectation supported is `100-continue`")
         request.expects_continue = request.minor_version == 1
-    if connection := values.get(b"connection"):
+    if connection := request.get(b"connection"):
         _set_connection_names(request, connection)
+
+
+def _join_repeated(request: RequestHead) -> None:
+    """Some field came more than once: lists that steer the connection are joined, and Host may not be one of them."""
+    for steering in (b"transfer-encoding", b"connection", b"host"):
+        found = [value.strip(b" \t") for name, value in request.fields if name.lower() == steering]
+        if len(found) > 1:
+            request.values[steering] = b",".join(found)
+            if steering == b"host":
+                raise Refused("malformed_http", "the request needs exactly one Host field")
 
 
 def _set_chunked(request: RequestHead, coding: bytes) -> None:
@@ -271,7 +282,7 @@ def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
         raise Refused("malformed_http", "the request target holds a fragment")
     if match := _ABSOLUTE_TARGET.match(target):
         authority, target = match.groups()
-        if authority.lower() != request.values.get(b"host", b"").lower():
+        if authority.lower() != (request.get(b"host") or b"").lower():
             raise Refused("malformed_http", "the absolute request target and Host name different hosts")
         if not target.startswith(b"/"):
             target = b"/" + target
