@@ -48,13 +48,15 @@ class PodUnreachable(PodFailed):
 
     Args:
         unsent: the request so far, head first; another pod may have it.
+        is_pods_fault: False when this process had no room for another connection.
     """
 
     reason = "no_pod_ready"
 
-    def __init__(self, message: str, unsent: list[bytes | memoryview]) -> None:
+    def __init__(self, message: str, unsent: list[bytes | memoryview], *, is_pods_fault: bool) -> None:
         super().__init__(message)
         self.unsent = unsent
+        self.is_pods_fault = is_pods_fault
 
 
 class PodBroke(PodFailed):

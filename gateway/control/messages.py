@@ -11,6 +11,10 @@ from msgspec import Struct
 from model_pod.wire.status import PodState
 
 
+# The memory that all workers share for rate limits; whoever makes it and whoever maps it must agree on its size.
+LIMITS_TABLE_BYTES = 2**20
+
+
 class Prepare(Struct, frozen=True, tag="prepare"):
     """Build this generation and hold it; answered by ``Prepared``. The frame's only blob is the snapshot."""
 

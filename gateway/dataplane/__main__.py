@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 import socket
 import sys
@@ -11,14 +12,20 @@ import sys
 import uvloop
 from setproctitle import setproctitle
 
+from gateway.dataplane.gateway import Share
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.worker import ControlProtocol, Worker
+
+# Each may need a second descriptor, for its connection to a pod.
+MAX_CONNECTIONS = 10_000
+SPARE_DESCRIPTORS = 64
 
 
 def main() -> int:
     """Serve until drained; every descriptor was opened by the supervisor."""
     parser = argparse.ArgumentParser(prog="python -m gateway.dataplane", description=__doc__)
     parser.add_argument("--index", type=int, required=True)
+    parser.add_argument("--worker-count", type=int, default=1)
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--limits-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", required=True)
@@ -26,15 +33,25 @@ def main() -> int:
     setproctitle(f"penstock gateway worker {options.index}")
     # The supervisor decides when a worker ends; a Ctrl-C in its terminal is not meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    share = Share(options.worker_count, min(MAX_CONNECTIONS, (_raise_descriptor_limit() - SPARE_DESCRIPTORS) // 2))
     listening = [socket.socket(fileno=fd) for fd in options.listen_fd]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(socket.socket(fileno=options.control_fd), listening, SharedLimits(options.limits_fd)))
+        runner.run(_serve(socket.socket(fileno=options.control_fd), listening, SharedLimits(options.limits_fd), share))
     return 0
 
 
-async def _serve(control: socket.socket, listening: list[socket.socket], limits: SharedLimits) -> None:
+def _raise_descriptor_limit() -> int:
+    """Take as many descriptors as the system gives and we can use; return how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_CONNECTIONS * 2 + SPARE_DESCRIPTORS
+    limit = most if hard == resource.RLIM_INFINITY else min(hard, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit
+
+
+async def _serve(control: socket.socket, listening: list[socket.socket], limits: SharedLimits, share: Share) -> None:
     loop = asyncio.get_running_loop()
-    worker = Worker(loop, listening, limits)
+    worker = Worker(loop, listening, limits, share)
     await loop.create_unix_connection(lambda: ControlProtocol(worker), sock=control)
     await worker.done
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
@@ -48,31 +47,34 @@ class Readiness(Struct, frozen=True):
         return not self.draining and not self.waiting_for
 
 
-def health_answer(path: str, readiness_now: Callable[[], Readiness]) -> Answer | None:
-    """Return the answer to a path that tells the truth to anyone, or None when the path is no such path.
-
-    Args:
-        readiness_now: asked only for such a path.
-    """
+def is_health_path(path: str) -> bool:
+    """Whether the path tells the truth to anyone, without a key."""
     if not path.startswith(_HEALTH):  # nearly every request leaves here
-        return None
+        return False
+    match path.removesuffix("/").split("/")[1:]:
+        case ["livez" | "readyz" | "ping"] | ["readyz", _] | ["v2", "health", "live" | "ready"]:
+            return True
+        case _:
+            return False
+
+
+def health_answer(path: str, readiness: Readiness, request_id: str) -> Answer:
+    """Return the answer to a health path."""
     match path.removesuffix("/").split("/")[1:]:
         case ["livez"]:
             return _json(200, {"live": True})
         case ["v2", "health", "live"]:
             return _json(200, {"live": True})
         case ["v2", "health", "ready"]:
-            ready = readiness_now().ready
-            return _json(200 if ready else 503, {"ready": ready})
+            return _json(200 if readiness.ready else 503, {"ready": readiness.ready})
         case ["readyz"]:
-            return _readyz(readiness_now())
+            return _readyz(readiness)
         case ["readyz", model]:
-            return _readyz_model(readiness_now(), model)
+            return _readyz_model(readiness, model, request_id)
         case ["ping"]:
-            ready = readiness_now().ready
-            return _json(200 if ready else 500, {"status": "Healthy" if ready else "Unhealthy"})
+            return _json(200 if readiness.ready else 500, {"status": "Healthy" if readiness.ready else "Unhealthy"})
         case _:
-            return None
+            raise ValueError(f"{path} is no health path")
 
 
 def _readyz(readiness: Readiness) -> Answer:
@@ -84,10 +86,10 @@ def _readyz(readiness: Readiness) -> Answer:
     return _json(200 if readiness.ready else 503, told)
 
 
-def _readyz_model(readiness: Readiness, model: str) -> Answer:
+def _readyz_model(readiness: Readiness, model: str, request_id: str) -> Answer:
     ready = readiness.ready_now.get(model)
     if ready is None:
-        return refusal_answer(Refusal("model_not_found", f"no model is called {model!r} here"), "")
+        return refusal_answer(Refusal("model_not_found", f"no model is called {model!r} here"), request_id)
     return _json(200 if ready else 503, {"name": model, "ready": ready})
 
 

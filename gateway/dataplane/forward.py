@@ -124,7 +124,7 @@ class Forward:
         if self._request_whole:
             self._exchange.finish()
 
-    # --- the pod's answer (upstream.Listener)
+    # --- the pod's answer (upstream.Receiver)
 
     def on_head(self, response: ResponseHead) -> None:
         fields, pod_timing = heads.fields_for_client(response)
@@ -137,8 +137,8 @@ class Forward:
             fields,
             self._own_fields(pod_timing),
             framing,
+            heads.connection_field(self._request, keep_alive=self._keep_alive),
             self._gateway.date,
-            keep_alive=self._keep_alive,
         )
         self._answer_begun = True
         self._client.write([head])
@@ -157,14 +157,16 @@ class Forward:
 
     def on_failed(self, error: PodFailed) -> None:
         self._exchange = None
-        if self._pod is not None:
+        unreachable = error if isinstance(error, PodUnreachable) else None
+        if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
             self._pod.suspect(self._gateway.now_s())
         self._let_go()
         if self._answer_begun:
             self._settle(error.reason)
             self._client.cut()
-        elif isinstance(error, PodUnreachable) and len(self._tried) < _MAX_ATTEMPTS:
-            self._send_to_a_pod(error.unsent[1:])
+        elif unreachable is not None and len(self._tried) < _MAX_ATTEMPTS:
+            self._client.hold(False)  # the next pod says by itself when it has no room
+            self._send_to_a_pod(unreachable.unsent[1:])
         else:
             self._refuse(Refusal(error.reason, self._failure_message(error)))
 
@@ -216,8 +218,8 @@ class Forward:
             [],
             answer.fields + self._own_fields(b""),
             b"content-length: %d\r\n" % len(answer.body),
+            heads.connection_field(self._request, keep_alive=self._keep_alive),
             self._gateway.date,
-            keep_alive=self._keep_alive,
         )
         self._settle(reason)
         self._client.write([head, body])
@@ -249,9 +251,11 @@ class Forward:
         ).encode() + (b", %b\r\n" % pod_timing if pod_timing else b"\r\n")
 
     def _framing(self, response: ResponseHead) -> bytes:
+        if response.status in (204, 304):
+            return b""
         if response.content_length is not None:
             return b"content-length: %d\r\n" % response.content_length
-        if self._request.method == "HEAD" or response.status in (204, 304):
+        if self._request.method == "HEAD":
             return b""
         if self._request.minor_version == 0:
             self._keep_alive = False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
 
 import msgspec
+from msgspec import Struct
 
 from gateway.dataplane.answers import Readiness
 from gateway.dataplane.pace import shortest_wait_s
@@ -27,6 +29,18 @@ from telemetry.trace_context import TraceContext, parse_traceparent
 _MAX_DECISIONS = 8
 
 
+class Share(Struct, frozen=True):
+    """What of the whole gateway falls to one worker.
+
+    Attributes:
+        worker_count: of the gateway; a pod's bound on requests in flight is divided among them.
+        max_connections: client connections at a time.
+    """
+
+    worker_count: int = 1
+    max_connections: int = 10_000
+
+
 class Gateway:
     """One worker's state.
 
@@ -35,14 +49,17 @@ class Gateway:
         date: value of the Date field, refreshed every second.
         draining: no new requests are wanted.
         connections: open client connections.
+        max_connections: more than these are refused.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, snapshot: Snapshot, limits: SharedLimits) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, snapshot: Snapshot, limits: SharedLimits, share: Share) -> None:
         self._loop = loop
         self._limits = limits
+        self._worker_count = share.worker_count
+        self.max_connections = share.max_connections
         self._random = random.Random()
         self.pods = PodTable(loop)
-        self.wheel = TimerWheel(loop.time())
+        self.wheel = TimerWheel(self.now_s())
         self.date = b""
         self._date_at_s = 0
         self.draining = False
@@ -60,8 +77,8 @@ class Gateway:
         self.shortest_wait_s = shortest_wait_s(self.tables.bounds)
 
     def now_s(self) -> float:
-        """Monotonic seconds."""
-        return self._loop.time()
+        """Monotonic seconds; the loop's own clock stands still within a turn, and counts whole milliseconds."""
+        return time.monotonic()
 
     def tick(self) -> None:
         """Turn the wheel, and call again in a tick."""
@@ -69,7 +86,7 @@ class Gateway:
         if wall_s != self._date_at_s:
             self._date_at_s = wall_s
             self.date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall_s)).encode()
-        self.wheel.turn(self._loop.time())
+        self.wheel.turn(self.now_s())
         self._loop.call_later(TICK_S, self.tick)
 
     def new_ids(self, request: RequestHead) -> tuple[str, TraceContext]:
@@ -92,6 +109,7 @@ class Gateway:
             authorization=(request.get(b"authorization") or b"").decode("latin-1"),
             pinned_version=(request.get(b"penstock-version") or b"").decode("latin-1"),
             timeout_ms=(request.get(b"penstock-timeout-ms") or b"").decode("latin-1"),
+            content_length=request.content_length or 0,
             wall_s=time.time(),
         )
         for _ in range(_MAX_DECISIONS):
@@ -103,7 +121,8 @@ class Gateway:
     def pick(self, decision: Decision, now_s: float, tried: list[Pod]) -> Pod:
         """Return the pod for the next attempt; raises ``NoPod``."""
         draw = self._random.random()
-        return self.pods.pick(decision.model, decision.version, decision.in_flight, draw, now_s, tried)
+        in_flight = math.ceil(decision.in_flight / self._worker_count)
+        return self.pods.pick(decision.model, decision.version, in_flight, draw, now_s, tried)
 
     def count(self, reason: str) -> None:
         """Count a settled request; ``reason`` is "" when it was answered."""

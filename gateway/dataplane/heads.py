@@ -59,7 +59,7 @@ def pod_request_head(
 
 
 def client_head(
-    status: int, phrase: bytes, fields: Fields, ours: bytes, framing: bytes, date: bytes, *, keep_alive: bool
+    status: int, phrase: bytes, fields: Fields, ours: bytes, framing: bytes, connection: bytes, date: bytes
 ) -> bytes:
     """Return the head of an answer as its client gets it.
 
@@ -67,11 +67,19 @@ def client_head(
         fields: written before ours.
         ours: whole field lines.
         framing: ``content-length: N``, ``transfer-encoding: chunked`` or nothing, as a field line.
+        connection: from ``connection_field``.
     """
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, phrase)]
     lines += [b"%b: %b\r\n" % field for field in fields]
-    lines += [ours, framing, b"date: %b\r\n" % date, b"" if keep_alive else b"connection: close\r\n", b"\r\n"]
+    lines += [ours, framing, connection, b"date: %b\r\n\r\n" % date]
     return b"".join(lines)
+
+
+def connection_field(request: RequestHead | None, *, keep_alive: bool) -> bytes:
+    """Return the field line that says whether the connection lives on, where the client would not assume it."""
+    if not keep_alive:
+        return b"connection: close\r\n"
+    return b"" if request is None or request.minor_version else b"connection: keep-alive\r\n"
 
 
 def fields_for_client(response: ResponseHead) -> tuple[Fields, bytes]:

@@ -16,9 +16,7 @@ from model_pod.wire.http1 import End, RequestHead, RequestReader
 from model_pod.wire.refusals import Refused
 from telemetry import conventions
 
-MAX_CONNECTIONS = 10_000
 _WRITE_BUFFER_BYTES = 64 * 1024
-_MAX_PIPELINED_BYTES = 64 * 1024
 _ENDED = (Phase.LINGERING, Phase.CLOSING)
 
 
@@ -42,8 +40,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._gateway.connections.add(self)
         self._watch(self._pace.since_s)
-        if len(self._gateway.connections) > MAX_CONNECTIONS:
-            message = f"this gateway worker has {MAX_CONNECTIONS} connections; try again shortly"
+        if len(self._gateway.connections) > self._gateway.max_connections:
+            message = f"this gateway worker has {self._gateway.max_connections} connections; try again shortly"
             self._refuse_and_close(Refusal("connections_full", message))
 
     def data_received(self, data: bytes) -> None:
@@ -56,8 +54,8 @@ class ClientConnection(asyncio.Protocol):
             self._enter(Phase.HEAD)
         self._reader.feed(data)
         self._advance()
-        if self._pace.phase is Phase.ANSWER and self._reader.unread_bytes > _MAX_PIPELINED_BYTES:
-            self._transport.pause_reading()
+        if self._pace.phase is Phase.ANSWER and self._reader.unread_bytes:
+            self._transport.pause_reading()  # pipelined requests wait in the socket, not in our memory
 
     def eof_received(self) -> bool:
         return False  # a client that closes its side has left: our side closes too, and the pod learns of it
@@ -106,12 +104,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _begin(self, request: RequestHead) -> None:
         self._enter(Phase.BODY if request.body_expected else Phase.ANSWER)
-        health = answers.health_answer(request.path, self._gateway.readiness)
-        if health is not None:
-            keep_alive = request.keep_alive and not request.body_expected
-            self._write_answer(health, keep_alive=keep_alive, method=request.method)
-            if not keep_alive:
-                self._close()
+        if answers.is_health_path(request.path):
+            self._answer_health(request)
             return
         self._gateway.in_flight += 1
         self._forward = forward = Forward(self._gateway, self, request)
@@ -189,17 +183,31 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._gateway.count(refusal.reason)
             request_id = self._gateway.new_request_id()
-            answer = answers.refusal_answer(refusal, request_id)
-            fields = answer.fields + f"{conventions.REQUEST_ID}: {request_id}\r\n".encode()
-            self._write_answer(answers.Answer(answer.status, fields, answer.body), keep_alive=False, method="")
+            self._write_answer(answers.refusal_answer(refusal, request_id), request_id, None, keep_alive=False)
         self._close()
 
-    def _write_answer(self, answer: answers.Answer, *, keep_alive: bool, method: str) -> None:
-        framing = b"content-length: %d\r\n" % len(answer.body)
-        phrase = heads.phrase_of(answer.status)
-        date = self._gateway.date
-        head = heads.client_head(answer.status, phrase, [], answer.fields, framing, date, keep_alive=keep_alive)
-        self.write([head, b"" if method == "HEAD" else answer.body])
+    def _answer_health(self, request: RequestHead) -> None:
+        keep_alive = request.keep_alive and not request.body_expected and not self._gateway.draining
+        request_id = self._gateway.new_request_id()
+        answer = answers.health_answer(request.path, self._gateway.readiness(), request_id)
+        self._write_answer(answer, request_id, request, keep_alive=keep_alive)
+        if not keep_alive:
+            self._close()
+
+    def _write_answer(
+        self, answer: answers.Answer, request_id: str, request: RequestHead | None, *, keep_alive: bool
+    ) -> None:
+        head = heads.client_head(
+            answer.status,
+            heads.phrase_of(answer.status),
+            [],
+            answer.fields + f"{conventions.REQUEST_ID}: {request_id}\r\n".encode(),
+            b"content-length: %d\r\n" % len(answer.body),
+            heads.connection_field(request, keep_alive=keep_alive),
+            self._gateway.date,
+        )
+        has_body = request is None or request.method != "HEAD"
+        self.write([head, answer.body if has_body else b""])
 
     def _close(self) -> None:
         """End the connection once what was written is out; read on for a while if a request is still coming."""

@@ -13,11 +13,11 @@ import mmap
 import struct
 from collections.abc import Sequence
 
+from gateway.control.messages import LIMITS_TABLE_BYTES
 from gateway.decide.limits import Charge
 
-TABLE_BYTES = 2**20
 _ENTRY = struct.Struct("<Qd")
-_ENTRIES = TABLE_BYTES // _ENTRY.size
+_ENTRIES = LIMITS_TABLE_BYTES // _ENTRY.size
 _MAX_PROBES = 64  # beyond so many taken neighbours the table counts as full
 
 
@@ -25,12 +25,12 @@ class SharedLimits:
     """The limits of one worker's decisions, shared with its siblings.
 
     Args:
-        fd: a memory file of ``TABLE_BYTES`` zero bytes, inherited by all workers.
+        fd: a memory file of ``LIMITS_TABLE_BYTES`` zero bytes, inherited by all workers.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._table = mmap.mmap(fd, TABLE_BYTES)
+        self._table = mmap.mmap(fd, LIMITS_TABLE_BYTES)
         self._offsets: dict[str, int] = {}
         # When the table is full, a limit is kept by this worker alone: each worker then grants the whole rate.
         self._local: dict[str, float] = {}
@@ -69,7 +69,7 @@ class SharedLimits:
         offset = self._offsets.get(limit)
         if offset is None:
             try:
-                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, TABLE_BYTES)
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, LIMITS_TABLE_BYTES)
             except OSError:
                 return -1  # a sibling is claiming; this request is charged here, the next one looks again
             offset = self._offsets[limit] = self._claim(limit)
@@ -88,4 +88,4 @@ class SharedLimits:
                     return offset
             return -1
         finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, TABLE_BYTES)
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, LIMITS_TABLE_BYTES)

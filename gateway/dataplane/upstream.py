@@ -7,6 +7,7 @@ transport can take this one's place.
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Protocol, cast
 
 from gateway.errors import PodBroke, PodFailed, PodUnreachable
@@ -20,10 +21,11 @@ _MAX_IDLE = 128
 _IDLE_S = 55.0
 # A request may send this much before its connection stands; then it waits.
 _MAX_UNSENT_BYTES = 64 * 1024
+_OUR_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Listener(Protocol):
-    """Who hears what a pod answers. After ``on_end`` or ``on_failed`` nothing more comes."""
+class Receiver(Protocol):
+    """Who gets what a pod answers. After ``on_end`` or ``on_failed`` nothing more comes."""
 
     def on_head(self, response: ResponseHead) -> None: ...
     def on_data(self, piece: memoryview) -> None: ...
@@ -46,7 +48,7 @@ class Exchange(Protocol):
         ...
 
     def cancel(self) -> None:
-        """Nobody waits for the answer any more; the pod learns of it at once, and the listener hears nothing."""
+        """Nobody waits for the answer any more; the pod learns of it at once, and the receiver hears nothing."""
         ...
 
     def hold(self, held: bool) -> None:
@@ -68,7 +70,7 @@ class Upstream:
         self._connecting: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def open(self, method: str, head: bytes, listener: Listener) -> Exchange:
+    def open(self, method: str, head: bytes, receiver: Receiver) -> Exchange:
         """Begin an exchange by sending the request's head."""
         connection = self._idle_connection()
         if connection is None:
@@ -76,7 +78,7 @@ class Upstream:
             task = self._loop.create_task(self._connect(connection))
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
-        connection.begin(method, head, listener)
+        connection.begin(method, head, receiver)
         return connection
 
     def close(self) -> None:
@@ -99,7 +101,7 @@ class Upstream:
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 await self._open_transport(connection)
-        except (OSError, TimeoutError) as error:
+        except Exception as error:  # a bad address too: whatever it is, the request must not wait for ever
             connection.on_unreachable(error)
 
     async def _open_transport(self, connection: _Connection) -> None:
@@ -133,7 +135,7 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[Piece] = []  # while connecting
         self._unsent_bytes = 0
-        self._listener: Listener | None = None
+        self._receiver: Receiver | None = None
         self._reader: ResponseReader | None = None
         self._keep = False  # the answer allows another exchange on this connection
         self._request_whole = False
@@ -141,8 +143,8 @@ class _Connection(asyncio.Protocol):
 
     # --- the exchange, as the one who forwards sees it
 
-    def begin(self, method: str, head: bytes, listener: Listener) -> None:
-        self._listener = listener
+    def begin(self, method: str, head: bytes, receiver: Receiver) -> None:
+        self._receiver = receiver
         self._reader = ResponseReader(method)
         self._request_whole = False
         self.send(head)
@@ -153,14 +155,14 @@ class _Connection(asyncio.Protocol):
             return
         self._unsent.append(piece)
         self._unsent_bytes += len(piece)
-        if self._unsent_bytes > _MAX_UNSENT_BYTES and self._listener is not None:
-            self._listener.on_room(False)
+        if self._unsent_bytes > _MAX_UNSENT_BYTES and self._receiver is not None:
+            self._receiver.on_room(False)
 
     def finish(self) -> None:
         self._request_whole = True
 
     def cancel(self) -> None:
-        self._listener = None
+        self._receiver = None
         self._given_up = True
         if self._transport is not None:
             self._transport.abort()
@@ -170,7 +172,7 @@ class _Connection(asyncio.Protocol):
             return
         if held:
             self._transport.pause_reading()
-        else:
+        elif not self._transport.is_reading():
             self._transport.resume_reading()
 
     def close(self) -> None:
@@ -188,16 +190,20 @@ class _Connection(asyncio.Protocol):
             return
         self._transport.writelines(self._unsent)
         self._unsent.clear()
-        if self._unsent_bytes > _MAX_UNSENT_BYTES and self._listener is not None:
-            self._listener.on_room(True)
+        if self._unsent_bytes > _MAX_UNSENT_BYTES and self._receiver is not None:
+            self._receiver.on_room(True)
 
     def on_unreachable(self, error: Exception) -> None:
-        """No connection came about; what was to be sent goes back to the listener."""
-        self._fail(PodUnreachable(f"no connection to the pod: {error}", self._unsent))
+        """No connection came about; what was to be sent goes back to the receiver."""
+        if self._transport is not None:  # it stood just when its time was over, and the request is on its way
+            self._break_off(PodBroke("the connection came too late"))
+            return
+        is_ours = isinstance(error, OSError) and error.errno in _OUR_FAULT
+        self._fail(PodUnreachable(f"no connection to the pod: {error}", self._unsent, is_pods_fault=not is_ours))
 
     def data_received(self, data: bytes) -> None:
         reader = self._reader
-        if reader is None or self._listener is None:  # bytes that nobody asked for: the pod has lost its place
+        if reader is None or self._receiver is None:  # bytes that nobody asked for: the pod has lost its place
             self.close()
             return
         reader.feed(data)
@@ -207,23 +213,24 @@ class _Connection(asyncio.Protocol):
             self._break_off(PodBroke(str(error), "pod_bad_answer"))
 
     def _tell(self, reader: ResponseReader) -> None:
-        while self._listener is not None and (event := reader.next_event()) is not None:
+        while self._receiver is not None and (event := reader.next_event()) is not None:
             if isinstance(event, ResponseHead):
                 self._keep = event.keep_alive
-                self._listener.on_head(event)
+                self._receiver.on_head(event)
             elif event is END:
                 self._end(reader)
             else:
-                self._listener.on_data(event)
+                self._receiver.on_data(event)
 
     def _end(self, reader: ResponseReader) -> None:
-        listener, self._listener, self._reader = self._listener, None, None
+        receiver, self._receiver, self._reader = self._receiver, None, None
         if self._keep and self._request_whole and not reader.unread_bytes:
+            self.hold(False)  # a slow caller may have stopped it; the next exchange has another caller
             self._upstream.recycle(self)
         else:
             self.close()
-        if listener is not None:
-            listener.on_end()
+        if receiver is not None:
+            receiver.on_end()
 
     def eof_received(self) -> bool:
         if self._reader is not None and self._reader.at_eof():
@@ -236,12 +243,12 @@ class _Connection(asyncio.Protocol):
         self._fail(PodBroke("the pod closed the connection before its answer was whole"))
 
     def pause_writing(self) -> None:
-        if self._listener is not None:
-            self._listener.on_room(False)
+        if self._receiver is not None:
+            self._receiver.on_room(False)
 
     def resume_writing(self) -> None:
-        if self._listener is not None:
-            self._listener.on_room(True)
+        if self._receiver is not None:
+            self._receiver.on_room(True)
 
     def _break_off(self, error: PodFailed) -> None:
         if self._transport is not None:
@@ -249,6 +256,6 @@ class _Connection(asyncio.Protocol):
         self._fail(error)
 
     def _fail(self, error: PodFailed) -> None:
-        listener, self._listener, self._reader = self._listener, None, None
-        if listener is not None:
-            listener.on_failed(error)
+        receiver, self._receiver, self._reader = self._receiver, None, None
+        if receiver is not None:
+            receiver.on_failed(error)

@@ -22,7 +22,7 @@ from gateway.control.messages import (
     Prepared,
     ToWorker,
 )
-from gateway.dataplane.gateway import Gateway, decode_snapshot
+from gateway.dataplane.gateway import Gateway, Share, decode_snapshot
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.decide.tables import Tables
@@ -45,7 +45,10 @@ class Worker:
         done: resolved when the process may exit.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket], limits: SharedLimits) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket], limits: SharedLimits, share: Share
+    ) -> None:
+        self._share = share
         self._loop = loop
         self._sockets = sockets
         self._limits = limits
@@ -97,11 +100,11 @@ class Worker:
             return
         snapshot, tables = self._prepared.pop(generation)
         if self._gateway is None:
-            self._gateway = Gateway(self._loop, snapshot, self._limits)
+            self._gateway = Gateway(self._loop, snapshot, self._limits, self._share)
             self._gateway.tick()
             if self._pods is not None:
                 self._gateway.pods.replace(self._pods.pods)
-            self._send_counts()
+            self._send_counts(self._gateway)
         self._gateway.use(snapshot, tables)
         self._say(Committed(generation))
         self._accept_when_ready()
@@ -124,19 +127,22 @@ class Worker:
             self._servers.append(server)
         self._say(Accepting())
 
-    def _send_counts(self) -> None:
-        gateway = self._gateway
-        if gateway is not None:
-            by_reason = dict(gateway.refusals)
-            self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
-        self._loop.call_later(_COUNTS_EVERY_S, self._send_counts)
+    def _send_counts(self, gateway: Gateway) -> None:
+        self._say_counts(gateway)
+        self._loop.call_later(_COUNTS_EVERY_S, self._send_counts, gateway)
+
+    def _say_counts(self, gateway: Gateway) -> None:
+        by_reason = dict(gateway.refusals)
+        self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
 
     # --- the end
 
     async def _drain(self, drain: Drain) -> None:
         """Say not ready, accept for a while more, then finish what runs."""
         gateway = self._gateway
-        if gateway is not None and not gateway.draining:
+        if gateway is not None:
+            if gateway.draining:
+                return  # told twice, or orphaned while draining: the first goes on
             gateway.draining = True
             await asyncio.sleep(drain.delay_s)
             for server in self._servers:
@@ -149,6 +155,7 @@ class Worker:
                 await asyncio.sleep(_DRAIN_LOOK_S)
             if gateway.in_flight:
                 print(f"gateway: {gateway.in_flight} requests were cut off at the end of the drain", file=sys.stderr)
+            self._say_counts(gateway)
         if not self.done.done():
             self.done.set_result(None)
 

@@ -90,6 +90,9 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     if target.api is Api.SERVER_METADATA:
         return Decision(tables.generation, None, caller.tenant.name, caller.key.id, target.api)
     route = _route(tables, caller, target)
+    body_limit_bytes = min(tables.bounds.body_bytes, route.body_bytes or tables.bounds.body_bytes)
+    if facts.content_length > body_limit_bytes:
+        raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
     choice = choose_version(route, caller, target.version or facts.pinned_version)
     timeout_s = _timeout_s(tables, caller, route, facts.timeout_ms)
     return Decision(
@@ -102,7 +105,7 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
         version=choice.version,
         arm=choice.arm,
         timeout_s=timeout_s,
-        body_limit_bytes=min(tables.bounds.body_bytes, route.body_bytes or tables.bounds.body_bytes),
+        body_limit_bytes=body_limit_bytes,
         in_flight=route.versions[choice.version].in_flight,
         charges=_charges(caller, counters, now_s),
     )

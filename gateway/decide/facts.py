@@ -14,6 +14,7 @@ class RequestFacts(Struct, frozen=True):
         authorization: value of the Authorization field, "" when there is none.
         pinned_version: value of ``penstock-version``, "" when there is none.
         timeout_ms: value of ``penstock-timeout-ms`` as written, "" when there is none.
+        content_length: bytes of the body as announced, 0 when it is not.
         wall_s: seconds since the epoch, for the dates of keys.
     """
 
@@ -22,4 +23,5 @@ class RequestFacts(Struct, frozen=True):
     authorization: str
     pinned_version: str
     timeout_ms: str
+    content_length: int
     wall_s: float

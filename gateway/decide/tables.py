@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from policies.snapshot import EVERY_MODEL, Bounds, Key, Route, Snapshot, Tenant, Tier, Version
+from policies.snapshot import EVERY_MODEL, Bounds, Key, Route, Snapshot, Tenant, Tier
 
 
 class Caller(Struct, frozen=True):
@@ -45,7 +45,3 @@ class Tables:
             for key in tenant.keys:
                 digest = bytes.fromhex(key.sha256)
                 self.callers[digest] = Caller(tenant, key, tier, digest, models, f"tenant/{tenant.name}/rate")
-
-    def versions(self) -> list[tuple[Route, Version]]:
-        """Every version of every route."""
-        return [(route, version) for route in self.routes.values() for version in route.versions.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from gateway.dataplane.shared_limits import TABLE_BYTES
+from gateway.control.messages import LIMITS_TABLE_BYTES
 from policies.snapshot import Bounds, Key, Mesh, Route, Snapshot, Static, Tenant, Tier, Version
 
 KEY = "msk_test"
@@ -53,5 +53,5 @@ def policy(
 def limits_memory() -> int:
     """Return the descriptor of a fresh limits table."""
     descriptor = os.memfd_create("limits")
-    os.ftruncate(descriptor, TABLE_BYTES)
+    os.ftruncate(descriptor, LIMITS_TABLE_BYTES)
     return descriptor

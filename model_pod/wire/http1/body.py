@@ -11,6 +11,7 @@ from model_pod.wire.refusals import Refused
 MAX_CHUNKS = 65_536
 MAX_CHUNK_LINE_BYTES = 4 * 1024
 MAX_TRAILER_BYTES = 8 * 1024
+_USUAL_LINE_BYTES = 64
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\Z")
 _TRAILER_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\Z")
 
@@ -88,8 +89,11 @@ class ChunkedBody:
 
     def _read_line(self, data: memoryview) -> tuple[bytes | None, int]:
         """Return a whole line without its CRLF, or None and keep what has come of it."""
-        window = bytes(data[: MAX_CHUNK_LINE_BYTES + 2])
-        at = window.find(b"\n")
+        # Nearly every line is a few digits; only one with a long extension is looked at further.
+        window = bytes(data[:_USUAL_LINE_BYTES])
+        if (at := window.find(b"\n")) < 0 and len(data) > len(window):
+            window = bytes(data[: MAX_CHUNK_LINE_BYTES + 2])
+            at = window.find(b"\n")
         taken = window if at < 0 else window[: at + 1]
         self._line += taken
         if len(self._line) > MAX_CHUNK_LINE_BYTES:

@@ -37,8 +37,9 @@ HOP_BY_HOP = frozenset(
 _NEVER_HOP_BY_HOP = frozenset(
     {b"host", b"content-length", b"content-type", b"authorization", b"expect", b"date", b"x-request-id"}
 )
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
-_ABSOLUTE_TARGET = re.compile(rb"(?i:https?)://([^/?]*)(.*)\Z", re.DOTALL)
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+_PHRASE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
+_ABSOLUTE_TARGET = re.compile(rb"(?i:http(s?))://([^/?]*)(.*)\Z", re.DOTALL)
 _MAX_CONTENT_LENGTH = 2**53
 
 
@@ -231,7 +232,7 @@ def _read_fields(request: RequestHead) -> None:
     host = request.get(b"host")
     if host is None and request.minor_version:
         raise Refused("malformed_http", "the request needs exactly one Host field")
-    if host is not None and not _HOST.match(host):
+    if host is not None and not _is_host(host):
         raise Refused("malformed_http", "the Host field is not a host name or address with an optional port")
     if coding := request.get(b"transfer-encoding"):
         _set_chunked(request, coding)
@@ -243,6 +244,11 @@ def _read_fields(request: RequestHead) -> None:
         request.expects_continue = request.minor_version == 1
     if connection := request.get(b"connection"):
         _set_connection_names(request, connection)
+
+
+def _is_host(host: bytes) -> bool:
+    match = _HOST.match(host)
+    return match is not None and int(match[1] or 0) <= 65_535
 
 
 def _join_repeated(request: RequestHead) -> None:
@@ -281,8 +287,9 @@ def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
     if b"#" in target:
         raise Refused("malformed_http", "the request target holds a fragment")
     if match := _ABSOLUTE_TARGET.match(target):
-        authority, target = match.groups()
-        if authority.lower() != (request.get(b"host") or b"").lower():
+        secure, authority, target = match.groups()
+        default_port = b":443" if secure else b":80"
+        if _without_port(authority, default_port) != _without_port(request.get(b"host") or b"", default_port):
             raise Refused("malformed_http", "the absolute request target and Host name different hosts")
         if not target.startswith(b"/"):
             target = b"/" + target
@@ -290,6 +297,10 @@ def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
         raise Refused("malformed_http", "the request target must begin with `/`")
     request.target = target.decode("latin-1")
     request.path, _, request.query = request.target.partition("?")
+
+
+def _without_port(authority: bytes, default_port: bytes) -> bytes:
+    return authority.lower().removesuffix(default_port)
 
 
 def parse_response_head(head: bytes) -> ResponseHead:
@@ -308,13 +319,16 @@ def parse_response_head(head: bytes) -> ResponseHead:
         raise ValueError(f"the pod's answer is not HTTP/1.1: {error}") from error
     if not heard.complete:
         raise ValueError("the head of the pod's answer is incomplete")
-    response = ResponseHead(parser.get_status_code(), heard.phrase, heard.fields, heard.keep_alive)
+    status = parser.get_status_code()
+    if parser.get_http_version() not in ("1.1", "1.0") or not 100 <= status <= 599 or not _PHRASE.match(heard.phrase):
+        raise ValueError("the status line of the pod's answer is not HTTP/1.1's")
+    response = ResponseHead(status, heard.phrase, heard.fields, heard.keep_alive)
     for name, value in heard.fields:
         lower = name.lower()
         if lower == b"content-length":
             response.content_length = int(value)
         elif lower == b"transfer-encoding":
-            if value.strip(b" \t").lower() != b"chunked":
+            if value.strip(b" \t").lower() != b"chunked" or response.chunked:
                 raise ValueError("the pod's answer has a transfer coding other than chunked")
             response.chunked = True
     return response

@@ -126,10 +126,12 @@ class RequestReader(_Reader):
         return Refused("head_too_large", f"the request's head is larger than {self._limits.head_bytes} bytes")
 
     def _check_first_bytes(self) -> None:
-        """Refuse at once what cannot become a request (TLS, HTTP/2), instead of waiting for a blank line."""
-        first = bytes(self._unread[:1])
-        if not first.isalpha() or not first.isupper():
+        """Refuse at once what cannot become a request (TLS, HTTP/2, bare LF), instead of waiting for a blank line."""
+        begun = bytes(self._unread)
+        if not begun[:1].isalpha() or not begun[:1].isupper():
             raise Refused("malformed_http", "the request does not begin with an HTTP method; this port speaks HTTP/1.1")
+        if begun.count(b"\n") != begun.count(b"\r\n"):
+            raise Refused("malformed_http", "a line of the request's head does not end in CRLF")
 
 
 class ResponseReader(_Reader):

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import uvloop
 
 from gateway.control.messages import PodView
-from gateway.dataplane.gateway import Gateway
+from gateway.dataplane.gateway import Gateway, Share
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from model_pod.wire.status import PodState
@@ -92,7 +92,7 @@ async def running_mesh(scripts: list[Script], snapshot: Snapshot | None = None) 
     loop = asyncio.get_running_loop()
     descriptor = limits_memory()
     with TemporaryDirectory() as directory:
-        gateway = Gateway(loop, snapshot or policy(), SharedLimits(descriptor))
+        gateway = Gateway(loop, snapshot or policy(), SharedLimits(descriptor), Share())
         gateway.tick()
         pods = [FakePod(Path(directory) / f"pod-{i}.sock", script) for i, script in enumerate(scripts)]
         path = Path(directory) / "gateway.sock"

@@ -231,6 +231,72 @@ def test_a_chunked_body_that_grows_too_large_is_refused_while_it_comes() -> None
     in_mesh(body, echo, snapshot=policy(body_bytes=1000))
 
 
+def test_an_upload_goes_on_after_its_first_pod_was_not_there() -> None:
+    async def body(mesh: Mesh) -> None:
+        assert (await mesh.ask(post())).status == 200  # leaves a connection to a pod that is there
+        size = 600_000
+        for absent in (pod for pod in mesh.pods if not pod.seen):
+            absent.path.unlink()
+        for _ in range(6):  # some of them try the absent pod first
+            answer = await mesh.ask(post(body=bytes(size)))
+            assert (answer.status, len(answer.body)) == (200, size)
+
+    in_mesh(body, echo, echo)
+
+
+def test_a_slow_callers_pod_connection_is_read_again_by_the_next_caller() -> None:
+    async def large(seen: Seen, answering: Answering) -> None:
+        answering.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600000\r\n\r\n" + bytes(600_000))
+
+    async def body(mesh: Mesh) -> None:
+        slow = await mesh.connect()
+        slow.writer.write(post())
+        await mesh.pods[0].asked.wait()
+        while not (answered := mesh.gateway.requests):
+            await asyncio.to_thread(int)
+        assert answered == 1
+        assert len((await mesh.ask(post())).body) == 600_000
+        assert len(mesh.pods[0].connections) == 1
+        assert len((await slow.answer()).body) == 600_000
+
+    in_mesh(body, large)
+
+
+def test_an_announced_body_over_the_limit_is_not_asked_for() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        head = post("/predictions/digits", b"", "Expect: 100-continue")
+        caller.writer.write(head.replace(b"Content-Length: 0", b"Content-Length: 99999999999"))
+        assert (await caller.answer()).status == 413
+        assert caller.interim == []
+        assert mesh.pods[0].connections == []
+
+    in_mesh(body, echo)
+
+
+def test_an_http_1_0_caller_is_told_that_its_connection_lives_on() -> None:
+    async def body(mesh: Mesh) -> None:
+        request = post("/predictions/digits", b"{}", "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0")
+        assert (await mesh.ask(request)).fields["connection"] == "keep-alive"
+
+    in_mesh(body, echo)
+
+
+def test_an_answer_without_content_never_announces_a_length() -> None:
+    async def nothing(seen: Seen, answering: Answering) -> None:
+        answering.write(b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n")
+
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post() * 2)
+        for _ in range(2):
+            head = await caller.reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 204 ")
+            assert b"content-length" not in head
+
+    in_mesh(body, nothing)
+
+
 def test_a_pod_that_does_not_speak_http_is_a_bad_gateway() -> None:
     async def body(mesh: Mesh) -> None:
         answer = await mesh.ask(post())

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 
-from gateway.dataplane.shared_limits import TABLE_BYTES, SharedLimits
+from gateway.control.messages import LIMITS_TABLE_BYTES
+from gateway.dataplane.shared_limits import SharedLimits
 from gateway.decide.limits import Charge, charge_rate
 from tests.gateway.policy import limits_memory
 
@@ -84,7 +85,7 @@ def test_a_worker_that_stopped_inside_its_lock_only_costs_the_charge() -> None:
 
 def test_a_full_table_leaves_each_limit_to_its_worker() -> None:
     descriptor = limits_memory()
-    os.pwrite(descriptor, b"\xff" * TABLE_BYTES, 0)
+    os.pwrite(descriptor, b"\xff" * LIMITS_TABLE_BYTES, 0)
     limits = SharedLimits(descriptor)
     verdict = charge_rate("x", 1.0, 1, limits.tat_s("x"), 10.0)
     assert verdict.charge is not None

@@ -20,7 +20,7 @@ class NoCharges:
         return 0.0
 
 
-FACTS = RequestFacts("POST", "/predictions/digits", f"Bearer {KEY}", "", "", wall_s=2000.0)
+FACTS = RequestFacts("POST", "/predictions/digits", f"Bearer {KEY}", "", "", content_length=0, wall_s=2000.0)
 
 
 def decided(facts: RequestFacts = FACTS, tables: Tables | None = None) -> Decision:
@@ -90,6 +90,7 @@ REFUSED = {
     ),
     "GET on infer": (replace(FACTS, method="GET", path="/v2/models/digits/infer"), "method_not_allowed"),
     "time-out that is no number": (replace(FACTS, timeout_ms="2s"), "bad_header"),
+    "announced body over the limit": (replace(FACTS, content_length=2**40), "body_too_large"),
     "no time left": (replace(FACTS, timeout_ms="0"), "deadline_exceeded"),
 }
 
