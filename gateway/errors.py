@@ -27,6 +27,7 @@ GATEWAY_REASONS: tuple[Reason, ...] = (
     Reason("pod_bad_answer", 502, False, "InternalServerException", "The pod's answer was not HTTP."),
     Reason("no_pod_ready", 503, True, _UNAVAILABLE, "No pod of the version is ready."),
     Reason("pods_busy", 503, True, _UNAVAILABLE, "Every pod of the version has as many requests as it may have."),
+    Reason("gateway_stopped", 503, False, _UNAVAILABLE, "The gateway stopped while a pod had the request."),
     Reason("connections_full", 503, True, _UNAVAILABLE, "The gateway has as many connections as it may have."),
 )
 

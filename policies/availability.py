@@ -1,15 +1,21 @@
-"""Which keys of the grammar have no behaviour yet: they are checked like all others, and then refused by name.
+"""Which keys of the grammar have no behaviour yet: they are refused by name, whatever stands in them.
 
 Whoever adds the behaviour of a key deletes its line here.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
 from typing import Final
 
+import msgspec
+from msgspec import inspect
+
 from policies.errors import PolicyError, quoted
-from policies.kinds import PolicyFile
-from policies.nodes import Found, Scalar, Sequence, find
+from policies.kinds import KINDS, Kind, PolicyFile
+from policies.nodes import Found, Scalar, Sequence, find, without
 from policies.nodes import Mapping as MappingNode
+from policies.shapes import bare, field_shapes, type_of, value_shape
 
 WHOLE_FILES: Final = frozenset({"slos/v1", "tests/v1"})
 
@@ -61,18 +67,58 @@ def check(file: PolicyFile) -> list[PolicyError]:
     """One error for each key that asks for behaviour that is not there; an empty list asks for none."""
     if file.root is None:
         return []
-    if file.kind.tag in WHOLE_FILES:
+    if not is_available(file.kind):
         return [PolicyError(file.path, 1, 1, f"not available yet: {file.kind.tag}", "Remove the file for now.")]
     return [*_missing_keys(file, file.root), *_missing_values(file, file.root)]
 
 
-def _missing_keys(file: PolicyFile, root: MappingNode) -> Iterator[PolicyError]:
+def is_available(kind: Kind) -> bool:
+    """Whether files of a kind have behaviour."""
+    return kind.tag not in WHOLE_FILES
+
+
+def available_keys(shape: inspect.StructType) -> list[str]:
+    """The keys of a type that have behaviour: those that advice may name."""
+    return [name for name in field_shapes(shape) if (shape.cls, name) not in _fields_without_behaviour()]
+
+
+def available_part(file: PolicyFile) -> PolicyFile:
+    """A file less what is refused as not available: a mistake inside that is no mistake yet."""
+    if file.root is None:
+        return file
+    if not is_available(file.kind):
+        return msgspec.structs.replace(file, root=replace(file.root, entries={}))
+    places = {(found.line, found.column) for found in _refused(file, file.root)}
+    return msgspec.structs.replace(file, root=without(file.root, places))
+
+
+@cache
+def _fields_without_behaviour() -> frozenset[tuple[type, str]]:
+    """Each key of KEYS as the type that names it, and its name there."""
+    fields: set[tuple[type, str]] = set()
+    for kind in KINDS:
+        for path in KEYS.get(kind.tag, ()):
+            *steps, name = path.replace("[]", ".[]").split(".")
+            shape: inspect.Type | None = type_of(kind.shape)
+            for step in steps:
+                shape = field_shapes(shape).get(step) or value_shape(shape)
+            struct = bare(shape)
+            assert isinstance(struct, inspect.StructType)  # noqa: S101 - each path of KEYS is one of the grammar
+            fields.add((struct.cls, name))
+    return frozenset(fields)
+
+
+def _refused(file: PolicyFile, root: MappingNode) -> Iterator[Found]:
     for path in KEYS.get(file.kind.tag, ()):
         for found in find(root, path):
             if not _asks_for_nothing(found):
-                yield PolicyError(
-                    file.path, found.line, found.column, f"not available yet: {found.name}", "Remove it for now."
-                )
+                yield found
+
+
+def _missing_keys(file: PolicyFile, root: MappingNode) -> Iterator[PolicyError]:
+    for found in _refused(file, root):
+        problem = f"not available yet: {found.name}"
+        yield PolicyError(file.path, found.line, found.column, problem, "Remove it for now.")
 
 
 def _missing_values(file: PolicyFile, root: MappingNode) -> Iterator[PolicyError]:

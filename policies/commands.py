@@ -4,59 +4,63 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import msgspec
 
 from policies.directory import UnreadableError, list_policy_files, read_policy_file
 from policies.errors import PolicyError, PolicyRefused
-from policies.format import CannotFormatError, format_file
+from policies.format import SCHEMA_FILE, CannotFormatError, format_file
 from policies.json_schema import schema_text
-from policies.kinds import kind_at
+from policies.kinds import MESH, kind_at
 from policies.load import load_directory
 from policies.snapshot import Snapshot
 
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
+_SHOWN_DIGEST_CHARACTERS: Final = 12
 
 
 def check(directory: str, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> int:
     """Say whether a policy directory would be taken, and if not, everything that keeps it from that."""
     out, err = out or sys.stdout, err or sys.stderr
     if not Path(directory).is_dir():
-        return _no_directory(directory, err)
+        return _no_directory(directory, json, out, err)
     try:
         snapshot = load_directory(directory)
     except PolicyRefused as refused:
         _print_errors(directory, refused.errors, json, out, err)
         return FAILED
     if json:
-        print(msgspec.json.encode({"ok": True, "errors": [], **_counts(snapshot)}).decode(), file=out)
+        _print_json(out, ok=True, errors=[], **_counts(snapshot))
     else:
         counts = ", ".join(_counted(count, noun) for noun, count in _nouns(snapshot).items())
-        print(f"ok: digest {snapshot.digest}, {counts}", file=out)
+        print(f"ok: {counts} (digest {snapshot.digest[:_SHOWN_DIGEST_CHARACTERS]})", file=out)
     return OK
 
 
-def fmt(directory: str, check_only: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> int:
-    """Bring every policy file into its usual form, or with `check_only` say which are not."""
+def fmt(
+    directory: str, check_only: bool = False, json: bool = False, out: TextIO | None = None, err: TextIO | None = None
+) -> int:
+    """Bring every policy file and the schema beside them into their usual form, or with `check_only` say which are not.
+
+    In JSON, `changed` names the files that were, or with `check_only` would be, changed; `errors` are of files left as
+    they are.
+    """
     out, err = out or sys.stdout, err or sys.stderr
-    root = Path(directory)
-    if not root.is_dir():
-        return _no_directory(directory, err)
-    exit_code = OK
-    for path in list_policy_files(root)[0]:
-        try:
-            is_changed = _format_one(root, path, check_only)
-        except (CannotFormatError, UnreadableError, OSError) as error:
-            print(f"{root / path} is left as it is: {error}", file=err)
-            exit_code = FAILED
-            continue
-        if is_changed:
-            print(f"{root / path} {'is not in its usual form' if check_only else 'formatted'}", file=out)
-            exit_code = FAILED if check_only else exit_code
-    return exit_code
+    if not Path(directory).is_dir():
+        return _no_directory(directory, json, out, err)
+    changed, errors = _format_all(Path(directory), check_only)
+    is_ok = not errors and not (check_only and changed)
+    if json:
+        _print_json(out, ok=is_ok, changed=changed, errors=errors)
+    else:
+        for file in changed:
+            print(f"{file} {_not_usual(file) if check_only else 'written'}", file=out)
+        for error in errors:
+            print(f"{error} The file is left as it is.", file=err)
+    return OK if is_ok else FAILED
 
 
 def schema(out: TextIO | None = None) -> int:
@@ -65,16 +69,24 @@ def schema(out: TextIO | None = None) -> int:
     return OK
 
 
-def _no_directory(directory: str, err: TextIO) -> int:
-    print(f"{directory} is not a directory. Name the directory that holds mesh.yaml.", file=err)
+def _no_directory(directory: str, json: bool, out: TextIO, err: TextIO) -> int:
+    error = PolicyError(directory, 1, 1, "this is not a directory", "Name the directory that holds mesh.yaml.")
+    if json:
+        _print_json(out, ok=False, errors=[error])
+    else:
+        print(f"{directory} is not a directory. {error.fix}", file=err)
     return USAGE
+
+
+def _print_json(out: TextIO, **report: Any) -> None:
+    print(msgspec.json.encode(report).decode(), file=out)
 
 
 def _print_errors(directory: str, errors: tuple[PolicyError, ...], json: bool, out: TextIO, err: TextIO) -> None:
     """The places are given from where the reader is, so that a terminal or editor can open them."""
     placed = [msgspec.structs.replace(error, file=os.path.normpath(f"{directory}/{error.file}")) for error in errors]
     if json:
-        print(msgspec.json.encode({"ok": False, "errors": placed}).decode(), file=out)
+        _print_json(out, ok=False, errors=placed)
         return
     for error in placed:
         print(error, file=err)
@@ -82,7 +94,7 @@ def _print_errors(directory: str, errors: tuple[PolicyError, ...], json: bool, o
 
 
 def _nouns(snapshot: Snapshot) -> dict[str, int]:
-    return {"tenant": len(snapshot.tenants), "route": len(snapshot.routes), "tier": len(snapshot.tiers)}
+    return {"tier": len(snapshot.tiers), "tenant": len(snapshot.tenants), "route": len(snapshot.routes)}
 
 
 def _counts(snapshot: Snapshot) -> dict[str, str | int]:
@@ -93,16 +105,49 @@ def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _format_one(root: Path, path: str, check_only: bool) -> bool:
+def _not_usual(file: str) -> str:
+    return "is missing or old" if Path(file).name == SCHEMA_FILE else "is not in its usual form"
+
+
+def _format_all(root: Path, check_only: bool) -> tuple[list[str], list[PolicyError]]:
+    """The files that were, or with `check_only` would be, changed, and why others are left as they are."""
+    changed: list[str] = []
+    errors: list[PolicyError] = []
+    paths, _ = list_policy_files(root)
+    # Without mesh.yaml this may be any folder, and a schema is nothing to leave there.
+    has_schema = MESH.place in paths
+    for path in [*paths, *([SCHEMA_FILE] if has_schema else [])]:
+        try:
+            if _format_one(root, path, has_schema, check_only):
+                changed.append(str(root / path))
+        except CannotFormatError as error:
+            errors.append(PolicyError(str(root / path), error.line, error.column, error.problem, error.fix))
+        except UnreadableError as error:
+            errors.append(PolicyError(str(root / path), 1, 1, error.problem, error.fix))
+        except OSError as error:
+            problem = f"the file cannot be written: {error.strerror or type(error).__name__}"
+            errors.append(PolicyError(str(root / path), 1, 1, problem, "Check that its folder may be written."))
+    return changed, errors
+
+
+def _format_one(root: Path, path: str, has_schema: bool, check_only: bool) -> bool:
     """Whether a file was (or with `check_only`, would be) changed."""
-    kind = kind_at(path)
-    assert kind is not None  # noqa: S101 - the list of files holds only those that the layout knows
-    content = read_policy_file(root, path)
-    formatted = format_file(content, path, kind).encode()
+    file = root / path
+    if path == SCHEMA_FILE:
+        content = file.read_bytes() if file.is_file() else None
+        formatted = schema_text().encode()
+    else:
+        kind = kind_at(path)
+        assert kind is not None  # noqa: S101 - the list of files holds only those that the layout knows
+        content = read_policy_file(root, path)
+        schema = f"{'../' * path.count('/')}{SCHEMA_FILE}" if has_schema else ""
+        formatted = format_file(content, path, kind, schema).encode()
+        # A mounted volume links its files: what is replaced is the file, not the link.
+        file = Path(os.path.realpath(file))
     if formatted == content:
         return False
     if not check_only:
-        _replace(Path(os.path.realpath(root / path)), formatted)
+        _replace(file, formatted)
     return True
 
 
@@ -115,7 +160,8 @@ def _replace(file: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(file.stat().st_mode & 0o777)
+        if file.exists():
+            temporary.chmod(file.stat().st_mode & 0o777)
         temporary.replace(file)
     finally:
         with contextlib.suppress(FileNotFoundError):

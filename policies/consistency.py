@@ -1,28 +1,42 @@
 """Values that contradict each other: limits that nothing can reach, pods from two places, keys that never work."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import Final
 
+from msgspec.inspect import StructType
+
 from policies import units
+from policies.availability import available_keys
 from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, MESH, ROUTE, TENANT, PolicyFile
-from policies.nodes import Entry, Found, Mapping, Node, Scalar, find
+from policies.nodes import Entry, Found, Node, Scalar, find
+from policies.nodes import Mapping as MappingNode
 from policies.references import texts
-from policies.snapshot import Bounds
+from policies.schema.route import PodsWritten
+from policies.shapes import type_of
+from policies.snapshot import DEFAULT_LISTEN, Bounds
 
 POD_SOURCES: Final = ("launch", "static", "dns", "kubernetes")
-# What cannot be nothing: a wait of 0s would refuse every request.
-POSITIVE: Final = {
+_USUAL: Final = Bounds()
+# What cannot be nothing (a wait of 0s would refuse every request), its unit, and what leaving the key out means.
+POSITIVE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     MESH.tag: (
-        ("bounds.header_bytes", "size"),
-        ("bounds.body_bytes", "size"),
-        ("bounds.idle_timeout", "duration"),
-        ("bounds.header_timeout", "duration"),
-        ("bounds.body_timeout", "duration"),
-        ("bounds.max_deadline", "duration"),
+        ("bounds.header_bytes", "size", units.size_text(_USUAL.header_bytes)),
+        ("bounds.body_bytes", "size", units.size_text(_USUAL.body_bytes)),
+        ("bounds.idle_timeout", "duration", units.duration_text(_USUAL.idle_timeout_s)),
+        ("bounds.header_timeout", "duration", units.duration_text(_USUAL.header_timeout_s)),
+        ("bounds.body_timeout", "duration", units.duration_text(_USUAL.body_timeout_s)),
+        ("bounds.max_deadline", "duration", units.duration_text(_USUAL.max_deadline_s)),
     ),
-    LIMITS.tag: (("tiers.*.rate", "rate"), ("tiers.*.deadline", "duration")),
-    ROUTE.tag: (("timeout", "duration"), ("body_bytes", "size")),
+    LIMITS.tag: (
+        ("tiers.*.rate", "rate", "no limit"),
+        ("tiers.*.deadline", "duration", "the route's timeout"),
+    ),
+    ROUTE.tag: (
+        ("timeout", "duration", "the mesh's max_deadline"),
+        ("body_bytes", "size", "the mesh's body_bytes"),
+    ),
 }
 
 
@@ -56,10 +70,10 @@ def _quantity(text: str, unit: str) -> float | None:
 
 
 def _zeros(file: PolicyFile) -> Iterator[PolicyError]:
-    for path, unit in POSITIVE.get(file.kind.tag, ()):
+    for path, unit, usual in POSITIVE.get(file.kind.tag, ()):
         for scalar, _ in texts(file, path):
             if _quantity(scalar.text, unit) == 0:
-                fix = "Write more than 0, or remove the key."
+                fix = f"Write more than 0; leaving the key out means {usual}."
                 yield PolicyError(file.path, scalar.line, scalar.column, f"{scalar.text} lets no request through", fix)
 
 
@@ -86,17 +100,38 @@ def _above(file: PolicyFile, path: str, unit: str, ceiling: float, ceiling_key: 
 
 
 def _listeners(file: PolicyFile) -> Iterator[PolicyError]:
-    listens = [found for found in _found(file, "listen[]") if isinstance(found.node, Mapping)]
+    listens = [found for found in _found(file, "listen[]") if isinstance(found.node, MappingNode)]
     seen: set[str] = set()
     for scalar, _ in texts(file, "listen[].address"):
         if scalar.text in seen and not scalar.text.endswith(":0"):
             problem = f"two listeners have the address {quoted(scalar.text)}"
             yield PolicyError(file.path, scalar.line, scalar.column, problem, "Give one of them another port.")
         seen.add(scalar.text)
-    if listens and all(_text_of(listen.node, "serves") == "admin" for listen in listens):
-        first = listens[0]
-        fix = "Add a listener with serves: inference."
-        yield PolicyError(file.path, first.line, first.column, "no listener serves inference", fix)
+    served = {_text_of(listen.node, "serves") or "inference" for listen in listens}
+    for usual in DEFAULT_LISTEN if listens and served <= {"inference", "admin"} else ():
+        if usual.serves not in served:
+            problem = f"listen has no address that serves {usual.serves}"
+            fix = f"Add {{address: {usual.address}, serves: {usual.serves}}}."
+            yield PolicyError(file.path, listens[0].line, listens[0].column, problem, fix)
+    yield from _open_management(file, listens)
+
+
+def _open_management(file: PolicyFile, listens: Iterable[Found]) -> Iterator[PolicyError]:
+    """The admin token crosses a network in the clear as long as listeners have no TLS."""
+    for listen in listens:
+        address = _entry(listen.node, "address")
+        host, _, port = _text_of(listen.node, "address").rpartition(":")
+        if address and host and _text_of(listen.node, "serves") == "admin" and not _is_loopback(host):
+            problem = f"the management API may listen on loopback only, and {quoted(host)} is not that"
+            place = address.value
+            yield PolicyError(file.path, place.line, place.column, problem, f"Write 127.0.0.1:{port}.")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _bursts_without_rate(file: PolicyFile) -> Iterator[PolicyError]:
@@ -108,13 +143,17 @@ def _bursts_without_rate(file: PolicyFile) -> Iterator[PolicyError]:
 
 
 def _pod_sources(file: PolicyFile) -> Iterator[PolicyError]:
+    shape = type_of(PodsWritten)
+    assert isinstance(shape, StructType)  # noqa: S101 - the type of pods is a struct
+    available = available_keys(shape)
     for pods in _found(file, "versions.*.pods"):
-        if isinstance(pods.node, Mapping):
+        if isinstance(pods.node, MappingNode):
             written = [source for source in POD_SOURCES if source in pods.node.entries]
             if len(written) != 1:
                 count = "two places" if written else "no place"
                 problem = f"{pods.name} come from {count}"
-                fix = f"Write exactly one of {', '.join(POD_SOURCES)}."
+                offered = [source for source in POD_SOURCES if source in available]
+                fix = f"Write exactly one of {', '.join(offered)}."
                 yield PolicyError(file.path, pods.line, pods.column, problem, fix)
 
 
@@ -135,7 +174,7 @@ def _found(file: PolicyFile, path: str) -> Iterator[Found]:
 
 
 def _entry(node: Node, name: str) -> Entry | None:
-    return node.entries.get(name) if isinstance(node, Mapping) else None
+    return node.entries.get(name) if isinstance(node, MappingNode) else None
 
 
 def _text_of(node: Node, name: str) -> str:

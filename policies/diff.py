@@ -89,10 +89,7 @@ def _tenant_changes(before: Tenant, after: Tenant) -> Iterator[str]:
     subject = f"tenant {after.name}"
     yield from _changed(subject, "owner", before.owner, after.owner)
     yield from _changed(subject, "tier", before.tier, after.tier)
-    for model in sorted(set(after.may_call) - set(before.may_call)):
-        yield f"{subject}: may call {_model_text(model)}"
-    for model in sorted(set(before.may_call) - set(after.may_call)):
-        yield f"{subject}: may no longer call {_model_text(model)}"
+    yield from _may_call_changes(subject, set(before.may_call), set(after.may_call))
     old_keys = {key.id: key for key in before.keys}
     new_keys = {key.id: key for key in after.keys}
     for id_ in sorted(old_keys.keys() | new_keys.keys()):
@@ -101,8 +98,19 @@ def _tenant_changes(before: Tenant, after: Tenant) -> Iterator[str]:
             yield f"{subject}: key {id_} {verb}"
 
 
-def _model_text(model: str) -> str:
-    return "every model" if model == EVERY_MODEL else model
+def _may_call_changes(subject: str, before: set[str], after: set[str]) -> Iterator[str]:
+    """Who may call every model gains and loses nothing by the models that are named beside it."""
+    if EVERY_MODEL in after:
+        if EVERY_MODEL not in before:
+            yield f"{subject}: may call every model"
+    elif EVERY_MODEL in before:
+        rest = f"every model, only {', '.join(sorted(after))}" if after else "any model"
+        yield f"{subject}: may no longer call {rest}"
+    else:
+        for model in sorted(after - before):
+            yield f"{subject}: may call {model}"
+        for model in sorted(before - after):
+            yield f"{subject}: may no longer call {model}"
 
 
 def _route_changes(before: Route, after: Route) -> Iterator[str]:

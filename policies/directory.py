@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from policies.availability import is_available
 from policies.document import MAX_FILE_BYTES
 from policies.errors import PolicyError, quoted
-from policies.kinds import FOLDERS, KINDS, MESH, is_meant_as_policy, kind_at
+from policies.kinds import FOLDERS, KINDS, MESH, SUFFIX, Kind, is_meant_as_policy, kind_at
 from policies.schema.written import NAME_PATTERN
 
 _NAME: Final = re.compile(NAME_PATTERN)
@@ -103,7 +104,13 @@ def _shown(path: str) -> str:
 
 def _where_it_belongs(path: str) -> str:
     stem, suffix = os.path.splitext(path)
-    if suffix != ".yaml" and kind_at(f"{stem}.yaml"):
-        return f"Rename it to {_shown(stem)}.yaml."
-    places = ", ".join(f"{kind.place}/NAME.yaml" if kind.is_folder else kind.place for kind in KINDS)
-    return f"Policy is in {places}."
+    meant = kind_at(f"{stem}.yaml") if suffix != SUFFIX else None
+    if meant and is_available(meant):
+        return f"Rename it to {_shown(stem)}{SUFFIX}."
+    places = ", ".join(_place(kind) for kind in KINDS if is_available(kind))
+    later = " and ".join(_place(kind) for kind in KINDS if not is_available(kind))
+    return f"Policy is in {places}; {later} are not available yet." if later else f"Policy is in {places}."
+
+
+def _place(kind: Kind) -> str:
+    return f"{kind.place}/NAME{SUFFIX}" if kind.is_folder else kind.place

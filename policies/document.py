@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import yaml
 
 from policies.errors import PolicyError, quoted
-from policies.nodes import Entry, Mapping, Node, Scalar, Sequence, Value, kind_of
+from policies.nodes import Entry, Mapping, Node, Scalar, Sequence, Value, kind_of, plain
 
 MAX_FILE_BYTES: Final = 1024 * 1024
 MAX_DEPTH: Final = 20
@@ -94,6 +94,53 @@ def _unwelcome_character(text: str, index: int) -> _StopReadingError:
     return _StopReadingError(line, column, f"an invisible character, U+{ord(text[index]):04X}", "Remove it.")
 
 
+class _Opened:
+    """What has been opened when the parser gives up: most often one quote or bracket too few, lines before."""
+
+    def __init__(self) -> None:
+        self._brackets: list[yaml.SequenceStartEvent | yaml.MappingStartEvent] = []
+        self._last: yaml.Event | None = None
+
+    def note(self, event: yaml.Event) -> None:
+        self._last = event
+        if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent) and event.flow_style:
+            self._brackets.append(event)
+        elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent) and self._brackets:
+            self._brackets.pop()
+
+    def explain(self, error: yaml.MarkedYAMLError) -> _StopReadingError:
+        """The error at what was opened, if its end is missing; else where the parser stopped."""
+        mark: _Mark | None = error.problem_mark or error.context_mark
+        line = _line(mark)
+        place: _Mark | None
+        if error.problem == "found unexpected end of stream" and error.context_mark:
+            place, problem, fix = error.context_mark, "the quote that is opened here is never closed", "Close it."
+        elif quote := self._quote_that_ends_in(line):
+            place, fix = quote, "Close it where its text ends."
+            problem = f"the quote that is opened here ends in line {line}, and more follows it there"
+        elif bracket := self._bracket_before(line):
+            place, fix = bracket, "Close it, or add the comma that is missing."
+            problem = f"the bracket that is opened here is not closed before line {line}"
+        else:
+            place, problem = mark, f"this is not YAML: {error.problem or error.context}"
+            fix = "Look for a missing quote, colon or bracket here or in the line before."
+        return _StopReadingError(_line(place), place.column + 1 if place else 1, problem, fix)
+
+    def _quote_that_ends_in(self, line: int) -> "_Mark | None":
+        last = self._last
+        if not isinstance(last, yaml.ScalarEvent) or last.style not in ("'", '"'):
+            return None
+        return last.start_mark if _line(last.start_mark) < _line(last.end_mark) == line else None
+
+    def _bracket_before(self, line: int) -> "_Mark | None":
+        """The innermost bracket, if it was opened in an earlier line; a pair without braces in a list has none."""
+        for event in reversed(self._brackets):
+            start, end = event.start_mark, event.end_mark
+            if start and end and start.column != end.column:
+                return start if _line(start) < line else None
+        return None
+
+
 class _Composer:
     """Turns the events of the YAML parser into nodes, and notes what they must not contain."""
 
@@ -120,14 +167,13 @@ class _Composer:
         return root
 
     def _read(self, text: str) -> Iterator[yaml.Event]:
+        opened = _Opened()
         try:
-            yield from yaml.parse(text, Loader=_PARSER)
+            for event in yaml.parse(text, Loader=_PARSER):
+                opened.note(event)
+                yield event
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            problem = f"this is not YAML: {error.problem or error.context}"
-            fix = "Look for a missing quote, colon or bracket here or in the line before."
-            raise _StopReadingError(line, column, problem, fix) from None
+            raise opened.explain(error) from None
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         if depth > MAX_DEPTH:
@@ -218,6 +264,13 @@ class _Composer:
 
     def _note(self, event: yaml.Event, problem: str, fix: str) -> None:
         self._errors.append(PolicyError(self._file, *_place(event), problem, fix))
+
+
+def as_list_item(text: str) -> str:
+    """A text as a list in brackets holds it: in quotes where it would be something else without."""
+    document = parse(f"a: [{text}]\n".encode("utf-8", "replace"), "")
+    is_plain = document.root is not None and not document.errors and plain(document.root) == {"a": [text]}
+    return text if is_plain and quoted(text)[1:-1] == text else quoted(text)
 
 
 class _Mark(Protocol):

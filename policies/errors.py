@@ -24,8 +24,7 @@ class PolicyError(Struct, frozen=True, order=True):
     fix: str
 
     def __str__(self) -> str:
-        stop = "" if self.problem.endswith("?") else "."
-        return f"{self.file}:{self.line}:{self.column}: {self.problem}{stop} {self.fix}"
+        return f"{self.file}:{self.line}:{self.column}: {advice(self.problem, self.fix)}"
 
 
 class PolicyRefused(Exception):
@@ -38,6 +37,11 @@ class PolicyRefused(Exception):
     def __init__(self, errors: Iterable[PolicyError]) -> None:
         self.errors: tuple[PolicyError, ...] = tuple(errors)
         super().__init__("\n".join(str(error) for error in self.errors))
+
+
+def advice(problem: str, fix: str) -> str:
+    """A problem and its fix as sentences: a problem that asks has its mark already."""
+    return f"{problem}{'' if problem.endswith('?') else '.'} {fix}"
 
 
 def quoted(text: str) -> str:

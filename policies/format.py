@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 from msgspec import Struct, inspect
 
 from policies.document import parse
-from policies.grammar import type_of
 from policies.kinds import Kind
 from policies.nodes import Entry, Mapping, Node, plain
 from policies.nodes import Sequence as SequenceNode
+from policies.shapes import bare, field_shapes, type_of, value_shape
 
 SCHEMA_FILE: Final = "policy-schema.json"
 _SCHEMA_LINE: Final = re.compile(r"#\s*yaml-language-server:\s*\$schema=\S+\s*")
@@ -26,7 +26,11 @@ Lines: TypeAlias = list[str]
 
 
 class CannotFormatError(ValueError):
-    """The file cannot be formatted without risk to what it says."""
+    """The file cannot be formatted without risk to what it says; the place counts from 1."""
+
+    def __init__(self, problem: str, fix: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(problem)
+        self.problem, self.fix, self.line, self.column = problem, fix, line, column
 
 
 class _Chunk(Struct, frozen=True):
@@ -37,38 +41,50 @@ class _Chunk(Struct, frozen=True):
     end: int
 
 
-def format_file(content: bytes, path: str, kind: Kind) -> str:
+def format_file(content: bytes, path: str, kind: Kind, schema: str = "") -> str:
     """The usual form of a policy file; `path` is its place below the policy directory.
+
+    `schema` is the path from there to the directory's own schema, to which the file points editors; "" for none.
 
     Raises:
         CannotFormatError: it is no strict YAML, or is written in a way that cannot be moved line by line.
     """
     before = parse(content, path)
-    if before.root is None or before.errors:
-        raise CannotFormatError(str(before.errors[0]) if before.errors else f"{path}: there is nothing in it")
-    schema_line, lines = _divide(content.decode(), path)
+    for error in before.errors:
+        raise CannotFormatError(error.problem, error.fix, error.line, error.column)
+    if before.root is None:
+        raise CannotFormatError("there is nothing in it", "Write a policy in it, or remove it.")
+    schema_lines, lines = _divide(content.decode(), schema)
     header, body = _header_and_body(lines, path, kind)
-    text = "\n".join(_single_blank_lines([schema_line, *header, *body])) + "\n"
+    text = "\n".join(_single_blank_lines([*schema_lines, *header, *body])) + "\n"
     after = parse(text.encode(), path)
     if after.root is None or plain(after.root) != plain(before.root) or _comments(text) != _comments("\n".join(lines)):
-        raise CannotFormatError(f"{path}: it is written in a way that cannot be formatted safely")
+        raise _not_in_lines()
     return text
 
 
-def _divide(text: str, path: str) -> tuple[str, Lines]:
-    """The line that points editors at the schema (by itself, one to the top of the directory), and all others."""
+def _not_in_lines(line: int = 1) -> CannotFormatError:
+    fix = "Write each key in a line of its own, followed by its value."
+    return CannotFormatError("this is written in a way that cannot be moved line by line", fix, line)
+
+
+def _divide(text: str, schema: str) -> tuple[Lines, Lines]:
+    """The line that points editors at a schema, if there is one or is to be, and all others.
+
+    In a file that came from elsewhere it leads to the schema from there; one to a schema of another name stays.
+    """
     lines = [line.rstrip() for line in text.split("\n")]
-    own = [line for line in lines if _SCHEMA_LINE.fullmatch(line)]
-    usual = f"# yaml-language-server: $schema={'../' * path.count('/')}{SCHEMA_FILE}"
+    own = [line for line in lines if _SCHEMA_LINE.fullmatch(line) and not (schema and line.endswith(SCHEMA_FILE))]
+    usual = [f"# yaml-language-server: $schema={schema}"] if schema else []
     others = ["" if line in _MARKERS else line for line in lines if not _SCHEMA_LINE.fullmatch(line)]
-    return own[0] if own else usual, _strip_blank_ends(others)
+    return own[:1] or usual, _strip_blank_ends(others)
 
 
 def _header_and_body(lines: Lines, path: str, kind: Kind) -> tuple[Lines, Lines]:
     """The comment that opens the file, which stays there when a blank line follows it, and the formatted rest."""
     root = parse("\n".join([*lines, ""]).encode(), path).root
     if root is None:
-        raise CannotFormatError(f"{path}: it is written in a way that cannot be formatted safely")
+        raise _not_in_lines()
     start = max((number + 1 for number, line in enumerate(lines[: root.line - 1]) if not line), default=0)
     header = [line.lstrip() for line in lines[:start]]
     body = lines[start:] if root.is_flow else _Formatter(lines, kind).root(root, start)
@@ -121,12 +137,12 @@ class _Formatter:
     def _mapping(self, node: Mapping, shape: inspect.Type | None, start: int, end: int, indent: int) -> Lines:
         entries = list(node.entries.values())
         chunks, footer = self._chunks([entry.key.line - 1 for entry in entries], entries, node.column - 1, start, end)
-        shapes = _field_shapes(shape)
-        order = {name: rank for rank, name in enumerate(shapes)} if isinstance(_bare(shape), inspect.StructType) else {}
+        shapes = field_shapes(shape)
+        order = {name: rank for rank, name in enumerate(shapes)} if isinstance(bare(shape), inspect.StructType) else {}
         pairs = sorted(zip(entries, chunks, strict=True), key=lambda pair: order.get(pair[0].key.text, len(order)))
         lines: Lines = []
         for entry, chunk in pairs:
-            entry_shape = shapes.get(entry.key.text) or _value_shape(shape)
+            entry_shape = shapes.get(entry.key.text) or value_shape(shape)
             lines += [*_indented(chunk.lead, indent), *self._entry(entry, entry_shape, chunk, indent)]
         return _strip_blank_start(lines) + _indented(footer, indent)
 
@@ -144,7 +160,7 @@ class _Formatter:
         for item, chunk in zip(node.items, chunks, strict=True):
             lines += [
                 *_indented(chunk.lead, indent),
-                *self._item(item, _value_shape(shape), chunk, node.column, indent),
+                *self._item(item, value_shape(shape), chunk, node.column, indent),
             ]
         return _strip_blank_start(lines) + _indented(footer, indent)
 
@@ -168,7 +184,7 @@ class _Formatter:
         for number in range(item.line - 1, -1, -1):
             if self._lines[number][dash_column : dash_column + 1] == "-":
                 return number
-        raise CannotFormatError(f"the list item in line {item.line} has no dash")
+        raise _not_in_lines(item.line)
 
     def _chunks(
         self, firsts: list[int], nodes: Sequence[Node | Entry], column: int, start: int, end: int
@@ -224,25 +240,3 @@ def _indented(comments: Sequence[str], indent: int) -> Lines:
 def _strip_blank_start(lines: Lines) -> Lines:
     first = next((number for number, line in enumerate(lines) if line), 0)
     return lines[first:]
-
-
-def _bare(shape: inspect.Type | None) -> inspect.Type | None:
-    """A type without its descriptions and without "or nothing"."""
-    if isinstance(shape, inspect.Metadata):
-        return _bare(shape.type)
-    if isinstance(shape, inspect.UnionType):
-        members = [member for member in shape.types if not isinstance(member, inspect.NoneType)]
-        return _bare(members[0]) if len(members) == 1 else None
-    return shape
-
-
-def _field_shapes(shape: inspect.Type | None) -> dict[str, inspect.Type]:
-    bare = _bare(shape)
-    return {field.encode_name: field.type for field in bare.fields} if isinstance(bare, inspect.StructType) else {}
-
-
-def _value_shape(shape: inspect.Type | None) -> inspect.Type | None:
-    bare = _bare(shape)
-    if isinstance(bare, inspect.DictType):
-        return bare.value_type
-    return bare.item_type if isinstance(bare, inspect.ListType) else None

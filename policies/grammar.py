@@ -6,17 +6,20 @@ The types are the only grammar: a new key of a schema module is known here witho
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import NODEFAULT, inspect
 
 from policies import units
+from policies.availability import available_keys
+from policies.document import as_list_item
 from policies.errors import PolicyError, quoted
 from policies.nodes import Mapping as MappingNode
 from policies.nodes import Node, Scalar, Sequence, kind_of
+from policies.shapes import bare, type_of
 
 Hints = Mapping[str, object]
+MAX_SHOWN_ITEMS: Final = 8
 
 
 class _Mistake(NamedTuple):
@@ -31,18 +34,12 @@ def check(root: Node, shape: type, file: str) -> list[PolicyError]:
     return [PolicyError(file, *mistake) for mistake in _check(root, type_of(shape), {})]
 
 
-@cache
-def type_of(shape: type) -> inspect.Type:
-    """A type as it can be walked."""
-    return inspect.type_info(shape)
-
-
 def _check(node: Node, expected: inspect.Type, hints: Hints) -> Iterator[_Mistake]:
-    """`hints` are the words that the schema has for a value: its unit, or what is expected, with an example."""
+    """`hints` are the words there are for a value: its unit, or what is expected, an example, how to leave it out."""
     if isinstance(expected, inspect.Metadata):
         yield from _check(node, expected.type, {**hints, **(expected.extra or {})})
     elif isinstance(node, Scalar) and node.value is None:
-        yield _Mistake(node.line, node.column, "there is no value here", "Write one, or remove the key.")
+        yield _Mistake(node.line, node.column, "there is no value here", _fill(expected, hints))
     elif isinstance(expected, inspect.UnionType):
         yield from _check_union(node, expected, hints)
     elif not _fits(node, expected):
@@ -57,24 +54,30 @@ def _check(node: Node, expected: inspect.Type, hints: Hints) -> Iterator[_Mistak
         yield from _check_scalar(node, expected, hints)
 
 
-def _bare(expected: inspect.Type) -> inspect.Type:
-    return _bare(expected.type) if isinstance(expected, inspect.Metadata) else expected
+def _fill(expected: inspect.Type, hints: Hints) -> str:
+    """What to write where nothing is; a key that must be there is not to be removed."""
+    shape = bare(expected)
+    if isinstance(shape, inspect.StructType):
+        fix = f"Write one of its keys: {', '.join(available_keys(shape))}"
+    else:
+        fix = f"Write one: {hints['about']}" if "about" in hints else "Write one"
+    return f"{fix}, or {hints['leave_out']}." if "leave_out" in hints else f"{fix.removesuffix('.')}."
 
 
 def _fits(node: Node, expected: inspect.Type) -> bool:
     """Whether a node is of the right sort, whatever it says."""
-    bare = _bare(expected)
-    if isinstance(bare, inspect.StructType | inspect.DictType):
+    shape = bare(expected)
+    if isinstance(shape, inspect.StructType | inspect.DictType):
         return isinstance(node, MappingNode)
-    if isinstance(bare, inspect.ListType):
+    if isinstance(shape, inspect.ListType):
         return isinstance(node, Sequence)
     if not isinstance(node, Scalar):
         return False
-    if isinstance(bare, inspect.BoolType):
+    if isinstance(shape, inspect.BoolType):
         return isinstance(node.value, bool)
-    if isinstance(bare, inspect.IntType):
+    if isinstance(shape, inspect.IntType):
         return isinstance(node.value, int) and not isinstance(node.value, bool)
-    if isinstance(bare, inspect.FloatType):
+    if isinstance(shape, inspect.FloatType):
         return isinstance(node.value, int | float) and not isinstance(node.value, bool)
     return isinstance(node.value, str)
 
@@ -96,15 +99,28 @@ def _check_struct(node: Node, expected: inspect.StructType) -> Iterator[_Mistake
     misspelt: set[str] = set()
     for name, entry in node.entries.items():
         if name in fields:
-            yield from _check(entry.value, fields[name].type, {})
+            field = fields[name]
+            words = {"about": _description(field)} if _is_required(field) else {"leave_out": "remove the key"}
+            yield from _check(entry.value, field.type, words)
         else:
             misspelt.update(_closest(name, absent))
-            yield _Mistake(entry.key.line, entry.key.column, f"unknown key {quoted(name)}", _did_you_mean(name, absent))
+            fix = _did_you_mean(name, absent, offered=[one for one in available_keys(expected) if one in absent])
+            yield _Mistake(entry.key.line, entry.key.column, f"unknown key {quoted(name)}", fix)
     for name in absent:
-        is_required = fields[name].default is NODEFAULT and fields[name].default_factory is NODEFAULT
-        if is_required and name not in misspelt:
-            fix = f'Add "{name}": {_description(fields[name])}'
-            yield _Mistake(node.line, node.column, f'the key "{name}" is missing', fix)
+        if _is_required(fields[name]) and name not in misspelt:
+            yield _Mistake(node.line, node.column, f'the key "{name}" is missing', _addition(fields[name]))
+
+
+def _is_required(field: inspect.Field) -> bool:
+    return field.default is NODEFAULT and field.default_factory is NODEFAULT
+
+
+def _addition(field: inspect.Field) -> str:
+    """What to add; a key with one value only comes with it."""
+    shape = bare(field.type)
+    if isinstance(shape, inspect.LiteralType) and len(shape.values) == 1:
+        return f"Add {field.encode_name}: {shape.values[0]}."
+    return f'Add "{field.encode_name}": {_description(field)}'
 
 
 def _check_dict(node: Node, expected: inspect.DictType) -> Iterator[_Mistake]:
@@ -115,7 +131,7 @@ def _check_dict(node: Node, expected: inspect.DictType) -> Iterator[_Mistake]:
         # A key that is a number has been told already, with the fix: quotes.
         if isinstance(entry.key.value, str):
             yield from _check(entry.key, expected.key_type, {})
-        yield from _check(entry.value, expected.value_type, {})
+        yield from _check(entry.value, expected.value_type, {"leave_out": "remove the key"})
 
 
 def _check_list(node: Node, expected: inspect.ListType) -> Iterator[_Mistake]:
@@ -127,7 +143,7 @@ def _check_list(node: Node, expected: inspect.ListType) -> Iterator[_Mistake]:
         yield _Mistake(node.line, node.column, problem, f"Keep {expected.max_length} at most.")
     seen: set[object] = set()
     for item in node.items:
-        yield from _check(item, expected.item_type, {})
+        yield from _check(item, expected.item_type, {"leave_out": "remove the item"})
         if isinstance(item, Scalar):
             if item.value in seen:
                 yield _Mistake(
@@ -154,7 +170,8 @@ def _literal_mistake(node: Scalar, expected: inspect.LiteralType) -> tuple[str, 
     if node.value in expected.values:
         return None
     problem = f"expected {_expectation(expected, {})}, found {kind_of(node)}"
-    return problem, _did_you_mean(node.text, [str(value) for value in expected.values])
+    choices = [str(value) for value in expected.values]
+    return problem, _did_you_mean(node.text, choices, offered=choices)
 
 
 def _unit_mistake(text: str, hints: Hints) -> tuple[str, str] | None:
@@ -198,13 +215,24 @@ def _wrong_kind(node: Node, expected: inspect.Type, hints: Hints) -> _Mistake:
         problem, fix = mistake or (f"expected text, found {kind_of(node)}", f'Write "{node.text}" in quotes.')
     elif isinstance(node, Scalar) and isinstance(expected, inspect.IntType | inspect.FloatType):
         fix = f"Write {node.text} without quotes." if node.text.isdigit() else "Write a number."
-    elif isinstance(expected, inspect.ListType) and isinstance(node, Scalar):
-        fix = f"Write [{node.text[:60]}]."
+    elif isinstance(expected, inspect.ListType):
+        fix = _as_list(node, expected)
     elif isinstance(expected, inspect.BoolType):
         fix = "Write true or false."
     elif isinstance(expected, inspect.StructType):
-        fix = f"Known keys here: {', '.join(field.encode_name for field in expected.fields)}."
+        fix = f"Known keys here: {', '.join(available_keys(expected))}."
     return _Mistake(node.line, node.column, problem, fix)
+
+
+def _as_list(node: Node, expected: inspect.ListType) -> str:
+    """How what was written one by one, or with commas alone, is written as a list."""
+    item = bare(expected.item_type)
+    if isinstance(item, inspect.StructType):
+        return f"Begin each item with a dash; its keys are {', '.join(available_keys(item))}."
+    if not isinstance(node, Scalar):
+        return "Write its items in [ ], with commas between them."
+    words = [as_list_item(word) for part in node.text.split(",") if (word := part.strip(" '\""))]
+    return f"Write [{', '.join(words[:MAX_SHOWN_ITEMS])}{', …' if len(words) > MAX_SHOWN_ITEMS else ''}]."
 
 
 def _expectation(expected: inspect.Type, hints: Hints) -> str:
@@ -243,11 +271,11 @@ def _for_example(hints: Hints) -> str:
     return f"Write one such as {example}." if example else "Write that instead."
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    choices = list(known)
-    if close := _closest(word, choices):
+def _did_you_mean(word: str, known: Iterable[str], offered: list[str]) -> str:
+    """The known word that is near, else those on offer: a word may be known before it can be used."""
+    if close := _closest(word, known):
         return f'Did you mean "{close[0]}"?'
-    return f"Known here: {', '.join(choices)}." if choices else "Remove it."
+    return f"Known here: {', '.join(offered)}." if offered else "Remove it."
 
 
 def _closest(word: str, known: Iterable[str]) -> list[str]:

@@ -47,7 +47,8 @@ def load_directory(path: str | Path) -> Snapshot:
         file, file_errors = _load_file(directory, file_path)
         files.append(file)
         errors += file_errors
-    errors = _at_new_places(errors, [*references.check(files), *consistency.check(files)])
+    meant = [availability.available_part(file) for file in files]
+    errors = _at_new_places(errors, [*references.check(meant), *consistency.check(files)])
     if errors:
         raise PolicyRefused(_bounded(errors))
     return _compile(files)
@@ -65,9 +66,16 @@ def _load_file(directory: Path, path: str) -> tuple[PolicyFile, list[PolicyError
     file = PolicyFile(path, kind, document.root)
     errors = [*document.errors, *_secrets(content, path)]
     if document.root is not None:
-        meant = [*grammar.check(document.root, kind.shape, path), *availability.check(file)]
-        errors = _at_new_places(errors, meant)
+        errors = _at_new_places(errors, [*_grammar_errors(file), *availability.check(file)])
     return file, errors
+
+
+def _grammar_errors(file: PolicyFile) -> list[PolicyError]:
+    if file.root is None or not availability.is_available(file.kind):
+        return []
+    # What is refused as a whole is not picked to pieces as well.
+    root = availability.available_part(file).root
+    return [] if root is None else grammar.check(root, file.kind.shape, file.path)
 
 
 def _at_new_places(told: list[PolicyError], later: list[PolicyError]) -> list[PolicyError]:

@@ -1,7 +1,7 @@
 """Nodes: what a policy file says, each value with the line and column where it stands."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from policies.errors import quoted
@@ -60,6 +60,24 @@ def plain(node: Node) -> object:
     if isinstance(node, Sequence):
         return [plain(item) for item in node.items]
     return {name: plain(entry.value) for name, entry in node.entries.items()}
+
+
+def without(node: Mapping, places: Collection[tuple[int, int]]) -> Mapping:
+    """A mapping less the entries whose keys stand at these lines and columns, however deep."""
+    kept = {
+        name: Entry(entry.key, _without(entry.value, places))
+        for name, entry in node.entries.items()
+        if (entry.key.line, entry.key.column) not in places
+    }
+    return replace(node, entries=kept)
+
+
+def _without(node: Node, places: Collection[tuple[int, int]]) -> Node:
+    if isinstance(node, Mapping):
+        return without(node, places)
+    if isinstance(node, Sequence):
+        return replace(node, items=tuple(_without(item, places) for item in node.items))
+    return node
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from policies.document import as_list_item
 from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, MESH, ROUTE, SLOS, TENANT, PolicyFile
 from policies.local_key import LOCAL_KEY_ID
@@ -110,16 +111,18 @@ def _unresolved(file: PolicyFile, names: Names) -> Iterator[PolicyError]:
             is_known = known is None or scalar.text in known
             if not is_known and not (sort == "model" and scalar.text == EVERY_MODEL):
                 problem = f"there is no {sort} {quoted(scalar.text)}"
-                fix = _closest(scalar.text, known or frozenset(), sort)
+                is_item = path.endswith("[]")
+                fix = _closest(scalar.text, known or frozenset(), sort, is_item)
                 yield PolicyError(file.path, scalar.line, scalar.column, problem, fix)
 
 
-def _closest(name: str, known: frozenset[str], sort: str) -> str:
+def _closest(name: str, known: frozenset[str], sort: str, is_item: bool) -> str:
+    """What to do about a name that leads nowhere; only an item of a list can simply go."""
     compared = sorted(known)[:MAX_COMPARED_NAMES]
     if close := difflib.get_close_matches(name, compared, n=1):
         return f'Did you mean "{close[0]}"?'
     if known:
-        shown = sorted(known)[:8]
+        shown = [as_list_item(one) for one in sorted(known)[:8]]
         return f"Known here: {', '.join(shown)}{', …' if len(known) > len(shown) else ''}."
     homes = {
         "tier": "limits.yaml",
@@ -129,7 +132,7 @@ def _closest(name: str, known: frozenset[str], sort: str) -> str:
         "issuer": "auth.jwt of mesh.yaml",
         "version": "versions",
     }
-    return f"Add it to {homes[sort]}, or remove it here."
+    return f"Add it to {homes[sort]}{', or remove it here' if is_item else ''}."
 
 
 def _repeated(file: PolicyFile) -> Iterator[PolicyError]:

@@ -12,6 +12,8 @@ from msgspec import Struct
 # At most nine digits on either side of the point: enough for every sensible figure, and none becomes infinite.
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _WHOLE = r"[0-9]{1,9}"
+# Sizes in bytes are longer than what is written with a unit.
+_BARE_NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 
 DURATION_PATTERN: Final = rf"^{_NUMBER}(?:ms|s|m|h|d)$"
 RATE_PATTERN: Final = rf"^{_NUMBER}/(?:s|m|h|d)$"
@@ -23,6 +25,8 @@ MOMENT_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}
 
 _SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+# A thousand without a unit is a second more often than a quarter of an hour.
+_PROBABLY_MS: Final = 1000
 _LONG_PERIODS_S: Final = {"h": Decimal(3600), "day": Decimal(86400)}
 
 
@@ -41,14 +45,14 @@ class Unit(Struct, frozen=True):
     Attributes:
         noun: what it is, as it reads after "expected".
         pattern: what its text looks like.
-        suffix: what to write after a number that lacks its unit.
+        completed: a number without unit -> what was probably meant, where that matches the pattern.
         read: text that matches the pattern -> number.
     """
 
     noun: str
     pattern: str
-    suffix: str
     example: str
+    completed: Callable[[str], tuple[str, ...]]
     read: Callable[[str], float]
 
 
@@ -95,14 +99,34 @@ def _unix_seconds(text: str) -> float:
         ) from None
 
 
+def _with(suffix: str) -> Callable[[str], tuple[str, ...]]:
+    return lambda text: (text + suffix,)
+
+
+def _completed_rate(text: str) -> tuple[str, ...]:
+    return (f"{text}/s",) if Decimal(text) else ()
+
+
+def _completed_length(text: str) -> tuple[str, ...]:
+    return (f"{text}ms", f"{text}s") if Decimal(text) >= _PROBABLY_MS else (f"{text}s",)
+
+
+def _completed_size(text: str) -> tuple[str, ...]:
+    """A large number counts bytes; a small one may be either."""
+    size = Decimal(text)
+    if size != int(size) or not size:
+        return ()
+    return (size_text(int(size)),) if size >= _BYTES["KiB"] else (f"{text}MiB", f"{text}B")
+
+
 UNITS: Final[Mapping[str, Unit]] = {
-    "duration": Unit("a length of time", DURATION_PATTERN, "s", "250ms", _seconds),
-    "rate": Unit("a rate", RATE_PATTERN, "/s", "300/s", _per_second),
-    "size": Unit("a size", SIZE_PATTERN, "MiB", "16MiB", _bytes),
-    "percent": Unit("a percentage", PERCENT_PATTERN, "%", "5%", _fraction),
-    "factor": Unit("a factor", FACTOR_PATTERN, "x", "1.2x", _factor),
-    "time share": Unit("device time per period", TIME_SHARE_PATTERN, "h/day", "20h/day", _time_share),
-    "moment": Unit("a day and time with its zone", MOMENT_PATTERN, "T00:00:00Z", "2027-03-01T00:00:00Z", _unix_seconds),
+    "duration": Unit("a length of time", DURATION_PATTERN, "250ms", _completed_length, _seconds),
+    "rate": Unit("a rate", RATE_PATTERN, "300/s", _completed_rate, _per_second),
+    "size": Unit("a size", SIZE_PATTERN, "16MiB", _completed_size, _bytes),
+    "percent": Unit("a percentage", PERCENT_PATTERN, "5%", _with("%"), _fraction),
+    "factor": Unit("a factor", FACTOR_PATTERN, "1.2x", _with("x"), _factor),
+    "time share": Unit("device time per period", TIME_SHARE_PATTERN, "20h/day", _with("h/day"), _time_share),
+    "moment": Unit("a day and time with its zone", MOMENT_PATTERN, "2027-03-01T00:00:00Z", lambda _: (), _unix_seconds),
 }
 
 
@@ -115,8 +139,10 @@ def read(text: str, unit_name: str) -> float:
     unit = UNITS[unit_name]
     if re.fullmatch(unit.pattern, text):
         return unit.read(text)
-    if re.fullmatch(_NUMBER, text) and unit_name != "moment":
-        raise UnitError(f"{text} what?", f"Write {text}{unit.suffix}.")
+    if re.fullmatch(_BARE_NUMBER, text):
+        written = [one for one in unit.completed(text) if re.fullmatch(unit.pattern, one)]
+        fix = " or ".join(written) or f"one such as {unit.example}"
+        raise UnitError(f"{text} what?", f"Write {fix}.")
     raise UnitError(f'expected {unit.noun}, found "{text[:60]}"', _respelled(text, unit))
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from deploy.commands.running_mesh import NotReachable, add_arguments, ask, find, read
 from deploy.commands.table import table
-from gateway.control.reports import PodReport, PolicyReport, StatusReport, WorkerReport
+from gateway.control.reports import (
+    EndedWorkersReport,
+    PodReport,
+    PolicyReport,
+    StatusReport,
+    WaitingReport,
+    WorkerReport,
+)
+from policies.errors import advice
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,7 +41,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def describe(status: StatusReport, policy: PolicyReport) -> str:
     """Return the status for people."""
-    parts = [_headline(status), _addresses(status), *_policy(policy), _workers(status.workers), _pods(status.pods)]
+    parts = [
+        _headline(status),
+        _addresses(status),
+        *_waiting(policy.waiting),
+        *_policy(policy),
+        _workers(status.workers, status.ended_workers),
+        _pods(status.pods),
+    ]
     return "\n\n".join(parts)
 
 
@@ -50,33 +65,41 @@ def _addresses(status: StatusReport) -> str:
     return "\n".join(f"{name:<10}  {', '.join(urls) or 'nowhere'}" for name, urls in named)
 
 
+def _waiting(waiting: WaitingReport | None) -> list[str]:
+    if waiting is None:
+        return []
+    awaited = ", ".join(waiting.not_ready) or "a worker"
+    limit = f", at most {waiting.at_most_s:.0f} s longer" if waiting.not_ready else ""
+    return [f"generation {waiting.generation} waits for {awaited} to be ready{limit}"]
+
+
 def _policy(policy: PolicyReport) -> list[str]:
     if not policy.errors:
         return []
-    mistakes = [f"{e.file}:{e.line}:{e.column}: {e.problem}. {e.fix}" for e in policy.errors]
+    mistakes = [f"{e.file}:{e.line}:{e.column}: {advice(e.problem, e.fix)}" for e in policy.errors]
     return [
         "\n".join([f"the policy files are refused since {policy.refused_at}; what was good before stays:", *mistakes])
     ]
 
 
-def _workers(workers: Sequence[WorkerReport]) -> str:
+def _workers(workers: Sequence[WorkerReport], ended: EndedWorkersReport) -> str:
     head = ("WORKER", "PID", "GENERATION", "ACCEPTS", "REQUESTS", "REFUSED", "IN FLIGHT", "CONNECTIONS")
-    return table(
-        head,
-        [
-            (
-                w.index,
-                w.pid,
-                w.generation,
-                "yes" if w.is_accepting else "no",
-                w.requests,
-                sum(w.by_reason.values()),
-                w.in_flight,
-                w.connections,
-            )
-            for w in workers
-        ],
-    )
+    rows: list[tuple[str | int | None, ...]] = [
+        (
+            w.index,
+            w.pid,
+            w.generation,
+            "yes" if w.is_accepting else "no",
+            w.requests,
+            sum(w.by_reason.values()),
+            w.in_flight,
+            w.connections,
+        )
+        for w in workers
+    ]
+    if ended.requests:
+        rows.append(("ended", None, None, None, ended.requests, sum(ended.by_reason.values()), None, None))
+    return table(head, rows)
 
 
 def _pods(pods: Sequence[PodReport]) -> str:

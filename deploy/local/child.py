@@ -12,7 +12,6 @@ from contextlib import suppress
 from deploy.local.lines import LineSplitter
 
 READ_BYTES = 65536
-FINAL_READ_BYTES = 1 << 20  # what is still taken from a pipe whose writers are gone or cut off
 
 
 class Child:
@@ -88,14 +87,6 @@ class Child:
         if not self.has_ended:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-
-    def close(self) -> None:
-        """Take what is left of the output and let go of the pipe."""
-        if self._output_fd < 0:
-            return
-        with suppress(BlockingIOError):
-            self._take(os.read(self._output_fd, FINAL_READ_BYTES))
-        self._end_output()
 
     def _read_output(self) -> None:
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.child import Child, describe_exit
+from deploy.local.readiness import Readiness
 from deploy.local.reconcile import (
     Action,
     AwaitArchive,
@@ -22,6 +23,7 @@ from deploy.local.reconcile import (
     awaiting,
     died,
     ended,
+    in_question,
     reconcile,
     started,
     stopping,
@@ -72,6 +74,7 @@ class Pods:
         self._records: dict[str, PodRecord] = {}
         self._children: dict[str, Child] = {}
         self._sockets: dict[str, socket.socket] = {}
+        self._readiness = Readiness()
 
     @property
     def pids(self) -> set[int]:
@@ -82,8 +85,14 @@ class Pods:
         """Do what must be done now for the running pods to become the desired ones."""
         wanted = tuple(desired)
         archives = {pod.archive for pod in wanted if self._has_archive(pod)}
-        for action in reconcile(wanted, self._records, archives, now_s):
+        for action in reconcile(wanted, self._records, archives, self._known_readiness(wanted), now_s):
             self._do(action, now_s)
+
+    def _known_readiness(self, wanted: Iterable[DesiredPod]) -> dict[str, bool]:
+        running = [record.pod for record in in_question(wanted, self._records)]
+        self._readiness.watch(running)
+        known = {pod.name: self._readiness.of(pod.name, self._children[pod.name].pid) for pod in running}
+        return {name: is_ready for name, is_ready in known.items() if is_ready is not None}
 
     def stop_all(self, now_s: float) -> None:
         """Ask every pod to finish."""
@@ -146,7 +155,7 @@ class Pods:
     def _stop(self, name: str, replaced: bool, now_s: float) -> None:
         record = self._records[name]
         self._records[name] = stopping(record, now_s)
-        self._say(f"pod {name}: {'has new settings, is replaced' if replaced else 'drains'}")
+        self._say(f"pod {name}: {'has a new config, is replaced' if replaced else 'drains'}")
         if not replaced:
             self._close_socket(record.pod.address)  # the server has its own copy, and answers what came in
         self._children[name].stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -80,29 +81,72 @@ Action = Start | AwaitArchive | Stop | Kill | Forget
 
 
 def reconcile(
-    desired: Iterable[DesiredPod], records: Mapping[str, PodRecord], archives: Container[str], now_s: float
+    desired: Iterable[DesiredPod],
+    records: Mapping[str, PodRecord],
+    archives: Container[str],
+    readiness: Mapping[str, bool],
+    now_s: float,
 ) -> list[Action]:
     """Return what to do now; nothing when all is as desired or everything that is not must wait.
 
-    A pod whose settings changed is drained before its successor starts: both have one address, and one device's
-    memory may not hold both.
+    A pod whose config changed is drained before its successor starts: both have one address, and one device's
+    memory may not hold both. The other pods of its version serve meanwhile, and have their turn after it.
 
     Args:
         archives: file names that are in the model store.
+        readiness: of the pods in question, by name, as far as it is known; see ``in_question``.
     """
     wanted = {pod.name: pod for pod in desired}
+    replaceable = _replaceable(wanted, records, readiness)
     actions: list[Action] = []
     for name, record in records.items():
-        actions += _tend(record, wanted.get(name), now_s)
+        actions += _tend(record, wanted.get(name), name in replaceable, now_s)
     for name, pod in wanted.items():
         actions += _begin(pod, records.get(name), archives, now_s)
     return actions
 
 
-def _tend(record: PodRecord, wanted: DesiredPod | None, now_s: float) -> list[Action]:
+def in_question(desired: Iterable[DesiredPod], records: Mapping[str, PodRecord]) -> list[PodRecord]:
+    """Return the running pods whose readiness decides when a pod of their version may be replaced."""
+    wanted = {pod.name: pod for pod in desired}
+    outdated = {_version(wanted[name]) for name in _outdated(wanted, records)}
+    pods = [pod for pod in wanted.values() if _version(pod) in outdated]
+    counts = Counter(map(_version, pods))
+    return [records[pod.name] for pod in pods if counts[_version(pod)] > 1 and _runs(records.get(pod.name))]
+
+
+def _replaceable(
+    wanted: Mapping[str, DesiredPod], records: Mapping[str, PodRecord], readiness: Mapping[str, bool]
+) -> set[str]:
+    """Return the outdated pods that may be stopped now: ready ones one at a time, while all others are ready."""
+    chosen: set[str] = set()
+    for name in _outdated(wanted, records):
+        others = [pod.name for pod in wanted.values() if pod.name != name and _version(pod) == _version(wanted[name])]
+        all_others_serve = all(
+            _runs(records.get(other)) and readiness.get(other, False) and other not in chosen for other in others
+        )
+        # One that is not ready serves nobody; its new config may be the cure.
+        if not others or readiness.get(name) is False or (name in readiness and all_others_serve):
+            chosen.add(name)
+    return chosen
+
+
+def _outdated(wanted: Mapping[str, DesiredPod], records: Mapping[str, PodRecord]) -> list[str]:
+    return [name for name, record in records.items() if _runs(record) and wanted.get(name, record.pod) != record.pod]
+
+
+def _runs(record: PodRecord | None) -> bool:
+    return record is not None and record.phase is Phase.RUNNING
+
+
+def _version(pod: DesiredPod) -> tuple[str, str]:
+    return pod.model, pod.version
+
+
+def _tend(record: PodRecord, wanted: DesiredPod | None, is_replaceable: bool, now_s: float) -> list[Action]:
     """Decide about a pod that exists."""
     name = record.pod.name
-    if record.phase is Phase.RUNNING and wanted != record.pod:
+    if record.phase is Phase.RUNNING and (wanted is None or is_replaceable):
         same_address = wanted is not None and wanted.address == record.pod.address
         return [Stop(name, replaced=same_address)]
     if record.phase is Phase.STOPPING and now_s >= record.since_s + DRAIN_WITHIN_S:
@@ -119,7 +163,7 @@ def _begin(pod: DesiredPod, record: PodRecord | None, archives: Container[str], 
     known = record if record is not None and record.pod == pod else None
     if pod.archive not in archives:
         return [] if known is not None and known.archive_missing else [AwaitArchive(pod)]
-    # New settings are tried at once: they may be the very cure for what killed the pod before.
+    # A new config is tried at once: it may be the very cure for what killed the pod before.
     return [Start(pod)] if known is None or now_s >= known.start_at_s else []
 
 

@@ -26,7 +26,7 @@ REASONS: dict[str, Reason] = GATEWAY_REASONS | {reason.name: reason for reason i
 _OWN_FETCHES = ("none", "same-origin")
 
 
-class Caller(Struct, frozen=True):
+class AdminCaller(Struct, frozen=True):
     """What a request says of who sent it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Gate(Struct, frozen=True):
     token_digest: bytes
     bound_hosts: tuple[str, ...]
 
-    def admit(self, caller: Caller) -> None:
+    def admit(self, caller: AdminCaller) -> None:
         """Let the caller pass.
 
         Raises:
@@ -96,7 +96,7 @@ def _is_ours(name: str, bound_hosts: Sequence[str]) -> bool:
     return address.is_loopback or any(ipaddress.ip_address(bound).is_unspecified for bound in bound_hosts)
 
 
-def _check_origin(caller: Caller) -> None:
+def _check_origin(caller: AdminCaller) -> None:
     fetches = caller.values("sec-fetch-site")
     if caller.values("origin") or any(fetch not in _OWN_FETCHES for fetch in fetches):
         raise Refused("foreign_origin", "The management API is not for web pages; call it from a program.")

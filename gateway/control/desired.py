@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import PurePath
 
 from msgspec import Struct
@@ -42,10 +43,16 @@ def pod_places(snapshot: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
     return tuple(places)
 
 
-def desired_pods(snapshot: Snapshot, state_dir: PurePath) -> DesiredPods:
+def pod_places_meanwhile(in_force: Snapshot, waiting: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
+    """Return the pods of a generation that waits beside those of the one in force, which stay as they are."""
+    places = {place.name: place for place in pod_places(waiting, state_dir)}
+    places |= {place.name: place for place in pod_places(in_force, state_dir)}
+    return tuple(places.values())
+
+
+def desired_pods(generation: int, places: Iterable[PodPlace]) -> DesiredPods:
     """Return the pods that should be started, which leaves out those that somebody else runs."""
-    launches = (place.launch for place in pod_places(snapshot, state_dir))
-    return DesiredPods(snapshot.generation, tuple(launch for launch in launches if launch is not None))
+    return DesiredPods(generation, tuple(place.launch for place in places if place.launch is not None))
 
 
 def socket_address(state_dir: PurePath, model: str, version: str, index: int) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from gateway.control import generations
-from gateway.control.generations import Action, Kill, Phase, Switch, TellCommit, TellPrepare
+from gateway.control.generations import NOBODY_PREPARED, Action, Kill, Phase, Switch, TellCommit, TellPrepare
 from gateway.control.messages import Commit, Committed, FromWorker, Prepare, Prepared
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import GenerationBlob, WorkerListener, Workers
@@ -14,6 +14,10 @@ from gateway.control.workers import GenerationBlob, WorkerListener, Workers
 
 class Vetoed(Exception):
     """The workers go on with the generation they had; the message says why."""
+
+
+class NobodyPrepared(Vetoed):
+    """No worker lived to say anything of the generation."""
 
 
 class GenerationSwitch(WorkerListener):
@@ -30,19 +34,18 @@ class GenerationSwitch(WorkerListener):
         """Return when every worker decides by the new generation.
 
         Raises:
-            Vetoed: a worker cannot build it, or none lived to do so.
+            Vetoed: a worker cannot build it.
+            NobodyPrepared: none lived to do so.
         """
         self._target = target
         self._over.clear()
         accepting = frozenset(worker.serial for worker in self._workers.accepting)
-        self._take(generations.begin(target.number, accepting, time.monotonic()))
-        for worker in self._workers.running:
-            if worker.serial not in accepting:
-                self.started(worker)
+        starting = frozenset(worker.serial for worker in self._workers.running) - accepting
+        self._take(generations.begin(target.number, accepting, starting, time.monotonic()))
         switch = await self._finished()
         self._switch = None
         if switch.phase is Phase.VETOED:
-            raise Vetoed(switch.veto)
+            raise NobodyPrepared(switch.veto) if switch.veto == NOBODY_PREPARED else Vetoed(switch.veto)
 
     async def _finished(self) -> Switch:
         while True:

@@ -54,7 +54,7 @@ class Switch(Struct, frozen=True):
         asked: how many workers took part at first.
         members: workers that take part and live.
         silent: members that have not answered this phase.
-        late: workers that started while the others prepared; they get both steps at once and are not waited for.
+        late: workers that start while the others prepare; they get both steps at once and are not waited for.
         answer_by_s: when the silent ones are given up.
         veto: why the generation cannot be built, "" unless VETOED.
     """
@@ -77,9 +77,9 @@ class Switch(Struct, frozen=True):
 Step = tuple[Switch, list[Action]]
 
 
-def begin(generation: int, workers: frozenset[int], now_s: float) -> Step:
-    """Start a switch of the workers that accept requests now."""
-    switch = Switch(generation, Phase.PREPARING, len(workers), workers, workers, now_s + ANSWER_WITHIN_S)
+def begin(generation: int, workers: frozenset[int], starting: frozenset[int], now_s: float) -> Step:
+    """Start a switch of the workers that accept requests now, and of those that are about to."""
+    switch = Switch(generation, Phase.PREPARING, len(workers), workers, workers, now_s + ANSWER_WITHIN_S, late=starting)
     switch, actions = _advance(switch, now_s)
     return switch, [*[TellPrepare(worker) for worker in sorted(workers)], *actions]
 

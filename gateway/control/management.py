@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.control.callers import LIVE_PATH, REASONS, Caller, Gate
+from gateway.control.callers import LIVE_PATH, REASONS, AdminCaller, Gate
 from gateway.control.reports import LiveReport, MeshView, PodsReport, PolicyReport, RefusalReport, StatusReport
 from gateway.control.view import installed_version
 from model_pod.wire.refusals import REASON_HEADER, Refused, refusal_body
@@ -49,7 +49,7 @@ class Gatekeeper:
 
         try:
             # The path as it is routed: a decision on any other spelling could be walked around.
-            self._gate.admit(Caller(scope["path"], tuple(Headers(scope=scope).items())))
+            self._gate.admit(AdminCaller(scope["path"], tuple(Headers(scope=scope).items())))
         except Refused as refused:
             await refusal(refused, request_id)(scope, receive, send_named)
             return

@@ -31,6 +31,7 @@ class MeshPods:
         self._show = show
         self._probes: PodProbes | None = None
         self._show_is_due = False
+        self._untold: list[str] = []
 
     def follow(self, places: Iterable[PodPlace]) -> None:
         """These are the pods from now on."""
@@ -59,9 +60,13 @@ class MeshPods:
         if before is None:
             return
         after = self.table[key] = pod_table.observe(before, finding, now_s)
-        if sentence := pod_table.event(before, after):
-            self._say(sentence)
-        if before.view != after.view and not self._show_is_due:
+        sentence = pod_table.event(before, after)
+        if before.view == after.view:
+            self._tell(sentence)
+            return
+        # Told once the workers know: whoever reads that a pod is ready may send to it.
+        self._untold.append(sentence)
+        if not self._show_is_due:
             # One message for all the changes that this turn of the loop brings.
             self._show_is_due = True
             asyncio.get_running_loop().call_soon(self._show_now)
@@ -69,3 +74,10 @@ class MeshPods:
     def _show_now(self) -> None:
         self._show_is_due = False
         self._show(pod_table.pods_message(self.table))
+        untold, self._untold = self._untold, []
+        for sentence in untold:
+            self._tell(sentence)
+
+    def _tell(self, sentence: str) -> None:
+        if sentence:
+            self._say(sentence)

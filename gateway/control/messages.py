@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from model_pod.wire.status import PodState
 
-
 # The memory that all workers share for rate limits; whoever makes it and whoever maps it must agree on its size.
 LIMITS_TABLE_BYTES = 2**20
 
@@ -84,7 +83,7 @@ class Accepting(Struct, frozen=True, tag="accepting"):
 
 
 class Counts(Struct, frozen=True, tag="counts"):
-    """Cumulative since the worker started, sent about once a second.
+    """Cumulative since the worker started: sent about once a second from its start, by the spare too, and at its end.
 
     Attributes:
         requests: requests settled, refusals included.

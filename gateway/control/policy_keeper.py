@@ -11,9 +11,11 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from gateway.control import last_good
+from gateway.control import handover, last_good
 from gateway.control.events import Say
-from gateway.control.generation_switch import Vetoed
+from gateway.control.generation_switch import NobodyPrepared, Vetoed
+from gateway.control.handover import GiveUp, Handover, SwitchNow
+from gateway.control.pod_table import PodTable
 from gateway.control.policy_watch import PolicyWatch, Signature
 from gateway.control.workers import GenerationBlob
 from policies import diff
@@ -61,8 +63,21 @@ class PolicyRefusal:
     at_s: float
 
 
-Switch = Callable[[GenerationBlob], Awaitable[None]]
-InForce = Callable[[PolicyInForce], None]
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a new generation has to know and to move.
+
+    Attributes:
+        pods: what is known of each.
+        workers_accepting: how many take requests.
+        switch: makes the workers decide by a generation, or raises ``Vetoed``.
+        follow: makes pods and addresses follow the generation in force, and the one that waits if there is one.
+    """
+
+    pods: Callable[[], PodTable]
+    workers_accepting: Callable[[], int]
+    switch: Callable[[GenerationBlob], Awaitable[None]]
+    follow: Callable[[Snapshot, Snapshot | None], None]
 
 
 @dataclass(slots=True)
@@ -71,7 +86,8 @@ class PolicyKeeper:
 
     Attributes:
         local_key_sha256: of the key that this start adds, "" for none.
-        refusal: None while the files and what is in force agree.
+        refusal: None while the files are good, in force or waiting.
+        waiting: a good generation that is not in force yet.
     """
 
     directory: Path
@@ -79,6 +95,7 @@ class PolicyKeeper:
     local_key_sha256: str
     say: Say
     refusal: PolicyRefusal | None = None
+    waiting: Handover | None = None
     watch: PolicyWatch = field(init=False)
     _in_force: PolicyInForce | None = field(init=False, default=None)
     _last_number: int = field(init=False, default=0)
@@ -136,24 +153,17 @@ class PolicyKeeper:
             signature = self.watch.look_at_start()
         return signature
 
-    async def follow(self, switch: Switch, in_force: InForce) -> None:
-        """Put every good change in force, for ever.
-
-        Args:
-            switch: makes the workers decide by a generation, or raises ``Vetoed``.
-            in_force: told after each switch.
-        """
+    async def follow(self, mesh: Surroundings) -> None:
+        """Put every good change in force as soon as nothing is lost by it, for ever."""
         while True:
             await asyncio.sleep(self.watch.look_again_s)
             signature = await self._look()
             self._tell_busy()
-            if signature is None:
-                continue
-            snapshot = await self._read(signature)
-            if snapshot is not None and snapshot.digest == self.in_force.snapshot.digest:
-                self._agrees_again()
-            elif snapshot is not None:
-                await self._put_in_force(snapshot, switch, in_force)
+            snapshot = await self._read(signature) if signature is not None else None
+            if snapshot is not None:
+                self._take(snapshot, mesh)
+            if self.waiting is not None:
+                await self._go_on(self.waiting, mesh)
 
     async def _look(self) -> Signature | None:
         if self.watch.is_quick:
@@ -177,20 +187,66 @@ class PolicyKeeper:
             self._refuse(errors)
         return snapshot
 
-    async def _put_in_force(self, snapshot: Snapshot, switch: Switch, in_force: InForce) -> None:
+    def _take(self, snapshot: Snapshot, mesh: Surroundings) -> None:
+        """What the files say now takes the place of what they said before, if that is not in force yet."""
+        in_force = self.in_force.snapshot
+        if snapshot.digest == in_force.digest:
+            self._withdraw(mesh)
+            self._agrees_again()
+            return
+        self.refusal = None
+        if self.waiting is not None and snapshot.digest == self.waiting.snapshot.digest:
+            return
         self._last_number += 1
         numbered = replace(snapshot, generation=self._last_number)
-        before = self.in_force.snapshot
+        self.waiting = handover.begin(in_force, numbered, mesh.pods(), time.monotonic())
+        if self.waiting.awaited:
+            awaited = ", ".join(map(str, self.waiting.awaited))
+            self.say(f"generation {numbered.generation} waits for {awaited} to be ready")
+            mesh.follow(in_force, numbered)
+
+    def _withdraw(self, mesh: Surroundings) -> None:
+        if self.waiting is not None:
+            self.say(f"generation {self.waiting.snapshot.generation} is withdrawn")
+            self._stop_waiting(mesh)
+
+    def _stop_waiting(self, mesh: Surroundings) -> None:
+        self.waiting = None
+        mesh.follow(self.in_force.snapshot, None)
+
+    async def _go_on(self, waiting: Handover, mesh: Surroundings) -> None:
+        match handover.decide(waiting, mesh.pods(), mesh.workers_accepting(), time.monotonic()):
+            case GiveUp(errors):
+                self._give_up(errors, mesh)
+            case SwitchNow(although):
+                if although:
+                    self.say(f"generation {waiting.snapshot.generation} goes in force although {although}")
+                await self._switch(waiting, mesh)
+
+    async def _switch(self, waiting: Handover, mesh: Surroundings) -> None:
         try:
-            await switch(self.blob(numbered))
+            await mesh.switch(self.blob(waiting.snapshot))
+        except NobodyPrepared as veto:
+            self.waiting = handover.failed_try(waiting)
+            if self.waiting is None:
+                self._give_up((_vetoed(str(veto)),), mesh)
+            else:
+                self.say(f"generation {waiting.snapshot.generation}: {veto}; it is tried again when a worker accepts")
         except Vetoed as veto:
-            self._refuse((_vetoed(str(veto)),))
-            return
-        self._in_force = PolicyInForce(numbered, time.time(), diff.changes(before, numbered))
-        self.refusal = None
+            self._give_up((_vetoed(str(veto)),), mesh)
+        else:
+            self._put_in_force(waiting.snapshot, mesh)
+
+    def _give_up(self, errors: tuple[PolicyError, ...], mesh: Surroundings) -> None:
+        self._refuse(errors)
+        self._stop_waiting(mesh)
+
+    def _put_in_force(self, snapshot: Snapshot, mesh: Surroundings) -> None:
+        before = self.in_force.snapshot
+        self._in_force = PolicyInForce(snapshot, time.time(), diff.changes(before, snapshot))
         self._keep(self._in_force)
-        self.say(f"generation {numbered.generation} in force: {diff.summary(before, numbered)}")
-        in_force(self._in_force)
+        self.say(f"generation {snapshot.generation} in force: {diff.summary(before, snapshot)}")
+        self._stop_waiting(mesh)
 
     def _agrees_again(self) -> None:
         if self.refusal is not None:

@@ -21,12 +21,27 @@ class PolicyErrorReport:
 
 
 @dataclass(frozen=True)
+class WaitingReport:
+    """A good generation that is not in force yet.
+
+    `changes` are against the one in force. `not_ready` are its stable versions, as MODEL/VERSION, without a ready pod;
+    they are waited for at most `at_most_s` longer.
+    """
+
+    generation: int
+    changes: list[str]
+    not_ready: list[str]
+    at_most_s: float
+
+
+@dataclass(frozen=True)
 class PolicyReport:
     """The policy in force, and what is wrong with the files if they were refused.
 
     `loaded_at` and `refused_at` are UTC in ISO 8601. `from_last_good` is true while the gateway runs on the policy that
-    it kept, because the files were refused at its start. `changes` are against the generation before. `waiting_for` are
-    changed files that another program still holds open for writing.
+    it kept, because the files were refused at its start. `changes` are against the generation before. `waiting` is the
+    generation that comes next, null when there is none. `waiting_for` are changed files that another program still has
+    open for writing.
     """
 
     generation: int
@@ -34,6 +49,7 @@ class PolicyReport:
     loaded_at: str
     from_last_good: bool
     changes: list[str]
+    waiting: WaitingReport | None
     refused_at: str | None
     errors: list[PolicyErrorReport]
     waiting_for: list[str]
@@ -90,6 +106,14 @@ class WorkerReport:
 
 
 @dataclass(frozen=True)
+class EndedWorkersReport:
+    """The counts of all workers that have ended; with those of the workers that run, they are the mesh's."""
+
+    requests: int
+    by_reason: dict[str, int]
+
+
+@dataclass(frozen=True)
 class StableReport:
     """Whether a model's stable version has a pod that is ready, and one that was."""
 
@@ -131,6 +155,7 @@ class StatusReport:
     readiness: ReadinessReport
     workers: list[WorkerReport]
     worker_restarts: int
+    ended_workers: EndedWorkersReport
     pods: list[PodReport]
     addresses: AddressesReport
     state_dir: str

@@ -17,33 +17,36 @@ import msgspec
 
 from gateway.control import runtime_file, state_dir
 from gateway.control.callers import Gate, token_digest
-from gateway.control.desired import desired_pods, pod_places
+from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhile
 from gateway.control.desired_pods import FILE_NAME
 from gateway.control.events import Say
 from gateway.control.generation_switch import GenerationSwitch
 from gateway.control.listeners import Listeners, split_address, url
 from gateway.control.mesh_pods import MeshPods
-from gateway.control.policy_keeper import PolicyInForce, PolicyKeeper
+from gateway.control.messages import LIMITS_TABLE_BYTES
+from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.reports import AddressesReport, MeshView, PodsReport, PolicyReport, StatusReport
 from gateway.control.runtime_file import RunningMesh
 from gateway.control.state_dir import write_private
 from gateway.control.view import (
+    ended_report,
     installed_version,
     pod_report,
     pods_report,
     policy_report,
     readiness_report,
     utc,
+    waiting_report,
     worker_report,
 )
 from gateway.control.worker_process import PROGRAM, WorkerSpec
 from gateway.control.workers import Workers
+from policies.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from gateway.control.management import ManagementServer
     from gateway.control.probe import PodProbes, Report
 
-_LIMITS_BYTES = 2**20
 _DEFECT_PAUSE_S = 1.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -145,9 +148,10 @@ class Supervisor:
         spec = WorkerSpec(
             listen_fds=tuple(listening.fileno() for listening in listeners.inference),
             limits_fd=self._limits_fd,
+            worker_count=config.workers,
             program=config.worker_program,
         )
-        self._workers = Workers(spec, config.workers, policy.blob(policy.in_force.snapshot), say)
+        self._workers = Workers(spec, policy.blob(policy.in_force.snapshot), say)
         self._switch = GenerationSwitch(self._workers)
         self._pods = MeshPods(say, self._workers.show_pods)
         self._management: ManagementServer | None = None
@@ -155,7 +159,7 @@ class Supervisor:
     async def run(self, stop: StopRequest) -> None:
         """Serve until told to stop, then drain."""
         self._announce()
-        self._follow(self._policy.in_force)
+        self._follow(self._policy.in_force.snapshot, None)
         self._workers.start_all()
         tasks = [
             self._keep_running("the watch over workers", self._workers.watch),
@@ -203,15 +207,25 @@ class Supervisor:
         return asyncio.create_task(keep(), name=name)
 
     async def _follow_policy(self) -> None:
-        await self._policy.follow(self._switch.to, self._follow)
+        await self._policy.follow(
+            Surroundings(
+                pods=lambda: self._pods.table,
+                workers_accepting=lambda: len(self._workers.accepting),
+                switch=self._switch.to,
+                follow=self._follow,
+            )
+        )
 
-    def _follow(self, policy: PolicyInForce) -> None:
-        """Let pods and addresses follow the generation in force."""
-        snapshot = policy.snapshot
-        pods = desired_pods(snapshot, self._state)
+    def _follow(self, in_force: Snapshot, waiting: Snapshot | None) -> None:
+        """Let pods and addresses follow the generation in force, and pods the one that waits as well."""
+        if waiting is None:
+            places = pod_places(in_force, self._state)
+        else:
+            places = pod_places_meanwhile(in_force, waiting, self._state)
+        pods = desired_pods((waiting or in_force).generation, places)
         write_private(self._state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
-        self._pods.follow(pod_places(snapshot, self._state))
-        if self._listeners.differ_from(snapshot.mesh):
+        self._pods.follow(places)
+        if waiting is None and self._listeners.differ_from(in_force.mesh):
             self._say("mesh.yaml: listen: other addresses take effect at the next start")
 
     async def _probe_pods(self) -> None:
@@ -242,7 +256,9 @@ class Supervisor:
         self._say("drained")
 
     def _policy_report(self) -> PolicyReport:
-        return policy_report(self._policy.in_force, self._policy.refusal, self._policy.watch.busy)
+        policy = self._policy
+        waiting = waiting_report(policy, self._pods.table, time.monotonic())
+        return policy_report(policy.in_force, policy.refusal, waiting, policy.watch.busy)
 
     def _pods_report(self) -> PodsReport:
         return pods_report(self._policy.in_force.snapshot.generation, self._pods.table, time.monotonic())
@@ -263,6 +279,7 @@ class Supervisor:
             readiness=readiness,
             workers=[worker_report(worker, now_s) for worker in self._workers.running],
             worker_restarts=self._workers.restarts,
+            ended_workers=ended_report(self._workers.ended),
             pods=[pod_report(record, now_s) for record in self._pods.table.values()],
             addresses=AddressesReport(self._listeners.inference_addresses, self._listeners.management_addresses),
             state_dir=str(self._state),
@@ -272,7 +289,7 @@ class Supervisor:
 def limits_memory() -> int:
     """Return a memory file of zeros for the workers' shared limits; none of them can shrink it under the others."""
     descriptor = os.memfd_create("penstock-limits", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, _LIMITS_BYTES)
+    os.ftruncate(descriptor, LIMITS_TABLE_BYTES)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return descriptor
 

@@ -6,19 +6,24 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 
+from gateway.control import handover
+from gateway.control.messages import Counts
 from gateway.control.pod_table import PodRecord, PodTable
-from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
+from gateway.control.policy_keeper import PolicyInForce, PolicyKeeper, PolicyRefusal
 from gateway.control.reports import (
+    EndedWorkersReport,
     PodReport,
     PodsReport,
     PolicyErrorReport,
     PolicyReport,
     ReadinessReport,
     StableReport,
+    WaitingReport,
     WorkerReport,
 )
 from gateway.control.worker_process import WorkerProcess
 from model_pod.wire.status import PodState
+from policies import diff
 from policies.snapshot import Snapshot
 
 
@@ -35,8 +40,10 @@ def utc(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")
 
 
-def policy_report(policy: PolicyInForce, refusal: PolicyRefusal | None, busy: Iterable[str]) -> PolicyReport:
-    """Report the generation in force and the files that were refused."""
+def policy_report(
+    policy: PolicyInForce, refusal: PolicyRefusal | None, waiting: WaitingReport | None, busy: Iterable[str]
+) -> PolicyReport:
+    """Report the generation in force, the one that waits, and the files that were refused."""
     errors = refusal.errors if refusal is not None else ()
     return PolicyReport(
         generation=policy.snapshot.generation,
@@ -44,9 +51,23 @@ def policy_report(policy: PolicyInForce, refusal: PolicyRefusal | None, busy: It
         loaded_at=utc(policy.loaded_at_s),
         from_last_good=policy.is_recalled,
         changes=list(policy.changes),
+        waiting=waiting,
         refused_at=utc(refusal.at_s) if refusal is not None else None,
         errors=[PolicyErrorReport(e.file, e.line, e.column, e.problem, e.fix) for e in errors],
         waiting_for=list(busy),
+    )
+
+
+def waiting_report(policy: PolicyKeeper, table: PodTable, now_s: float) -> WaitingReport | None:
+    """Report the generation that is not in force yet, None when there is none."""
+    waiting = policy.waiting
+    if waiting is None:
+        return None
+    return WaitingReport(
+        generation=waiting.snapshot.generation,
+        changes=list(diff.changes(policy.in_force.snapshot, waiting.snapshot)),
+        not_ready=[str(stable) for stable in handover.not_ready(waiting, table)],
+        at_most_s=round(max(0.0, waiting.limit_s - now_s), 3),
     )
 
 
@@ -93,6 +114,11 @@ def worker_report(worker: WorkerProcess, now_s: float) -> WorkerReport:
         in_flight=counts.in_flight,
         connections=counts.connections,
     )
+
+
+def ended_report(total: Counts) -> EndedWorkersReport:
+    """Report what ended workers have counted."""
+    return EndedWorkersReport(requests=total.requests, by_reason=total.by_reason)
 
 
 def readiness_report(

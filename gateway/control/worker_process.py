@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.control.messages import Accepting, Committed, Counts, Drain, FromWorker, Prepared, ToWorker
+from gateway.control.messages import Accepting, Committed, Counts, Drain, FromWorker, ToWorker
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 
 PROGRAM = (sys.executable, "-m", "gateway.dataplane")
@@ -27,16 +27,18 @@ class WorkerSpec:
     Attributes:
         listen_fds: inherited listening sockets of the inference API.
         limits_fd: memory that the workers share for rate limits.
+        worker_count: how many accept requests; each has its share of what a pod may have in flight.
         program: the command before our options.
     """
 
     listen_fds: tuple[int, ...]
     limits_fd: int
+    worker_count: int
     program: tuple[str, ...] = PROGRAM
 
     def arguments(self, index: int, control_fd: int) -> list[str]:
         """Return the command line of one worker."""
-        command = [*self.program, "--control-fd", str(control_fd)]
+        command = [*self.program, "--control-fd", str(control_fd), "--worker-count", str(self.worker_count)]
         for descriptor in self.listen_fds:
             command += ["--listen-fd", str(descriptor)]
         return [*command, "--index", str(index), "--limits-fd", str(self.limits_fd)]
@@ -48,7 +50,7 @@ class WorkerProcess:
     Attributes:
         serial: never used twice, unlike an index or a process id.
         on_duty_s: monotonic seconds of its start, or of the moment when it ceased to be the spare.
-        has_started: it has answered once.
+        has_counted: it has begun to send its counts, which go on as long as it does.
         generation: the one it has committed, 0 before the first.
         silent_ticks: the supervisor's ticks since it was last heard.
     """
@@ -58,7 +60,7 @@ class WorkerProcess:
         self.serial = serial
         self.pid = process.pid
         self.on_duty_s = time.monotonic()
-        self.has_started = False
+        self.has_counted = False
         self.generation = 0
         self.is_accepting = False
         self.counts = Counts(requests=0, by_reason={}, in_flight=0, connections=0)
@@ -96,8 +98,7 @@ class WorkerProcess:
                 self.is_accepting = True
             case Counts():
                 self.counts = message
-            case Prepared():
-                self.has_started = True
+                self.has_counted = True
 
     def reap(self) -> str:
         """Collect the ended process and say how it ended."""
@@ -162,7 +163,13 @@ async def start_worker(
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_connection(lambda: ControlChannel(worker, on_message), sock=ours)
     worker.attach(transport)
-    _watch_exit(loop, worker, on_exit)
+    try:
+        _watch_exit(loop, worker, on_exit)
+    except BaseException:
+        # Nobody would hear of its end.
+        worker.kill()
+        worker.reap()
+        raise
     return worker
 
 
@@ -181,6 +188,7 @@ def _watch_exit(loop: asyncio.AbstractEventLoop, worker: WorkerProcess, on_exit:
     def ended() -> None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
-        on_exit(worker)
+        # The control socket, with the worker's last counts in it, is read in this same turn of the loop.
+        loop.call_soon(on_exit, worker)
 
     loop.add_reader(descriptor, ended)

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from gateway.control import restarts
 from gateway.control.events import Say
-from gateway.control.messages import Accepting, Commit, FromWorker, Pods, Prepare, Prepared
+from gateway.control.messages import Accepting, Commit, Counts, FromWorker, Pods, Prepare, Prepared
 from gateway.control.worker_process import WorkerProcess, WorkerSpec, start_worker
 
 TICK_S = 1.0
@@ -52,12 +52,14 @@ class Workers:
 
     Attributes:
         restarts: workers replaced since the supervisor started.
+        ended: the counts of all workers that have ended, as far as they were told.
         spare: started, not accepting; None while there is none.
     """
 
-    def __init__(self, spec: WorkerSpec, wanted: int, in_force: GenerationBlob, say: Say) -> None:
+    def __init__(self, spec: WorkerSpec, in_force: GenerationBlob, say: Say) -> None:
         self.restarts = 0
-        self.wanted = wanted
+        self.ended = Counts(requests=0, by_reason={}, in_flight=0, connections=0)
+        self.wanted = spec.worker_count
         self.listener = WorkerListener()
         self._in_force = in_force
         self._spec = spec
@@ -68,7 +70,7 @@ class Workers:
         self._next_serial = 1
         self._quick_deaths = 0
         # What is told once a successor accepts: how a worker ended, and when.
-        self._untold_deaths: deque[tuple[str, float]] = deque(maxlen=wanted)
+        self._untold_deaths: deque[tuple[str, float]] = deque(maxlen=self.wanted)
         self._starts: dict[asyncio.Task[None], int] = {}
         self._draining = asyncio.Event()
         self._all_gone = asyncio.Event()
@@ -180,6 +182,7 @@ class Workers:
 
     def _on_exit(self, worker: WorkerProcess) -> None:
         how = f"{worker} {worker.reap()}"
+        self.ended = with_ended(self.ended, worker.counts)
         was_spare = worker is self.spare
         if was_spare:
             self.spare = None
@@ -214,17 +217,18 @@ class Workers:
         """Kill workers that hang, for ever; their exit then brings a successor."""
         while True:
             await asyncio.sleep(TICK_S)
-            for worker in self.running:
+            for worker in self._everyone():
                 # Ticks and not time: a supervisor that was itself stopped has not listened either.
                 worker.silent_ticks += 1
-                if worker.silent_ticks > (SILENT_TICKS if worker.has_started else STARTING_TICKS):
+                if worker.silent_ticks > (SILENT_TICKS if worker.has_counted else STARTING_TICKS):
                     self._say(f"{worker} has said nothing for {worker.silent_ticks} s and is killed")
                     worker.kill()
 
     async def drain(self, delay_s: float, within_s: float) -> None:
         """Let every worker finish; those that do not in time are killed."""
         self._draining.set()
-        await asyncio.gather(*self._starts)  # none sleeps any more, and no process is left half started
+        # None sleeps any more, and no process is left half started; a start that failed has left nothing to drain.
+        await asyncio.gather(*self._starts, return_exceptions=True)
         for worker in self._everyone():
             worker.drain(delay_s, within_s)
         if not await self._gone_within(delay_s + within_s + _DRAIN_GRACE_S):
@@ -242,3 +246,10 @@ class Workers:
         except TimeoutError:
             return False
         return True
+
+
+def with_ended(total: Counts, last: Counts) -> Counts:
+    """Add the last counts of a worker that has ended; what it had in flight and connected ended with it."""
+    reasons = total.by_reason.keys() | last.by_reason.keys()
+    by_reason = {reason: total.by_reason.get(reason, 0) + last.by_reason.get(reason, 0) for reason in sorted(reasons)}
+    return Counts(total.requests + last.requests, by_reason, in_flight=0, connections=0)

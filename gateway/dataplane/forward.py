@@ -187,7 +187,8 @@ class Forward:
 
     def deadline_passed(self) -> None:
         """The caller's time is over."""
-        self.refuse(Refusal("deadline_exceeded", "the request's deadline passed before the model answered"))
+        reason = "deadline_exceeded_running" if self._tried else "deadline_exceeded"
+        self.refuse(Refusal(reason, "the request's deadline passed before the model answered; it may have been run"))
 
     def refuse(self, refusal: Refusal) -> None:
         """End the request with a refusal, whatever it was waiting for; an answer that has begun can only be cut."""

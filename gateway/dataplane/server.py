@@ -145,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
     def answered(self, keep_alive: bool) -> None:
         whole = self._pace.phase is Phase.ANSWER
         self._take_forward()
-        if not keep_alive or self._gateway.draining:
+        if not keep_alive:
             self._close()
         elif whole and not self._advancing:
             self._await_next()
@@ -155,6 +155,13 @@ class ClientConnection(asyncio.Protocol):
         """The worker is leaving: close if nothing is being answered."""
         if self._forward is None:
             self._close()
+
+    def give_up(self) -> None:
+        """The worker leaves now: what is being answered is refused, and may have run."""
+        if self._forward is not None:
+            message = "the gateway stopped before the answer was there; the request may have been run"
+            self._forward.refuse(Refusal("gateway_stopped", message))
+        self._close()
 
     def cut(self) -> None:
         self._take_forward()

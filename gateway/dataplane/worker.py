@@ -65,6 +65,7 @@ class Worker:
     def on_control(self, transport: asyncio.Transport) -> None:
         """The control channel stands."""
         self._control = transport
+        self._send_counts()
 
     def on_message(self, message: ToWorker, blobs: list[memoryview]) -> None:
         """Do what the supervisor says."""
@@ -104,7 +105,6 @@ class Worker:
             self._gateway.tick()
             if self._pods is not None:
                 self._gateway.pods.replace(self._pods.pods)
-            self._send_counts(self._gateway)
         self._gateway.use(snapshot, tables)
         self._say(Committed(generation))
         self._accept_when_ready()
@@ -127,13 +127,18 @@ class Worker:
             self._servers.append(server)
         self._say(Accepting())
 
-    def _send_counts(self, gateway: Gateway) -> None:
-        self._say_counts(gateway)
-        self._loop.call_later(_COUNTS_EVERY_S, self._send_counts, gateway)
+    def _send_counts(self) -> None:
+        """Say how much was done; while there is nothing to count, that this worker lives."""
+        self._say_counts()
+        self._loop.call_later(_COUNTS_EVERY_S, self._send_counts)
 
-    def _say_counts(self, gateway: Gateway) -> None:
-        by_reason = dict(gateway.refusals)
-        self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
+    def _say_counts(self) -> None:
+        gateway = self._gateway
+        if gateway is None:
+            self._say(Counts(0, {}, 0, 0))
+        else:
+            by_reason = dict(gateway.refusals)
+            self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
 
     # --- the end
 
@@ -154,8 +159,11 @@ class Worker:
                         cast(ClientConnection, connection).close_if_idle()
                 await asyncio.sleep(_DRAIN_LOOK_S)
             if gateway.in_flight:
-                print(f"gateway: {gateway.in_flight} requests were cut off at the end of the drain", file=sys.stderr)
-            self._say_counts(gateway)
+                print(f"gateway: {gateway.in_flight} requests were refused at the end of the drain", file=sys.stderr)
+                for connection in list(gateway.connections):
+                    cast(ClientConnection, connection).give_up()
+                await asyncio.sleep(_DRAIN_LOOK_S)  # lets the refusals reach their callers
+            self._say_counts()
         if not self.done.done():
             self.done.set_result(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
 import signal
@@ -11,6 +12,8 @@ import sys
 from contextlib import suppress
 
 from model_pod.engine.shim import install_shim
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main() -> int:
@@ -22,6 +25,7 @@ def main() -> int:
     channel.set_inheritable(False)
     # Ctrl-C reaches the whole group; the server decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _die_with_server()
     _send_prints_to_stderr()
     _choose_thread_count()
     install_shim()
@@ -29,6 +33,13 @@ def main() -> int:
     from model_pod.engine.serve import serve
 
     return serve(channel)
+
+
+def _die_with_server() -> None:
+    # A handler that is stuck in C code and keeps the interpreter to itself never hears that the stream has ended. The
+    # signal comes when the thread ends that started this process: the server starts it in one of its pool's, which
+    # live as long as the server does.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _send_prints_to_stderr() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import traceback
-from contextlib import suppress
 
 import torch
 from ts.utils.util import PredictionException
@@ -16,7 +14,6 @@ from model_pod.wire.rows import RowRefused
 MAX_MESSAGE_CHARACTERS = 300
 MAX_TRACEBACK_CHARACTERS = 16_384
 
-_STDERR = 2
 _PATH = re.compile(r"(?:/[\w.@+-]+){2,}/?")
 # cuBLAS reports that it found no memory as a plain RuntimeError with this word.
 _ALLOCATION_WORDS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -65,17 +62,6 @@ def traceback_of(error: BaseException) -> str:
     return text[-MAX_TRACEBACK_CHARACTERS:]
 
 
-def log_failure(error: BaseException, row_count: int) -> None:
-    """Write a culprit's traceback to the pod's log; one line for a batch that is about to be run in parts."""
-    if row_count == 1:
-        text = f"the handler failed on 1 row: {traceback_of(error)}\n"
-    else:
-        text = f"the handler failed on {row_count} rows, which are run in parts now: {describe(error)}\n"
-    # Not through sys.stderr, which belongs to the handler as well and may be closed.
-    with suppress(OSError):
-        os.write(_STDERR, text.encode(errors="replace"))
-
-
 def _refused_by_handler(error: PredictionException) -> RowRefused:
     # The handler's own, so of any type.
     code: object = getattr(error, "error_code", 0)
@@ -86,7 +72,8 @@ def _refused_by_handler(error: PredictionException) -> RowRefused:
 
 def _text_of(value: object) -> str:
     try:
-        return str(value)
+        # A text with half a surrogate pair could not travel to the caller.
+        return str(value).encode(errors="replace").decode()
     except BaseException:
         # ``__str__`` is the handler's own code; whatever it does must not end the process.
         return ""

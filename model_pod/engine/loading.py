@@ -36,7 +36,7 @@ def load_model(load: Load) -> LoadedModel | LoadFailed:
     try:
         runner, device = _load(load)
     except (HandlerUnusable, ArchiveRefused, DeviceNotThere) as error:
-        return LoadFailed(message=str(error), detail=str(error))
+        return LoadFailed(str(error), detail="")
     except BaseException as error:
         # SystemExit and KeyboardInterrupt too: the server is owed a reason.
         message = f"The handler failed while it was loaded: {describe(error)}"

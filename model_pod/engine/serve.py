@@ -16,6 +16,7 @@ from model_pod.engine.stages import BatchRunner
 from model_pod.wire import frames
 from model_pod.wire.frames import BadFrame, Buffer, FrameDecoder
 from model_pod.wire.inference import Load, LoadFailed, Ran, Run, ToInference
+from model_pod.wire.rows import RowRefused
 
 EXIT_DONE, EXIT_LOAD_FAILED, EXIT_DEVICE_LOST, EXIT_BAD_FRAME = 0, 1, 3, 4
 RECEIVE_BYTES = 2**20
@@ -47,7 +48,10 @@ def serve(channel: socket.socket) -> int:
 
 def send(channel: socket.socket, message: msgspec.Struct, blobs: Sequence[Buffer] = ()) -> None:
     """Write one frame; the stream blocks until the server takes it."""
-    pieces = frames.encode(message, blobs)
+    _write(channel, frames.encode(message, blobs))
+
+
+def _write(channel: socket.socket, pieces: list[Buffer]) -> None:
     if sum(len(piece) for piece in pieces) <= JOIN_BELOW_BYTES:
         pieces = [b"".join(pieces)]
     for piece in pieces:
@@ -63,8 +67,16 @@ def _run(channel: socket.socket, runner: BatchRunner, run: Run, blobs: list[memo
     """Return whether the process can go on."""
     result = runner.run(run.rows, blobs)
     ran = Ran(run.batch_id, result.outcomes, result.times, result.device_s, result.runs)
-    send(channel, ran, result.blobs)
+    _write(channel, _encode(ran, result.blobs))
     return not result.must_restart
+
+
+def _encode(ran: Ran, blobs: list[Buffer]) -> list[Buffer]:
+    try:
+        return frames.encode(ran, blobs)
+    except ValueError:  # the names of a handler's outputs are its own, in number, length and characters
+        refused = RowRefused("bad_output", "The names in the handler's answers cannot be sent.")
+        return frames.encode(msgspec.structs.replace(ran, outcomes=(refused,) * len(ran.outcomes)))
 
 
 def _receive(channel: socket.socket) -> Iterator[tuple[ToInference, list[memoryview]]]:

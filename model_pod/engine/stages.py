@@ -15,7 +15,8 @@ import torch
 from ts.context import Context, RequestProcessor
 
 from model_pod.engine.device import CPU
-from model_pod.engine.failures import failure_of, is_out_of_memory, log_failure
+from model_pod.engine.failure_log import FailureLog
+from model_pod.engine.failures import failure_of, is_out_of_memory
 from model_pod.engine.handler import Handler
 from model_pod.engine.inputs import BadInput, handler_row, request_header
 from model_pod.engine.isolation import Remedy, RunFailed, isolate
@@ -143,6 +144,7 @@ class BatchRunner:
         self._context = context
         self._signature = signature
         self._clock = StageClock(device)
+        self._log = FailureLog()
         if handler.instance is not None:
             self._clock.watch(handler.instance)
 
@@ -180,7 +182,7 @@ class BatchRunner:
             answers = self._clock.run(lambda: self._handler.handle(data, self._context))
         except BaseException as error:
             # SystemExit too: a handler that calls sys.exit on one row must not take its batch-mates along.
-            log_failure(error, row_count)
+            self._log.note(error, row_count)
             failure = failure_of(error)
             is_memory = is_out_of_memory(error)
         # Raised outside the handler of the exception, whose traceback would keep the batch's tensors alive.

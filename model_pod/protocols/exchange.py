@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from model_pod.wire.frames import Buffer
+from model_pod.wire.refusals import Refused
 from model_pod.wire.rows import Part, Row, RowOutcome, Tensor
 
 HeaderFields = tuple[tuple[str, str], ...]
+# Names travel beside the bytes that they name, once for every row, and are not streamed.
+MAX_NAME_BYTES = 256
+MAX_NAMES_BYTES = 64 * 1024  # of one row, with the content types of its parts
 
 
 class BatchKey(NamedTuple):
@@ -28,6 +33,15 @@ class RowInput(NamedTuple):
 
     row: Row
     blobs: tuple[Buffer, ...]
+
+    @property
+    def byte_count(self) -> int:
+        """About how many bytes the row holds: its blobs, and the texts that travel beside them."""
+        row = self.row
+        fields = sum(map(len, chain.from_iterable(row.headers))) + len(row.url_path)
+        parts = sum(len(part.name) + len(part.content_type) for part in row.parts)
+        tensors = sum(len(tensor.name) for tensor in row.tensors)
+        return fields + parts + tensors + sum(map(len, self.blobs))
 
 
 class RowOutput(NamedTuple):
@@ -49,6 +63,26 @@ class HttpAnswer(NamedTuple):
     headers: HeaderFields
     body: Buffer
     phrase: str = ""
+
+
+def check_names(names: Iterable[str], content_types: Iterable[str] = ()) -> None:
+    """Refuse a row whose names would not fit beside its bytes.
+
+    Raises:
+        Refused: ``malformed_body``.
+    """
+    total = sum(map(_byte_length, content_types))
+    for name in names:
+        byte_length = _byte_length(name)
+        if byte_length > MAX_NAME_BYTES:
+            raise Refused("malformed_body", f"the name {name[:40]!r}... is longer than {MAX_NAME_BYTES} bytes")
+        total += byte_length
+    if total > MAX_NAMES_BYTES:
+        raise Refused("malformed_body", f"the body's names are longer than {MAX_NAMES_BYTES} bytes together")
+
+
+def _byte_length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def moved(row: Row, offset: int) -> Row:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput, RowOutput
+from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput, RowOutput, check_names
 from model_pod.protocols.signature import Signature, TensorSpec
 from model_pod.protocols.tensors import BYTES, DTYPES, elements_from_json, pack_strings, to_json_values
 from model_pod.wire.frames import Buffer
@@ -114,6 +114,7 @@ def _check_names(inputs: list[_Input], signature: Signature | None) -> None:
     names = [tensor.name for tensor in inputs]
     if not names or len(names) > MAX_TENSORS:
         raise _bad(f"the request has {len(names)} inputs; it needs 1 to {MAX_TENSORS}")
+    check_names(names)
     if repeated := next((name for index, name in enumerate(names) if name in names[:index]), None):
         raise _bad(f"input {repeated!r} is there twice")
     if signature is None:
@@ -134,11 +135,11 @@ def _listed(names: Sequence[str]) -> str:
 def _check_tensor(tensor: _Input, spec: TensorSpec | None) -> None:
     shape = tensor.shape
     if not 1 <= len(shape) <= MAX_RANK or min(shape) < 1:
-        raise _bad(f"input {tensor.name!r} has the shape {shape}; it needs 1 to {MAX_RANK} sizes of at least 1")
+        raise _bad(f"input {tensor.name!r} has the shape {shape!s:.80}; it needs 1 to {MAX_RANK} sizes of at least 1")
     if tensor.datatype == "FP16":
         raise _bad(f"input {tensor.name!r} is FP16, which JSON cannot carry; send it as FP32 if the model takes that")
     if tensor.datatype != BYTES and tensor.datatype not in DTYPES:
-        raise _bad(f"input {tensor.name!r} has the unknown datatype {tensor.datatype!r}")
+        raise _bad(f"input {tensor.name!r} has the unknown datatype {tensor.datatype!r:.80}")
     if not bytes(tensor.data):
         raise _bad(f"input {tensor.name!r} has no `data`; this model takes tensors as JSON arrays only")
     if spec is not None:
@@ -186,6 +187,9 @@ def _row_count(inputs: list[_Input], row_limit: int) -> int:
 
 def _requested(outputs: list[_RequestedOutput] | None, signature: Signature | None) -> tuple[str, ...]:
     names = tuple(output.name for output in outputs or ())
+    if len(names) > MAX_TENSORS:
+        raise _bad(f"the request asks for {len(names)} outputs; it may ask for {MAX_TENSORS}")
+    check_names(names)
     known = [spec.name for spec in signature.outputs] if signature else []
     for index, name in enumerate(names):
         if name in names[:index]:

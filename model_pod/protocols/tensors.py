@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from functools import cache
 from itertools import chain
 from types import GenericAlias
@@ -30,6 +31,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 BYTES = "BYTES"
 MAX_NESTING = 32
+_PIECE_BYTES = 256 * 2**10  # decoding one holds the interpreter for about 2 ms
 _LENGTH = struct.Struct("<I")
 
 
@@ -42,12 +44,12 @@ def elements_from_json(raw: msgspec.Raw, datatype: str) -> list[bytes] | npt.NDA
     Raises:
         ValueError: an element is not of the datatype or not in its range; the text ends a sentence about the tensor.
     """
-    flat = _flat_list(raw, datatype)
+    pieces = _flat_pieces(raw, datatype)
     if datatype == BYTES:
-        return [element.encode() for element in flat]
+        return [element.encode() for piece in pieces for element in piece]
     try:
         with np.errstate(over="ignore"):
-            elements = np.array(flat, dtype=DTYPES[datatype])
+            elements = np.concatenate([np.array(piece, dtype=DTYPES[datatype]) for piece in pieces])
     except OverflowError:
         raise ValueError(f"has an element outside the range of {datatype}") from None
     if elements.dtype.kind == "f" and not np.isfinite(elements).all():
@@ -55,17 +57,28 @@ def elements_from_json(raw: msgspec.Raw, datatype: str) -> list[bytes] | npt.NDA
     return elements
 
 
-def _flat_list(raw: msgspec.Raw, datatype: str) -> list[Any]:
+def _flat_pieces(raw: msgspec.Raw, datatype: str) -> Iterator[list[Any]]:
+    """Yield the elements in order; a long flat array of numbers in pieces, between which other threads may run."""
     depth = _leading_brackets(bytes(memoryview(raw)[: 4 * MAX_NESTING]))
     if depth == 0 or depth > MAX_NESTING:
         raise ValueError("has no `data` that is a JSON array")
     try:
-        nested = _decoder(datatype, depth).decode(raw)
-    except msgspec.ValidationError:
+        for piece in _cut(bytes(raw)) if depth == 1 and datatype != BYTES else (raw,):
+            nested = _decoder(datatype, depth).decode(piece)
+            for _ in range(depth - 1):
+                nested = list(chain.from_iterable(nested))
+            yield nested
+    except msgspec.DecodeError:  # cut inside a deeper array, which makes the nesting uneven, a piece is not even JSON
         raise ValueError(f"has an element that is not of datatype {datatype}, or is nested unevenly") from None
-    for _ in range(depth - 1):
-        nested = list(chain.from_iterable(nested))
-    return nested
+
+
+def _cut(array: bytes) -> Iterator[bytes]:
+    """Yield a JSON array of numbers as several, each of about ``_PIECE_BYTES``."""
+    start, end = array.index(b"[") + 1, array.rindex(b"]")
+    while (comma := array.find(b",", start + _PIECE_BYTES, end)) > 0:
+        yield b"[%b]" % array[start:comma]
+        start = comma + 1
+    yield b"[%b]" % array[start:end]
 
 
 def _leading_brackets(start: bytes) -> int:

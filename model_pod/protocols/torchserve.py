@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from model_pod.protocols import multipart
-from model_pod.protocols.exchange import HeaderFields, HttpAnswer, RowInput, RowOutput
+from model_pod.protocols.exchange import HeaderFields, HttpAnswer, RowInput, RowOutput, check_names
 from model_pod.wire.frames import Buffer
 from model_pod.wire.refusals import Refused
 from model_pod.wire.rows import Part, PartKind, Row, RowAnswer, RowRefused
@@ -60,7 +60,7 @@ def decode(facts: RequestFacts, body: bytes | bytearray) -> RowInput:
     """Return the request's one row.
 
     Raises:
-        Refused: the body is a form that cannot be read.
+        Refused: the body is a form that cannot be read, or has more or longer names than a row may have.
     """
     media_type = _media_type(facts.content_type)
     named: _Named
@@ -72,6 +72,7 @@ def decode(facts: RequestFacts, body: bytes | bytearray) -> RowInput:
         named = _from_urlencoded(body)
     else:
         named = [("body", _kind(media_type), facts.content_type, body)]
+    check_names((name for name, *_ in named), (content_type for _, _, content_type, _ in named))
     parts = tuple(Part(name, kind, index, content_type) for index, (name, kind, content_type, _) in enumerate(named))
     row = Row(facts.request_id, facts.headers, parts, (), facts.url_path, facts.explain)
     return RowInput(row, tuple(value for *_, value in named))

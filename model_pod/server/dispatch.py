@@ -58,7 +58,7 @@ class Dispatcher:
     """Moves requests from the queue to the inference process and their outcomes back.
 
     Attributes:
-        idle: set while nothing waits and nothing runs.
+        idle: set while nothing arrives, waits or runs.
     """
 
     def __init__(self, queue: RequestQueue) -> None:
@@ -67,6 +67,7 @@ class Dispatcher:
         self.idle.set()
         self._engine: Engine | None = None
         self._batches: deque[_Batch] = deque()
+        self._arriving = 0
         self._next_batch_id = 1
         self._pump_is_due = False
         self._wake_at_s = math.inf
@@ -74,9 +75,24 @@ class Dispatcher:
         self._hang_watch: asyncio.TimerHandle | None = None
 
     @property
+    def has_engine(self) -> bool:
+        """Whether there is a process that hears what is sent to it."""
+        return self._engine is not None and self._engine.process.hears
+
+    @property
     def running_rows(self) -> int:
         """Rows of the batch that runs now."""
         return self._batches[0].row_count if self._batches else 0
+
+    def expect(self) -> None:
+        """Count a request that was let in and is not queued yet; ``arrived`` ends that."""
+        self._arriving += 1
+        self.idle.clear()
+
+    def arrived(self) -> None:
+        """An expected request is queued now, or will not be."""
+        self._arriving -= 1
+        self._note_idle()
 
     def add(self, parts: Sequence[QueuedRequest]) -> None:
         """Queue the parts of a request.
@@ -98,9 +114,7 @@ class Dispatcher:
 
     def refuse_queued(self, refused: Refused) -> None:
         """Refuse everything that waits."""
-        for request in tuple(self.queue):
-            self.queue.remove((request,))
-            request.reply.refuse(refused)
+        self._refuse(tuple(self.queue), refused)
         self._note_idle()
 
     def attach(self, engine: Engine) -> None:
@@ -109,7 +123,10 @@ class Dispatcher:
         self._pump_soon()
 
     def detach(self) -> None:
-        """The process is gone: refuse what ran, and let what had not begun wait for the next one."""
+        """The process is gone: refuse what ran, and let what had not begun wait for the next one.
+
+        Detaching twice is harmless.
+        """
         self._engine = None
         self._watch_first()
         if self._batches:
@@ -151,9 +168,8 @@ class Dispatcher:
 
     def _refuse_lost(self, batch: _Batch) -> None:
         if batch.is_hung:
-            refused = Refused(
-                "deadline_exceeded", "the model's handler did not answer in the time it has; it was stopped"
-            )
+            message = "the model's handler did not answer in the time it has; it was stopped"
+            refused = Refused("deadline_exceeded_running", message)
         else:
             refused = Refused("inference_lost", "the model's process died while it ran this request")
         for request in batch.requests:
@@ -161,7 +177,7 @@ class Dispatcher:
             request.reply.refuse(refused)
 
     def _has_room(self) -> bool:
-        return self._engine is not None and len(self._batches) < MAX_BATCHES_SENT
+        return self.has_engine and len(self._batches) < MAX_BATCHES_SENT
 
     def _pump_soon(self) -> None:
         """Plan at the end of this turn of the loop, so that what arrived in one turn is planned together."""
@@ -173,7 +189,9 @@ class Dispatcher:
         self._pump_is_due = False
         while True:
             plan = self._plan()
-            self._refuse_expired(plan.expired)
+            if plan.expired:
+                message = "the request's deadline passed while it was queued"
+                self._refuse(plan.expired, Refused("deadline_exceeded", message))
             if not plan.batch or self._engine is None:
                 break
             self._send(self._engine, plan.batch)
@@ -186,10 +204,10 @@ class Dispatcher:
             return plan_expiry(self.queue, now_s)
         return plan_batch(self.queue, self._engine.policy, not self._batches, now_s)
 
-    def _refuse_expired(self, expired: Sequence[QueuedRequest]) -> None:
-        self.queue.remove(expired)
-        for request in expired:
-            request.reply.refuse(Refused("deadline_exceeded", "the request's deadline passed while it was queued"))
+    def _refuse(self, queued: Iterable[QueuedRequest], refused: Refused) -> None:
+        for request in queued:
+            self.queue.remove((request,))
+            request.reply.refuse(refused)
 
     def _send(self, engine: Engine, requests: tuple[QueuedRequest, ...]) -> None:
         rows: list[Row] = []
@@ -198,9 +216,13 @@ class Dispatcher:
             for row, row_blobs in request.inputs:
                 rows.append(moved(row, len(blobs)))
                 blobs += row_blobs
+        try:
+            engine.process.send(Run(self._next_batch_id, tuple(rows)), blobs)
+        except ValueError as error:
+            self._refuse(requests, Refused("body_too_large", f"the batch of this request cannot be sent: {error}"))
+            return
         self.queue.take(requests)
         self._batches.append(_Batch(self._next_batch_id, requests, len(rows), time.monotonic()))
-        engine.process.send(Run(self._next_batch_id, tuple(rows)), blobs)
         self._next_batch_id += 1
         if len(self._batches) == 1:
             self._watch_first()
@@ -232,5 +254,5 @@ class Dispatcher:
         self._pump()
 
     def _note_idle(self) -> None:
-        if not self._batches and not len(self.queue):
+        if not self._batches and not len(self.queue) and not self._arriving:
             self.idle.set()

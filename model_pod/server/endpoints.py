@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from model_pod.protocols import oip_v2, torchserve
 from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput
-from model_pod.protocols.oip_v2 import ModelName, json_answer
+from model_pod.protocols.oip_v2 import InferRequest, ModelName, json_answer
 from model_pod.protocols.signature import Signature
 from model_pod.server.answers import refusal, usage_headers
+from model_pod.server.decoding import Decoding
 from model_pod.server.events import say
 from model_pod.server.pod import Pod
 from model_pod.server.queue import split
@@ -23,6 +26,8 @@ from telemetry.conventions import REQUEST_ID, TIMEOUT_MS
 
 # A caller that names no deadline gets the longest that the mesh gives by default.
 DEFAULT_DEADLINE_S = 120.0
+# Decoding so much takes about 2 ms, which the other connections can wait; a body of 16 MiB takes over 100 ms.
+DECODE_HERE_BYTES = 256 * 2**10
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
 _MILLISECONDS = re.compile(rb"[0-9]{1,9}\Z")
 
@@ -63,6 +68,7 @@ class Endpoints:
         self.pod = pod
         self._server_version = server_version
         self._name = ModelName(pod.config.model, pod.config.version)
+        self._decoding = Decoding(pod.dispatcher)
 
     def route(self, head: RequestHead) -> Route:
         """Judge a request by its head, before its body is read.
@@ -76,7 +82,7 @@ class Endpoints:
         if route.version and route.version != self._name.version:
             message = f"Model version: {route.version} does not exist for model: {route.model}"
             raise Refused("version_not_found", message)
-        if route.endpoint in (Endpoint.PREDICT, Endpoint.INFER):
+        if route.needs_inference:
             self.pod.admit()
         return route
 
@@ -96,7 +102,6 @@ class Endpoints:
                 return _nothing
 
     def _predict(self, request: WholeRequest, respond: Respond) -> Cancel:
-        self.pod.admit()
         route = request.route
         content_type = (request.head.get(b"content-type") or b"").decode("latin-1")
         facts = torchserve.RequestFacts(
@@ -110,17 +115,47 @@ class Endpoints:
         return self._enqueue(request, (row,), BatchKey(explain=route.explain), on_settled, respond)
 
     def _infer(self, request: WholeRequest, respond: Respond) -> Cancel:
-        signature = self.pod.admit().signature
+        signature = self.pod.served().signature
         if request.head.get(oip_v2.BINARY_HEADER) is not None:
             message = "the binary tensor extension is not supported; send tensors as JSON, without {}"
             raise Refused("malformed_body", message.format(oip_v2.BINARY_HEADER.decode()))
         facts = oip_v2.RequestFacts(request.request_id, _fields(request.head))
-        inference = oip_v2.decode(facts, request.body, signature, self.pod.dispatcher.queue.max_rows)
+        max_rows = self.pod.dispatcher.queue.max_rows
+        late_at_s = deadline_s(request)
 
-        def on_settled(settled: Settled) -> HttpAnswer:
-            return oip_v2.encode(inference, self._name, signature, settled.outputs)
+        def decode() -> InferRequest:
+            if time.monotonic() >= late_at_s:
+                raise Refused("deadline_exceeded", "the request's deadline passed before its body was decoded")
+            return oip_v2.decode(facts, request.body, signature, max_rows)
 
-        return self._enqueue(request, inference.rows, inference.batch_key, on_settled, respond)
+        def enqueue(inference: InferRequest) -> Cancel:
+            def on_settled(settled: Settled) -> HttpAnswer:
+                return oip_v2.encode(inference, self._name, signature, settled.outputs)
+
+            return self._enqueue(request, inference.rows, inference.batch_key, on_settled, respond)
+
+        if len(request.body) <= DECODE_HERE_BYTES:
+            return enqueue(decode())
+        return self._decode_beside(request, decode, enqueue, respond)
+
+    def _decode_beside(
+        self,
+        request: WholeRequest,
+        decode: Callable[[], InferRequest],
+        enqueue: Callable[[InferRequest], Cancel],
+        respond: Respond,
+    ) -> Cancel:
+        cancel: Cancel
+
+        def on_decoded(decoded: asyncio.Future[InferRequest]) -> None:
+            nonlocal cancel
+            try:
+                cancel = enqueue(decoded.result())
+            except Refused as refused:
+                respond(refusal(refused, request.request_id))
+
+        cancel = self._decoding.start(len(request.body), decode, on_decoded)
+        return lambda: cancel()
 
     def _enqueue(
         self,
@@ -136,7 +171,7 @@ class Endpoints:
             dispatcher.forget(parts)
             respond(self._settled(request, settled, encode))
 
-        max_rows = self.pod.admit().policy.max_rows
+        max_rows = self.pod.served().policy.max_rows
         parts = split(rows, batch_key, request.arrived_s, deadline_s(request), max_rows, on_settled)
         dispatcher.add(parts)
 
@@ -185,7 +220,8 @@ class Endpoints:
 
     def _require_ready(self) -> None:
         if not self.pod.is_ready:
-            raise Refused("pod_draining" if self.pod.is_draining else "model_not_ready", self.pod.life.message)
+            message = self.pod.life.message or "The model's process has ended."
+            raise Refused("pod_draining" if self.pod.is_draining else "model_not_ready", message)
 
 
 def deadline_s(request: WholeRequest) -> float:

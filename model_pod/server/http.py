@@ -28,9 +28,10 @@ class EdgeLimits:
 
     Attributes:
         head_s: longest time from a connection, or a head's first byte, to the head's end.
-        body_idle_s: longest pause within a body, and in a client's reading of an answer.
+        body_idle_s: longest pause within a body.
         body_total_s: longest time for a whole body.
         keep_alive_s: longest time between two requests.
+        stall_s: longest time in which a client takes nothing of what is written; the gateway gives its own 30 s.
         connection_count: most connections at a time.
     """
 
@@ -40,6 +41,7 @@ class EdgeLimits:
     body_idle_s: float = 15.0
     body_total_s: float = 300.0
     keep_alive_s: float = 75.0
+    stall_s: float = 40.0
     connection_count: int = 4096
 
 
@@ -52,7 +54,7 @@ class Phase(Enum):
     ANSWER = "the answer"
     READ = "the client to read the answer"
     LINGER = "the client to read a refusal that came before its request was whole"
-    CLOSED = "nothing"
+    CLOSED = "the client to read what is written, and then nothing"
 
 
 class HttpConnection(asyncio.Protocol):
@@ -61,15 +63,18 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, edge: HttpEdge) -> None:
         self._edge = edge
         self._endpoints = edge.endpoints
-        self._queue = edge.endpoints.pod.dispatcher.queue
+        self._dispatcher = edge.endpoints.pod.dispatcher
+        self._queue = self._dispatcher.queue
         self._reader = RequestReader(edge.limits.head)
         self._phase = Phase.HEAD
-        self._phase_since_s = self._heard_s = time.monotonic()
+        self._phase_since_s = self._heard_s = self._took_s = time.monotonic()
+        self._unsent_bytes = 0
         self._head: RequestHead | None = None
         self._route: Route | Refused | None = None
         self._request_id = ""
         self._pieces: list[memoryview] = []
         self._body_bytes = 0
+        self._is_expected = False
         self._cancel: Cancel | None = None
         self._is_reading = False
         self._client_is_slow = False
@@ -94,6 +99,7 @@ class HttpConnection(asyncio.Protocol):
         self._enter(Phase.CLOSED)
         self._edge.connections.discard(self)
         self._drop_body()
+        self._note_arrival()
         if self._cancel:
             self._cancel()
             self._cancel = None
@@ -113,15 +119,15 @@ class HttpConnection(asyncio.Protocol):
         in_phase_s = now_s - self._phase_since_s
         if self._phase is Phase.HEAD and in_phase_s >= limits.head_s:
             if self._reader.between_messages:  # connected and silent: nothing to answer
-                self._transport.close()
+                self._close()
             else:
                 self._refuse_and_close(Refused("head_too_slow", f"the head took more than {limits.head_s:g} s"))
         elif self._phase is Phase.BODY:
             if now_s - self._heard_s >= limits.body_idle_s or in_phase_s >= limits.body_total_s:
                 self._refuse_and_close(Refused("body_too_slow", "the body did not arrive in time"))
         elif self._phase is Phase.BETWEEN and in_phase_s >= limits.keep_alive_s:
-            self._transport.close()
-        elif (self._phase is Phase.READ and in_phase_s >= limits.body_idle_s) or (
+            self._close()
+        elif (self._phase in (Phase.READ, Phase.CLOSED) and self._stalled_s(now_s) >= limits.stall_s) or (
             self._phase is Phase.LINGER and in_phase_s >= LINGER_S
         ):
             self._transport.abort()
@@ -129,7 +135,7 @@ class HttpConnection(asyncio.Protocol):
     def close_when_idle(self) -> None:
         """Close a connection that has no request."""
         if self._phase is Phase.BETWEEN or (self._phase is Phase.HEAD and self._reader.between_messages):
-            self._transport.close()
+            self._close()
 
     def abort(self) -> None:
         """Cut the connection off."""
@@ -138,6 +144,19 @@ class HttpConnection(asyncio.Protocol):
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._phase_since_s = time.monotonic()
+
+    def _await_reader(self, phase: Phase) -> None:
+        self._enter(phase)
+        self._took_s = self._phase_since_s
+        self._unsent_bytes = self._transport.get_write_buffer_size()
+
+    def _stalled_s(self, now_s: float) -> float:
+        """Return for how long the client has taken nothing of what is written."""
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if unsent_bytes < self._unsent_bytes:
+            self._took_s = now_s
+        self._unsent_bytes = unsent_bytes
+        return now_s - self._took_s
 
     def _read(self) -> None:
         """Take events until more bytes are needed or a request waits for its answer."""
@@ -177,6 +196,9 @@ class HttpConnection(asyncio.Protocol):
         if head.content_length and head.content_length > self._edge.limits.body_bytes:
             raise Refused("body_too_large", f"the body is larger than {self._edge.limits.body_bytes} bytes")
         self._enter(Phase.BODY)
+        if isinstance(self._route, Route) and self._route.needs_inference:
+            self._is_expected = True
+            self._dispatcher.expect()
         if head.expects_continue and head.body_expected:
             self._transport.write(CONTINUE)
 
@@ -196,6 +218,14 @@ class HttpConnection(asyncio.Protocol):
         else:
             if self._phase is Phase.ANSWER:
                 self._cancel = cancel
+        finally:
+            self._note_arrival()
+
+    def _note_arrival(self) -> None:
+        """A drain need not wait for this request's body any more."""
+        if self._is_expected:
+            self._is_expected = False
+            self._dispatcher.arrived()
 
     def _drop_body(self) -> None:
         self._queue.release(self._body_bytes)
@@ -212,7 +242,7 @@ class HttpConnection(asyncio.Protocol):
         if not keep_alive:
             self._close()
         elif self._client_is_slow:
-            self._enter(Phase.READ)
+            self._await_reader(Phase.READ)
         else:
             self._await_next()
             if not self._is_reading:
@@ -229,6 +259,7 @@ class HttpConnection(asyncio.Protocol):
     def _refuse_and_close(self, refused: Refused) -> None:
         """Refuse a request that is not whole; nothing that follows on this connection can be trusted."""
         self._drop_body()
+        self._note_arrival()
         self._enter(Phase.LINGER)
         if self._transport.is_closing():
             return
@@ -238,7 +269,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write_eof()
 
     def _close(self) -> None:
-        self._enter(Phase.CLOSED)
+        self._await_reader(Phase.CLOSED)
         self._transport.close()
 
 
@@ -264,14 +295,20 @@ class HttpEdge:
         self._server = await make(lambda: HttpConnection(self), sock=listener, backlog=BACKLOG)
         self._sweep = loop.call_later(SWEEP_EVERY_S, self._sweep_all)
 
-    async def close(self, within_s: float) -> None:
-        """Accept nothing more, let answers that are written reach their clients, and cut off what is left."""
+    async def close(self, idle_for_s: float, within_s: float) -> None:
+        """Accept nothing more, let answers that are written reach their clients, and cut off what is left.
+
+        Args:
+            idle_for_s: how long connections without a request are kept yet.
+            within_s: how long closing may take after that.
+        """
         if self._server:
             self._server.close()
-        deadline_s = time.monotonic() + within_s
-        while self.connections and time.monotonic() < deadline_s:
-            for connection in tuple(self.connections):
-                connection.close_when_idle()
+        idle_until_s = time.monotonic() + idle_for_s
+        while self.connections and (now_s := time.monotonic()) < idle_until_s + within_s:
+            if now_s >= idle_until_s:
+                for connection in tuple(self.connections):
+                    connection.close_when_idle()
             await asyncio.sleep(0.01)
         for connection in tuple(self.connections):
             connection.abort()

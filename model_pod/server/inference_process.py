@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, cast
 
 import msgspec
@@ -18,6 +19,7 @@ from model_pod.wire.frames import BadFrame, Buffer, FrameDecoder
 from model_pod.wire.inference import FromInference
 
 OnMessage = Callable[[FromInference, Sequence[Buffer]], None]
+OnEnd = Callable[[], None]
 SOCKET_BUFFER_BYTES = 1 * 2**20
 
 
@@ -48,11 +50,11 @@ class EngineChild:
         return self._process.pid
 
     def kill(self) -> None:
-        # The whole group: a handler may have started processes of its own, and they hold the device's memory.
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            self._process.kill()
+        # Once it is reaped its group's number may be anybody's.
+        if self._process.returncode is None:
+            # The whole group: a handler may have started processes of its own, and they hold the device's memory.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def ended(self) -> str:
         gone = asyncio.Event()
@@ -63,6 +65,7 @@ class EngineChild:
         finally:
             loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
+        self.kill()  # what is left of the group, before the wait below frees its number
         return described(self._process.wait())
 
 
@@ -75,19 +78,31 @@ def _ignore(message: FromInference, blobs: Sequence[Buffer]) -> None:
     """Nothing is expected yet."""
 
 
+def _ignore_end() -> None:
+    """Nothing was sent yet."""
+
+
 class InferenceProcess(asyncio.Protocol):
     """The conversation with one inference process.
 
     Attributes:
         on_message: told of every message; replaced as the process moves from loading to running.
+        on_end: told when the conversation is over, which is before ``ended`` has taken leave of the process.
     """
 
     def __init__(self) -> None:
         self.on_message: OnMessage = _ignore
+        self.on_end: OnEnd = _ignore_end
         self.closed = asyncio.Event()
         self._decoder: FrameDecoder[FromInference] = FrameDecoder(FromInference)  # type: ignore[arg-type]  # a union
         self._transport: asyncio.Transport | None = None
         self._child: Child | None = None
+        self._has_ended = False
+
+    @property
+    def hears(self) -> bool:
+        """Whether what is sent now can reach it."""
+        return self._transport is not None and not self._transport.is_closing() and not self._has_ended
 
     @property
     def pid(self) -> int:
@@ -95,14 +110,21 @@ class InferenceProcess(asyncio.Protocol):
         return self._child.pid if self._child else 0
 
     def send(self, message: msgspec.Struct, blobs: Sequence[Buffer] = ()) -> None:
-        """Send one message; a process that is gone does not hear it, and its end is told elsewhere."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.writelines(frames.encode(message, blobs))
+        """Send one message; a process that is gone does not hear it, and its end is told elsewhere.
+
+        Raises:
+            ValueError: the message is larger than a frame may be.
+        """
+        pieces = frames.encode(message, blobs)
+        if self._transport is not None and self.hears:
+            self._transport.writelines(pieces)
 
     def kill(self) -> None:
-        """End it now."""
+        """End it now; nothing that it still says is heard."""
         if self._child:
             self._child.kill()
+        if self._transport:
+            self._transport.abort()
 
     async def ended(self) -> str:
         """Wait until the conversation is over, then for the process itself; return how it ended."""
@@ -115,6 +137,7 @@ class InferenceProcess(asyncio.Protocol):
             if not how.done():
                 self._child.kill()  # without the conversation it is of no use, whatever it still does
             ended = await how
+            self._has_ended = True
             await self._read_the_rest()
             return ended
         finally:
@@ -163,3 +186,4 @@ class InferenceProcess(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed.set()
+        self.on_end()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from model_pod.server.config import PodConfig
 from model_pod.server.dispatch import Dispatcher, Engine, WrongAnswer
-from model_pod.server.events import say
+from model_pod.server.events import say, show
 from model_pod.server.inference_process import Child, EngineChild, InferenceProcess
 from model_pod.server.lifecycle import Happened, Life, after, failed_load
 from model_pod.server.opened_model import ModelUnusable, OpenedModel, open_model
@@ -54,25 +54,37 @@ class Pod:
         self._start_child = start_child
         self._process: InferenceProcess | None = None
         self._loaded: Loaded | None = None
+        self._load_trouble = ""
+        self._has_drained = False
 
     @property
     def is_ready(self) -> bool:
         """Whether it answers inferences now."""
-        return self.life.state is PodState.READY
+        return self.life.state is PodState.READY and self.dispatcher.has_engine
 
     @property
     def is_draining(self) -> bool:
         """Whether it takes nothing new."""
         return self.life.state is PodState.DRAINING
 
-    def admit(self) -> OpenedModel:
-        """Return the model for a new request; one that is only restarting or loading lets requests wait in the queue.
+    def admit(self) -> None:
+        """Judge a new request, once, by its head.
 
         Raises:
             Refused: ``pod_draining`` or ``model_not_ready``.
         """
         if self.is_draining:
             raise Refused("pod_draining", "this pod is draining; send the request again")
+        self.served()
+
+    def served(self) -> OpenedModel:
+        """Return the model for an admitted request; one that is only restarting or loading lets requests wait.
+
+        Raises:
+            Refused: ``model_not_ready``, or ``pod_draining`` for what comes when the drain has ended.
+        """
+        if self._has_drained:
+            raise Refused("pod_draining", "this pod stopped before it ran the request")
         if self.model is None or self.life.state is PodState.FAILED:
             raise Refused("model_not_ready", self.life.message)
         return self.model
@@ -107,12 +119,13 @@ class Pod:
                 self._note(failed_load(self.life, is_archive=False), str(error))
 
     async def drain(self, within_s: float) -> None:
-        """Take nothing new, finish what was accepted, and refuse what is left after ``within_s``."""
+        """Take nothing new, finish what was admitted, and refuse what is left after ``within_s``."""
         self.life = after(self.life, Happened.DRAIN, time.monotonic())
         self._say(f"draining, {self.dispatcher.queue.row_count} rows queued")
         try:
             await asyncio.wait_for(self.dispatcher.idle.wait(), within_s)
         except TimeoutError:
+            self._has_drained = True
             self.dispatcher.refuse_queued(Refused("pod_draining", "this pod stopped before it ran the request"))
 
     async def _open(self) -> OpenedModel:
@@ -138,6 +151,7 @@ class Pod:
             self._loaded = await self._load(process, ended, model)
             self._note(Happened.LOADED, f"ready on {self._loaded.device} in {self._loaded.load_s:.1f} s")
             process.on_message = self._on_message
+            process.on_end = self.dispatcher.detach
             self.dispatcher.attach(Engine(process, model.policy, model.response_timeout_s))
             return await asyncio.shield(ended)
         finally:
@@ -157,12 +171,19 @@ class Pod:
                 case Loaded() as loaded:
                     return loaded
                 case LoadFailed() as failed:
+                    self._show(failed.detail)
                     raise _LoadingFailed(failed.message)
                 case Ran():
                     raise _LoadingFailed("The model's process answered a batch that nobody sent.")
         if ended.done():
             raise _LoadingFailed(f"The model's process ended with {ended.result()} while it loaded the model.")
         raise _LoadingFailed(f"The model did not load within {model.startup_timeout_s:g} s.")
+
+    def _show(self, detail: str) -> None:
+        """Write a failed load's traceback for the model's owner, once: the next attempts fail in the same way."""
+        if detail and detail != self._load_trouble:
+            show(f"pod {self.config.name}", detail)
+        self._load_trouble = detail
 
     def _on_message(self, message: FromInference, blobs: Sequence[Buffer]) -> None:
         try:

@@ -58,7 +58,7 @@ def split(
     parts = []
     for part, start in enumerate(starts):
         rows = inputs[start : start + max_rows]
-        byte_count = sum(len(blob) for row in rows for blob in row.blobs)
+        byte_count = sum(row.byte_count for row in rows)
         parts.append(QueuedRequest(rows, batch_key, enqueued_s, deadline_s, reply, part, byte_count))
     return parts
 

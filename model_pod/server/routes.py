@@ -41,6 +41,11 @@ class Route(NamedTuple):
     url_path: str = ""
     explain: bool = False
 
+    @property
+    def needs_inference(self) -> bool:
+        """Whether only the model can answer."""
+        return self.endpoint in (Endpoint.PREDICT, Endpoint.INFER)
+
 
 _FIXED = {
     "/ping": Endpoint.PING,

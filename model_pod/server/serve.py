@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import Coroutine
 from importlib.metadata import version
 
@@ -16,6 +17,9 @@ from model_pod.server.pod import Pod
 
 DRAIN_WITHIN_S = 8.0
 CLOSE_WITHIN_S = 1.0
+# A caller that keeps its connection may be sending its next request just now: it is answered, and told to close. What
+# stays idle this long from the drain's begin is closed.
+IDLE_GRACE_S = 1.0
 # Until the archive is open nothing can be decoded, so connections wait in the socket's backlog; but not for long, for
 # a probe wants to hear that the pod is there.
 LISTEN_AFTER_S = 2.0
@@ -32,10 +36,11 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
         await _either(keeper, pod.opened.wait(), LISTEN_AFTER_S)
         await edge.listen(listener)
         await _either(keeper, stop.wait(), None)
+        idle_until_s = time.monotonic() + IDLE_GRACE_S
         drained = asyncio.ensure_future(pod.drain(DRAIN_WITHIN_S))
         await _either(keeper, _first(drained, is_orphan), None)
         if not is_orphan.is_set():
-            await edge.close(CLOSE_WITHIN_S)
+            await edge.close(max(0.0, idle_until_s - time.monotonic()), CLOSE_WITHIN_S)
     finally:
         keeper.cancel()
         await asyncio.wait((keeper,))

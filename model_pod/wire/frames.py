@@ -17,7 +17,7 @@ Buffer = bytes | bytearray | memoryview
 Message = TypeVar("Message")
 
 _PREFIX = struct.Struct("<II")
-MAX_HEAD_BYTES = 64 * 2**20
+MAX_HEAD_BYTES = 128 * 2**20  # 1,024 rows, each with all the header fields and names that a request may have
 MAX_BLOBS_BYTES = 2**31
 
 
@@ -29,13 +29,15 @@ def encode(message: msgspec.Struct, blobs: Sequence[Buffer] = ()) -> list[Buffer
     """Return the pieces to write, in order; blobs are passed through uncopied.
 
     Raises:
-        ValueError: the blobs together are larger than a frame may carry.
+        ValueError: the head, or the blobs together, are larger than a frame may carry.
     """
     lengths = [memoryview(blob).nbytes for blob in blobs]
     total = sum(lengths)
     if total > MAX_BLOBS_BYTES:
         raise ValueError(f"{total} bytes of blobs do not fit one frame ({MAX_BLOBS_BYTES} bytes at most)")
     head = msgspec.msgpack.encode((message, lengths))
+    if len(head) > MAX_HEAD_BYTES:
+        raise ValueError(f"a head of {len(head)} bytes does not fit a frame ({MAX_HEAD_BYTES} bytes at most)")
     return [_PREFIX.pack(len(head), total), head, *blobs]
 
 

@@ -56,7 +56,7 @@ class LoadFailed(Struct, frozen=True, tag="load_failed"):
 
     Attributes:
         message: one sentence for the model's owner, with the handler's own error.
-        detail: the traceback, for the log.
+        detail: the handler's traceback, for the log; "" where the message says everything.
         out_of_memory: the device or the host had no room.
     """
 

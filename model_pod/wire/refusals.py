@@ -57,8 +57,9 @@ POD_REASONS: tuple[Reason, ...] = (
     Reason("model_not_ready", 503, True, _UNAVAILABLE, "The model is loading or could not be loaded."),
     Reason("pod_draining", 503, True, _UNAVAILABLE, "The pod is finishing what it has and takes nothing new."),
     Reason("deadline_exceeded", 504, True, _UNAVAILABLE, "The request's deadline passed before it was answered."),
+    Reason("deadline_exceeded_running", 504, False, _UNAVAILABLE, "The request's deadline passed while a pod had it."),
     Reason("http_version_not_supported", 505, False, _BAD, "HTTP/1.1 and HTTP/1.0 are supported."),
-    Reason("out_of_memory", 507, True, _INTERNAL, "The device or the host had no memory left for this row."),
+    Reason("out_of_memory", 507, False, _INTERNAL, "The device or the host had no memory left for this row."),
 )
 
 REASONS: dict[str, Reason] = {reason.name: reason for reason in POD_REASONS}

@@ -54,7 +54,7 @@ class LaunchWritten(Written, frozen=True, kw_only=True):
     """Pods that are started from an archive of the model store."""
 
     archive: Annotated[Archive, Meta(description="The archive's name in the model store.")]
-    count: Annotated[int, Meta(ge=0, le=256, description="How many pods; 1 when left out.")] = 1
+    count: Annotated[int, Meta(ge=1, le=256, description="How many pods; 1 when left out.")] = 1
     device: Annotated[Device, Meta(description="Where they run; auto takes the least used GPU, else the CPU.")] = "auto"
 
 

@@ -47,18 +47,18 @@ class SidecarConfig:
 def parse_arguments(argv: Sequence[str]) -> SidecarConfig:
     """Read the command line; ends the process with status 2 and a sentence when it is wrong."""
     parser = argparse.ArgumentParser(prog="penstock sidecar", description="Show one pod's metrics to Prometheus.")
-    parser.add_argument("--pod", required=True, type=_pod, help="unix:/path or http://host:port")
+    parser.add_argument("--pod", required=True, type=_pod, help="unix:PATH or http://host:port")
     parser.add_argument("--listen", type=_listen, default="127.0.0.1:9464", help="host:port (127.0.0.1:9464)")
     parser.add_argument("--every-s", type=_every_s, default=1.0, help="seconds between questions to the pod (1)")
     return SidecarConfig(**vars(parser.parse_args(argv)))
 
 
 def _pod(text: str) -> Address:
-    if text.startswith("unix:/"):
+    if text.startswith("unix:") and text != "unix:":
         return Address(path=text.removeprefix("unix:"))
     if text.startswith("http://"):
-        return _tcp(text.removeprefix("http://").removesuffix("/"), text, "unix:/path or http://host:port")
-    raise argparse.ArgumentTypeError(f"{text!r} is neither unix:/path nor http://host:port")
+        return _tcp(text.removeprefix("http://").removesuffix("/"), text, "unix:PATH or http://host:port")
+    raise argparse.ArgumentTypeError(f"{text!r} is neither unix:PATH nor http://host:port")
 
 
 def _listen(text: str) -> Address:

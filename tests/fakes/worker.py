@@ -72,6 +72,7 @@ class FakeWorker:
                 case Pods():
                     self._pods = message
                 case Drain():
+                    self._say(Counts(requests=self._requests, by_reason={}, in_flight=0, connections=0))
                     sys.exit(0)
 
     def _prepare(self, generation: int, snapshot: Snapshot) -> None:
@@ -110,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", default=[])
-    for option in ("--index", "--limits-fd"):
+    for option in ("--index", "--limits-fd", "--worker-count"):
         parser.add_argument(option, required=True)
     options = parser.parse_args()
     listening = [socket.socket(fileno=descriptor) for descriptor in options.listen_fd]

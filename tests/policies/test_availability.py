@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from msgspec import inspect
 
-from policies import availability
-from policies.kinds import KINDS, Kind
+from policies import availability, grammar
+from policies.document import parse
+from policies.kinds import KINDS, Kind, kind_at
 from policies.load import PolicyRefused, load_directory
 
 WORKED_EXAMPLE = Path(__file__).parent / "worked_example"
@@ -97,7 +98,19 @@ def test_each_refused_path_is_a_path_of_the_grammar(kind: Kind) -> None:
         assert any(leaf == path or leaf.startswith((f"{path}.", f"{path}[")) for leaf in known), path
 
 
-def test_the_whole_grammar_is_understood_before_it_is_available() -> None:
+@pytest.mark.parametrize(
+    "file", sorted(WORKED_EXAMPLE.rglob("*.yaml")), ids=lambda file: str(file.relative_to(WORKED_EXAMPLE))
+)
+def test_the_whole_grammar_is_understood_before_it_is_available(file: Path) -> None:
+    path = str(file.relative_to(WORKED_EXAMPLE))
+    kind = kind_at(path)
+    root = parse(file.read_bytes(), path).root
+    assert kind is not None
+    assert root is not None
+    assert grammar.check(root, kind.shape, path) == []
+
+
+def test_what_is_not_available_is_told_by_its_name_alone() -> None:
     with pytest.raises(PolicyRefused) as refused:
         load_directory(WORKED_EXAMPLE)
     problems = {error.problem for error in refused.value.errors}

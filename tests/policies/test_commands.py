@@ -2,12 +2,14 @@
 
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from policies import commands
+from policies.json_schema import schema_text
 from policies.load import load_directory
 
 DEMO = Path(__file__).parents[2] / "policies" / "demo"
@@ -23,19 +25,24 @@ def run_check(directory: Path, json: bool = False) -> tuple[int, str, str]:
     return commands.check(str(directory), json, out, err), out.getvalue(), err.getvalue()
 
 
+def run_fmt(directory: Path, check_only: bool = False, json: bool = False) -> tuple[int, str, str]:
+    out, err = io.StringIO(), io.StringIO()
+    return commands.fmt(str(directory), check_only, json, out, err), out.getvalue(), err.getvalue()
+
+
 def test_a_good_directory_is_one_line_and_exit_code_0(directory: Path) -> None:
-    digest = load_directory(directory).digest
-    assert run_check(directory) == (0, f"ok: digest {digest}, 1 tenant, 1 route, 1 tier\n", "")
+    digest = load_directory(directory).digest[:12]
+    assert run_check(directory) == (0, f"ok: 1 tier, 1 tenant, 1 route (digest {digest})\n", "")
 
 
 def test_a_bad_directory_is_one_line_for_each_error_and_their_count(directory: Path) -> None:
     (directory / "limits.yaml").write_text("kind: limits/v1\ntiers: {demo: {rate: 5}}\n")
-    (directory / "slos.yml").touch()
+    (directory / "mesh.yml").touch()
     code, out, err = run_check(directory)
     assert (code, out) == (1, "")
     assert err.splitlines() == [
         f"{directory}/limits.yaml:2:22: 5 what? Write 5/s.",
-        f"{directory}/slos.yml:1:1: no policy file belongs here. Rename it to slos.yaml.",
+        f"{directory}/mesh.yml:1:1: no policy file belongs here. Rename it to mesh.yaml.",
         f"2 errors in {directory}: nothing of it is used",
     ]
 
@@ -44,6 +51,7 @@ def test_json_says_the_same_for_programs(directory: Path) -> None:
     code, out, err = run_check(directory, json=True)
     report = msgspec.json.decode(out)
     assert (code, err, report["ok"], report["errors"], report["tenants"]) == (0, "", True, [], 1)
+    assert report["digest"] == load_directory(directory).digest
     (directory / "mesh.yaml").unlink()
     code, out, err = run_check(directory, json=True)
     report = msgspec.json.decode(out)
@@ -52,36 +60,72 @@ def test_json_says_the_same_for_programs(directory: Path) -> None:
     assert report["errors"][0]["fix"]
 
 
-def test_what_is_no_directory_is_a_matter_of_usage(tmp_path: Path) -> None:
-    assert run_check(tmp_path / "absent")[0] == 2
-    assert commands.fmt(str(tmp_path / "absent"), err=io.StringIO()) == 2
+@pytest.mark.parametrize("run", [run_check, run_fmt])
+def test_what_is_no_directory_is_a_matter_of_usage(run: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    absent = tmp_path / "absent"
+    said = f"{absent} is not a directory. Name the directory that holds mesh.yaml.\n"
+    assert run(absent) == (2, "", said)
+    code, out, err = run(absent, json=True)
+    report = msgspec.json.decode(out)
+    assert (code, err, report["ok"], report["errors"][0]["file"]) == (2, "", False, str(absent))
 
 
 def test_fmt_writes_only_what_changes_and_check_only_writes_nothing(directory: Path) -> None:
     mesh = directory / "mesh.yaml"
     mesh.write_text("name: demo\nkind: mesh/v1\n")
     mesh.chmod(0o640)
-    others = {file: file.stat().st_mtime_ns for file in directory.rglob("*.yaml") if file != mesh}
-    out = io.StringIO()
-    assert commands.fmt(str(directory), check_only=True, out=out) == 1
-    assert out.getvalue() == f"{mesh} is not in its usual form\n"
+    others = {file: file.stat().st_mtime_ns for file in directory.rglob("*.*") if file != mesh}
+    assert run_fmt(directory, check_only=True) == (1, f"{mesh} is not in its usual form\n", "")
     assert mesh.read_text() == "name: demo\nkind: mesh/v1\n"
-    assert commands.fmt(str(directory), out=io.StringIO()) == 0
+    assert run_fmt(directory) == (0, f"{mesh} written\n", "")
     assert mesh.read_text().endswith("kind: mesh/v1\nname: demo\n")
     assert mesh.stat().st_mode & 0o777 == 0o640
     assert {file: file.stat().st_mtime_ns for file in others} == others
-    assert commands.fmt(str(directory), check_only=True, out=io.StringIO()) == 0
+    assert run_fmt(directory, check_only=True) == (0, "", "")
     assert not [file for file in directory.rglob("*") if ".fmt-" in file.name]
+
+
+def test_fmt_keeps_the_schema_beside_the_files_and_points_them_at_it(directory: Path) -> None:
+    schema, tenant = directory / "policy-schema.json", directory / "tenants" / "demo.yaml"
+    own_line, _, text = tenant.read_text().partition("\n")
+    tenant.write_text(f"# yaml-language-server: $schema=../../docs/reference/policy-schema.json\n{text}")
+    schema.unlink()
+    told = f"{tenant} is not in its usual form\n{schema} is missing or old\n"
+    assert run_fmt(directory, check_only=True) == (1, told, "")
+    assert not schema.exists()
+    assert run_fmt(directory)[0] == 0
+    assert schema.read_text() == schema_text()
+    assert tenant.read_text() == f"{own_line}\n{text}"
+    schema.write_text("{}\n")
+    assert run_fmt(directory) == (0, f"{schema} written\n", "")
+    assert schema.read_text() == schema_text()
+
+
+def test_fmt_leaves_no_schema_in_a_folder_that_is_no_policy_directory(directory: Path) -> None:
+    (directory / "policy-schema.json").unlink()
+    (directory / "mesh.yaml").unlink()
+    assert run_fmt(directory) == (0, "", "")
+    assert not (directory / "policy-schema.json").exists()
 
 
 def test_fmt_leaves_a_broken_file_and_formats_the_rest(directory: Path) -> None:
     (directory / "limits.yaml").write_text("kind: [\n")
     (directory / "mesh.yaml").write_text("name: demo\nkind: mesh/v1\n")
-    out, err = io.StringIO(), io.StringIO()
-    assert commands.fmt(str(directory), out=out, err=err) == 1
+    code, out, err = run_fmt(directory)
     assert (directory / "limits.yaml").read_text() == "kind: [\n"
-    assert out.getvalue() == f"{directory}/mesh.yaml formatted\n"
-    assert err.getvalue().startswith(f"{directory}/limits.yaml is left as it is: ")
+    assert (code, out) == (1, f"{directory}/mesh.yaml written\n")
+    assert err.startswith(f"{directory}/limits.yaml:1:7: the bracket that is opened here is not closed")
+    assert err.endswith("The file is left as it is.\n")
+
+
+def test_fmt_says_in_json_what_it_changed_and_what_it_left(directory: Path) -> None:
+    (directory / "limits.yaml").write_text("kind: [\n")
+    (directory / "mesh.yaml").write_text("name: demo\nkind: mesh/v1\n")
+    code, out, err = run_fmt(directory, json=True)
+    report = msgspec.json.decode(out)
+    assert (code, err, report["ok"], report["changed"]) == (1, "", False, [f"{directory}/mesh.yaml"])
+    (error,) = report["errors"]
+    assert (error["file"], error["line"], error["column"]) == (f"{directory}/limits.yaml", 1, 7)
 
 
 def test_schema_prints_the_schema() -> None:

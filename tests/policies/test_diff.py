@@ -1,5 +1,6 @@
 """What changes between two generations is told in sentences."""
 
+import pytest
 from msgspec.structs import replace
 
 from policies.diff import MAX_SENTENCES, changes, summary
@@ -67,11 +68,29 @@ def test_tenants_keys_and_the_mesh_are_told() -> None:
         "mesh: idle_timeout 1m -> 90s",
         "tenant demo: tier demo -> gold",
         "tenant demo: may call every model",
-        "tenant demo: may no longer call digits",
         "tenant demo: key a added",
         "tenant new added",
         "route digits removed",
     )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (("digits",), ("*",), ("may call every model",)),
+        (("digits",), ("*", "letters"), ("may call every model",)),
+        (("*", "digits"), ("*",), ()),
+        (("*",), ("digits",), ("may no longer call every model, only digits",)),
+        (("*",), (), ("may no longer call any model",)),
+        (("a", "b"), ("b", "c"), ("may call c", "may no longer call a")),
+    ],
+)
+def test_models_that_may_be_called_are_told_as_they_count(
+    before: tuple[str, ...], after: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    old = replace(BEFORE, tenants={"demo": replace(DEMO, may_call=before)})
+    new = replace(BEFORE, tenants={"demo": replace(DEMO, may_call=after)})
+    assert changes(old, new) == tuple(f"tenant demo: {sentence}" for sentence in told)
 
 
 def test_a_summary_of_many_changes_is_bounded() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.document import MAX_DEPTH, MAX_FILE_BYTES, parse
+from policies.document import MAX_DEPTH, MAX_FILE_BYTES, as_list_item, parse
 from policies.nodes import find, plain
 
 
@@ -63,11 +63,48 @@ def test_core_types_are_those_of_yaml_1_2(word: str, value: object) -> None:
         (b"1: 2\n", 'file.yaml:1:1: the key "1" is the number 1 and a key is text. Write "1" in quotes.'),
         (b"a: " + b"9" * 5000 + b"\n", "file.yaml:1:4: a number of too many digits. Write a shorter one, "),
         (b"a: .NaN\n", "file.yaml:1:4: .NaN is not a finite number. Write a finite one."),
+        (b"a: b: c\n", "file.yaml:1:5: this is not YAML: "),
+        (b"a: [b c: d: e]\n", "file.yaml:1:11: this is not YAML: "),
+        (b"a: 1\nb: [\n  x,\n  y\nc: 2\n", "file.yaml:2:4: the bracket that is opened here is not closed before "),
+        (b"a: {b: [x\n", "file.yaml:1:8: the bracket that is opened here is not closed before line 2."),
+        (b"a: [b: {\nc: 1\n", "file.yaml:1:8: the bracket that is opened here is not closed before line 3."),
+        (b"a: 'x\nb: 1\n", "file.yaml:1:4: the quote that is opened here is never closed. Close it."),
+        (b'a: "x\nb: "y"\n', "file.yaml:1:4: the quote that is opened here ends in line 2, and more follows it there."),
         (b"just words\n", "file.yaml:1:1: expected keys and values at the top of the file. "),
     ],
 )
 def test_what_has_two_meanings_or_none_is_refused_in_its_place(content: bytes, error: str) -> None:
     assert first_error(content).startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "item"),
+    [
+        ("digits", "digits"),
+        ("10.0.0.7:8500", "10.0.0.7:8500"),
+        ("*", '"*"'),
+        ("1", '"1"'),
+        ("true", '"true"'),
+        ("a: b", '"a: b"'),
+        ("x]", '"x]"'),
+        ("#", '"#"'),
+        ("", '""'),
+        ("two\nlines", r'"two\nlines"'),
+    ],
+)
+def test_a_text_is_quoted_in_a_list_only_where_it_must_be(text: str, item: str) -> None:
+    assert as_list_item(text) == item
+
+
+@settings(deadline=None)
+# Beyond U+FFFF the escapes of JSON, two for one character, are none of YAML; only what is not printable needs them.
+@given(st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=50))
+def test_what_is_advised_as_an_item_reads_as_one_text_in_one_line(text: str) -> None:
+    item = as_list_item(text)
+    assert item.isprintable() or not item
+    read = value_of(f"[{item}]")
+    assert isinstance(read, list)
+    assert [type(one) for one in read] == [str]
 
 
 def test_a_file_of_more_than_a_mebibyte_is_refused() -> None:

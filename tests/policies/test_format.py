@@ -67,10 +67,19 @@ stable: "1"    # for now
     )
 
 
-def test_a_file_without_the_schema_line_gets_one_that_leads_to_the_top_of_the_directory() -> None:
-    text = "name: a\nkind: mesh/v1\n"
-    assert formatted(text, MESH) == "# yaml-language-server: $schema=policy-schema.json\nkind: mesh/v1\nname: a\n"
-    assert formatted(text, MESH, "tenants/a.yaml").startswith("# yaml-language-server: $schema=../policy-schema.json\n")
+def test_a_file_without_the_schema_line_gets_the_one_that_is_given_and_none_without() -> None:
+    text = b"name: a\nkind: mesh/v1\n"
+    assert format_file(text, "mesh.yaml", MESH) == "kind: mesh/v1\nname: a\n"
+    with_line = format_file(text, "mesh.yaml", MESH, "../s.json")
+    assert with_line == "# yaml-language-server: $schema=../s.json\nkind: mesh/v1\nname: a\n"
+    assert format_file(with_line.encode(), "mesh.yaml", MESH, "another.json") == with_line
+
+
+def test_a_line_that_led_to_our_schema_from_elsewhere_leads_to_it_again() -> None:
+    text = b"# yaml-language-server: $schema=../../docs/policy-schema.json\nkind: mesh/v1\nname: a\n"
+    assert format_file(text, "mesh.yaml", MESH).encode() == text
+    mended = format_file(text, "mesh.yaml", MESH, "policy-schema.json")
+    assert mended == "# yaml-language-server: $schema=policy-schema.json\nkind: mesh/v1\nname: a\n"
 
 
 def test_items_of_lists_are_indented_and_their_keys_ordered() -> None:
@@ -136,9 +145,7 @@ def test_the_names_of_tiers_keep_their_order() -> None:
 
 
 def test_document_markers_are_dropped() -> None:
-    assert formatted("# About.\n---\nkind: mesh/v1\nname: a\n...\n", MESH) == (
-        "# yaml-language-server: $schema=policy-schema.json\n# About.\n\nkind: mesh/v1\nname: a\n"
-    )
+    assert formatted("# About.\n---\nkind: mesh/v1\nname: a\n...\n", MESH) == ("# About.\n\nkind: mesh/v1\nname: a\n")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +167,9 @@ def test_each_example_keeps_its_meaning_and_its_comments(file: Path) -> None:
 
 
 def test_what_is_no_policy_is_left_alone() -> None:
-    with pytest.raises(CannotFormatError):
-        format_file(b"kind: [\n", "mesh.yaml", MESH)
+    with pytest.raises(CannotFormatError) as refused:
+        format_file(b"name: a\nkind: [\n", "mesh.yaml", MESH)
+    assert (refused.value.line, refused.value.column) == (2, 7)
 
 
 def test_what_cannot_be_moved_line_by_line_is_left_alone() -> None:

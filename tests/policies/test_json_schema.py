@@ -130,7 +130,16 @@ def test_every_key_has_a_text_to_show_and_no_other_key_is_allowed() -> None:
             assert schema.get("description"), f"{name}.{key}"
 
 
-def test_the_schema_in_the_docs_is_the_generated_one() -> None:
+def test_the_schemas_in_the_docs_and_in_the_demo_are_the_generated_one() -> None:
     assert (ROOT / "docs" / "reference" / "policy-schema.json").read_text() == schema_text(), (
         "run: penstock policy schema > docs/reference/policy-schema.json"
     )
+    assert (ROOT / "policies" / "demo" / "policy-schema.json").read_text() == schema_text(), (
+        "run: penstock policy fmt policies/demo"
+    )
+
+
+@pytest.mark.parametrize("file", DEMO, ids=lambda file: "/".join(file.parts[-2:]))
+def test_each_file_of_the_demo_points_editors_at_the_schema_that_is_copied_with_it(file: Path) -> None:
+    line = file.read_text().partition("\n")[0]
+    assert (file.parent / line.partition("$schema=")[2]).resolve() == ROOT / "policies" / "demo" / "policy-schema.json"

@@ -109,9 +109,9 @@ def test_five_mistakes_in_four_files_are_five_errors_ordered_by_place(directory:
     edit("routes/digits.yaml", "max_wait: 2ms", "max_wait: 2")
     assert errors_of(directory) == [
         'limits.yaml:8:5: unknown key "rat". Did you mean "rate"?',
-        "mesh.yaml:14:15: 16 what? Write 16MiB.",
+        "mesh.yaml:14:15: 16 what? Write 16MiB or 16B.",
         "routes/digits.yaml:12:36: 2 what? Write 2s.",
-        'routes/digits.yaml:14:9: there is no version "7". Known here: 1.',
+        'routes/digits.yaml:14:9: there is no version "7". Known here: "1".',
         'tenants/demo.yaml:7:7: there is no tier "demmo". Did you mean "demo"?',
     ]
 
@@ -176,6 +176,23 @@ def test_a_file_name_that_is_no_name_is_refused_in_printable_words(directory: Pa
     (error,) = errors_of(directory)
     assert error.isprintable()
     assert "the file's name is not a name" in error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "localhost", '"[::1]'])
+def test_the_management_api_may_listen_on_every_kind_of_loopback(host: str, directory: Path) -> None:
+    address = f'{host}:8081"' if host.startswith('"') else f"{host}:8081"
+    mesh = directory / "mesh.yaml"
+    mesh.write_text(mesh.read_text().replace("127.0.0.1:8081", address))
+    assert load_directory(directory).mesh.listen[1].address == address.strip('"')
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "gateway.example", '"[::]'])
+def test_the_management_api_may_not_listen_on_a_network(host: str, directory: Path) -> None:
+    address = f'{host}:8081"' if host.startswith('"') else f"{host}:8081"
+    mesh = directory / "mesh.yaml"
+    mesh.write_text(mesh.read_text().replace("127.0.0.1:8081", address))
+    (error,) = errors_of(directory)
+    assert error.startswith("mesh.yaml:10:14: the management API may listen on loopback only")
 
 
 def test_errors_without_end_are_cut_short(directory: Path) -> None:

@@ -37,6 +37,17 @@ def test_a_quantity_is_read_exactly(text: str, unit: str, number: float) -> None
     [
         ("2", "duration", "2 what?", "Write 2s."),
         ("5", "rate", "5 what?", "Write 5/s."),
+        ("0", "rate", "0 what?", "Write one such as 300/s."),
+        ("999", "duration", "999 what?", "Write 999s."),
+        ("1500", "duration", "1500 what?", "Write 1500ms or 1500s."),
+        ("9999999999", "duration", "9999999999 what?", "Write one such as 250ms."),
+        ("16", "size", "16 what?", "Write 16MiB or 16B."),
+        ("16384", "size", "16384 what?", "Write 16KiB."),
+        ("17179869184", "size", "17179869184 what?", "Write 16GiB."),
+        ("5000", "size", "5000 what?", "Write 5000B."),
+        ("16.5", "size", "16.5 what?", "Write one such as 16MiB."),
+        ("0", "size", "0 what?", "Write one such as 16MiB."),
+        ("2027", "moment", "2027 what?", "Write one such as 2027-03-01T00:00:00Z."),
         ("0.5", "percent", "0.5 what?", "Write 0.5%."),
         ("16MB", "size", 'expected a size, found "16MB"', "Write 16MiB."),
         ("250 ms", "duration", 'expected a length of time, found "250 ms"', "Write 250ms."),
@@ -55,6 +66,15 @@ def test_what_is_no_quantity_is_told_with_the_fix(text: str, unit: str, problem:
 def test_a_number_too_long_to_be_meant_is_no_quantity() -> None:
     with pytest.raises(units.UnitError):
         units.duration_s("9" * 400 + "h")
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10**16), st.sampled_from(sorted(units.UNITS)))
+def test_what_is_advised_for_a_number_without_its_unit_is_a_quantity(number: int, unit: str) -> None:
+    with pytest.raises(units.UnitError) as refused:
+        units.read(str(number), unit)
+    for written in refused.value.fix.removeprefix("Write ").removeprefix("one such as ").rstrip(".").split(" or "):
+        assert units.read(written, unit) >= 0
 
 
 @settings(deadline=None)

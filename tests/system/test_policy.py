@@ -292,3 +292,24 @@ def _has_leases(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def test_a_new_stable_version_takes_over_when_it_is_ready_and_no_request_is_lost(
+    mesh: MeshUnderTest, digits: list[Digit]
+) -> None:
+    following = in_force(mesh)[0] + 1
+    route = mesh.policies / "routes" / "digits.yaml"
+    text = route.read_text().replace('  "1": {pods:', '  # "1": {pods:').replace('  # "2": {pods:', '  "2": {pods:')
+    edited_s = time.monotonic()
+    with Caller(mesh, digits) as caller:
+        beside = route.with_name(".digits.yaml.new")
+        beside.write_text(text.replace('stable: "1"', 'stable: "2"'))
+        beside.replace(route)
+        mesh.said.line(f"generation {following} waits for digits/2 to be ready", after_s=edited_s)
+        assert mesh.admin("policy")["waiting"]["not_ready"] == ["digits/2"]
+        mesh.said.line(f"generation {following} in force", after_s=edited_s)
+        mesh.said.line("pod digits/1/0: stopped", after_s=edited_s)
+    assert caller.labels_told == caller.labels_asked
+    answer = mesh.api.post("/predictions/digits", content=digits[0].body)
+    assert f"gen={following};" in answer.headers["penstock-decision"]
+    assert ";version=2;" in answer.headers["penstock-decision"]

@@ -17,7 +17,10 @@ from ts.utils.util import PredictionException
 PIXEL_COUNT = 64
 LIGHTEST = 16.0
 MAX_IMAGE_PIXELS = 16_000_000  # a PNG of a few kilobytes can claim gigapixels; its head is read before its pixels
-EXPECTED = 'send {"data": [64 numbers from 0 (dark) to 16 (light)]}, a PNG image, or an FP32 tensor `pixels` of 64'
+EXPECTED = (
+    'send {"data": [64 numbers from 0 (dark) to 16 (light)]} as application/json, a PNG image, '
+    "or an FP32 tensor `pixels` of 64"
+)
 
 
 class DigitsHandler(BaseHandler):
@@ -35,6 +38,8 @@ class DigitsHandler(BaseHandler):
     def postprocess(self, data: torch.Tensor) -> list[dict[str, Any]]:
         """Return one answer per row."""
         labels = data.argmax(dim=1).tolist()
+        for index in range(len(labels)):
+            self.context.set_response_content_type(index, "application/json")
         return [
             {"label": label, "probabilities": probabilities}
             for label, probabilities in zip(labels, data.tolist(), strict=True)

@@ -15,12 +15,14 @@ from deploy.cli import main
 from deploy.commands.model import ServedVersion, served_versions
 from gateway.control.reports import (
     AddressesReport,
+    EndedWorkersReport,
     PodReport,
     PolicyErrorReport,
     PolicyReport,
     ReadinessReport,
     StableReport,
     StatusReport,
+    WaitingReport,
     WorkerReport,
 )
 
@@ -55,6 +57,7 @@ STATUS = StatusReport(
     readiness=ReadinessReport(True, 1, 1, [StableReport("digits", "1", is_ready=True, was_ready=True)]),
     workers=[WorkerReport(0, 41, 2, True, 12.0, requests=7, by_reason={"key_unknown": 2}, in_flight=1, connections=1)],
     worker_restarts=0,
+    ended_workers=EndedWorkersReport(requests=5, by_reason={"rate_limited": 3}),
     pods=[POD],
     addresses=AddressesReport(["http://127.0.0.1:8080"], ["http://127.0.0.1:8081"]),
     state_dir="/state",
@@ -65,6 +68,7 @@ POLICY = PolicyReport(
     loaded_at="2026-01-01T00:00:00Z",
     from_last_good=False,
     changes=[],
+    waiting=WaitingReport(3, ["route digits: stable 1 -> 2"], ["digits/2"], at_most_s=41.6),
     refused_at="2026-01-01T00:01:00Z",
     errors=[PolicyErrorReport("routes/digits.yaml", 4, 9, 'unknown key "stabel"', "Write stable.")],
     waiting_for=[],
@@ -107,6 +111,8 @@ def test_status_is_for_people_and_shows_refused_policy_files(server: str, capsys
     assert printed.startswith("mesh demo: ready, generation 2, up 12 s")
     assert 'routes/digits.yaml:4:9: unknown key "stabel". Write stable.' in printed
     assert "digits/1/0  ready  cpu          3        1         0   42" in printed
+    assert "generation 3 waits for digits/2 to be ready, at most 42 s longer" in printed
+    assert "ended     -           -  -               5        3          -            -" in printed
 
 
 def test_status_as_json_is_what_the_api_says(server: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from ts.context import RequestProcessor
 from ts.torch_handler.unit_tests.test_utils.mock_context import MockContext
 from ts.utils.util import PredictionException
 
@@ -121,7 +122,9 @@ def test_a_batch_of_every_form_is_answered_in_order(handler: DigitsHandler, stor
     other = held_out.pixels[1].tolist()
     picture = bytearray((tmp_path / "digit.png").read_bytes())
     rows: list[dict[str, Any]] = [{"body": {"data": pixels}}, {"body": other}, {"data": picture}]
-    answers = handler.handle(rows, MockContext())
+    context = MockContext()
+    context.request_processor = [RequestProcessor({}) for _ in rows]
+    answers = handler.handle(rows, context)
     alone = [handler.handle([row], MockContext())[0] for row in rows]
     assert [answer["label"] for answer in answers] == [answer["label"] for answer in alone]
     assert (

@@ -15,15 +15,12 @@ async def run_to_end(program: str) -> tuple[list[str], int]:
     """Run a Python program; return its lines and its exit status, which must come after them."""
     lines: list[str] = []
     ended: asyncio.Future[tuple[list[str], int]] = asyncio.get_running_loop().create_future()
-    child = Child(
+    Child(
         [sys.executable, "-c", program],
         on_line=lines.append,
         on_exit=lambda status: ended.set_result((list(lines), status)),
     )
-    try:
-        return await ended
-    finally:
-        child.close()
+    return await ended
 
 
 def test_output_of_both_kinds_comes_line_by_line_and_before_the_news_of_the_end() -> None:

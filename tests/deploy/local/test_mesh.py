@@ -18,6 +18,7 @@ import pytest
 
 from gateway.control import last_good
 from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
+from model_pod.wire.status import PodStatus
 from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
 
 GONE_WITHIN_S = 20.0
@@ -68,15 +69,20 @@ def write_desired(directory: Path, *pods: DesiredPod) -> None:
     beside.replace(directory / FILE_NAME)
 
 
-def pod(directory: Path, version: str = "1", archive: str = "model.mar") -> DesiredPod:
-    return DesiredPod(f"m/{version}/0", "m", version, archive, "cpu", f"unix:{directory}/{version}.sock")
+def pod(
+    directory: Path, version: str = "1", archive: str = "model.mar", index: int = 0, max_rows: int = 0
+) -> DesiredPod:
+    address = f"unix:{directory}/{version}-{index}.sock"
+    return DesiredPod(f"m/{version}/{index}", "m", version, archive, "cpu", address, max_rows)
 
 
 def ask(a_pod: DesiredPod) -> int:
     """Return the process id that answers on the pod's socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(a_pod.address.removeprefix("unix:"))
-        return int(connection.recv(64))
+        connection.sendall(b"GET /penstock/pod HTTP/1.1\r\nhost: pod\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            return msgspec.json.decode(answer.read().partition(b"\r\n\r\n")[2], type=PodStatus).pid
 
 
 def wait_until_gone(pid: int) -> None:
@@ -155,6 +161,21 @@ def test_pods_follow_what_is_desired(directory: Path, mesh: RunningMesh) -> None
     mesh.desire(pod(directory, "2"))
     mesh.wait_for("pod m/1/0: stopped")
     assert not Path(pod(directory, "1").address.removeprefix("unix:")).exists()
+
+
+def test_pods_of_one_version_with_a_new_config_are_replaced_one_after_the_other(
+    directory: Path, mesh: RunningMesh
+) -> None:
+    mesh.wait_for("pod m/1/0: started")
+    mesh.desire(pod(directory), pod(directory, index=1))
+    mesh.wait_for("pod m/1/1: started")
+    mesh.desire(pod(directory, max_rows=8), pod(directory, index=1, max_rows=8))
+    first = mesh.wait_for(r"pod m/1/(\d): has a new config, is replaced")[1]
+    second = "0" if first == "1" else "1"
+    told_first = len(mesh.printed)
+    mesh.wait_for(f"pod m/1/{second}: has a new config, is replaced")
+    assert any(f"pod m/1/{first}: started" in line for line in mesh.printed[told_first:])
+    mesh.wait_for(f"pod m/1/{second}: started")
 
 
 def test_a_missing_archive_is_named_with_its_place_and_the_pod_starts_when_it_is_there(

@@ -20,6 +20,7 @@ from deploy.local.reconcile import (
     awaiting,
     died,
     ended,
+    in_question,
     reconcile,
     started,
     stopping,
@@ -39,56 +40,56 @@ def running(a_pod: DesiredPod, since_s: float = 0.0) -> dict[str, PodRecord]:
 
 
 def test_a_desired_pod_is_started() -> None:
-    assert reconcile([pod()], {}, STORE, now_s=1.0) == [Start(pod())]
+    assert reconcile([pod()], {}, STORE, {}, now_s=1.0) == [Start(pod())]
 
 
 def test_a_running_pod_is_left_alone() -> None:
-    assert reconcile([pod()], running(pod()), STORE, now_s=1.0) == []
+    assert reconcile([pod()], running(pod()), STORE, {}, now_s=1.0) == []
 
 
 def test_a_pod_that_is_no_longer_desired_is_stopped() -> None:
-    assert reconcile([], running(pod()), STORE, now_s=1.0) == [Stop("digits/1/0", replaced=False)]
+    assert reconcile([], running(pod()), STORE, {}, now_s=1.0) == [Stop("digits/1/0", replaced=False)]
 
 
 def test_a_running_pod_does_not_mind_that_its_archive_was_removed() -> None:
-    assert reconcile([pod()], running(pod()), set(), now_s=1.0) == []
+    assert reconcile([pod()], running(pod()), set(), {}, now_s=1.0) == []
 
 
-def test_new_settings_stop_the_pod_first_and_start_its_successor_after_its_end() -> None:
+def test_a_new_config_stops_the_pod_first_and_starts_its_successor_after_its_end() -> None:
     changed = pod(max_rows=8)
-    assert reconcile([changed], running(pod()), STORE, now_s=1.0) == [Stop("digits/1/0", replaced=True)]
+    assert reconcile([changed], running(pod()), STORE, {}, now_s=1.0) == [Stop("digits/1/0", replaced=True)]
     draining = {pod().name: stopping(running(pod())[pod().name], now_s=1.0)}
-    assert reconcile([changed], draining, STORE, now_s=2.0) == []
-    assert reconcile([changed], {}, STORE, now_s=3.0) == [Start(changed)]
+    assert reconcile([changed], draining, STORE, {}, now_s=2.0) == []
+    assert reconcile([changed], {}, STORE, {}, now_s=3.0) == [Start(changed)]
 
 
 def test_a_pod_that_does_not_finish_in_time_is_killed() -> None:
     draining = {pod().name: stopping(running(pod())[pod().name], now_s=1.0)}
-    assert reconcile([], draining, STORE, now_s=0.9 + DRAIN_WITHIN_S) == []
-    assert reconcile([], draining, STORE, now_s=1.0 + DRAIN_WITHIN_S) == [Kill("digits/1/0")]
+    assert reconcile([], draining, STORE, {}, now_s=0.9 + DRAIN_WITHIN_S) == []
+    assert reconcile([], draining, STORE, {}, now_s=1.0 + DRAIN_WITHIN_S) == [Kill("digits/1/0")]
 
 
 def test_a_missing_archive_is_said_once_and_the_pod_starts_when_it_appears() -> None:
-    assert reconcile([pod()], {}, set(), now_s=1.0) == [AwaitArchive(pod())]
+    assert reconcile([pod()], {}, set(), {}, now_s=1.0) == [AwaitArchive(pod())]
     waiting = {pod().name: awaiting(pod(), now_s=1.0)}
-    assert reconcile([pod()], waiting, set(), now_s=2.0) == []
-    assert reconcile([pod()], waiting, STORE, now_s=3.0) == [Start(pod())]
+    assert reconcile([pod()], waiting, set(), {}, now_s=2.0) == []
+    assert reconcile([pod()], waiting, STORE, {}, now_s=3.0) == [Start(pod())]
 
 
 def test_another_missing_archive_is_said_again() -> None:
     waiting = {pod().name: awaiting(pod(), now_s=1.0)}
     other = pod(archive="other.mar")
-    assert reconcile([other], waiting, set(), now_s=2.0) == [AwaitArchive(other)]
+    assert reconcile([other], waiting, set(), {}, now_s=2.0) == [AwaitArchive(other)]
 
 
 def test_a_waiting_pod_that_is_no_longer_desired_is_forgotten() -> None:
     waiting = {pod().name: awaiting(pod(), now_s=1.0)}
-    assert reconcile([], waiting, set(), now_s=2.0) == [Forget("digits/1/0")]
+    assert reconcile([], waiting, set(), {}, now_s=2.0) == [Forget("digits/1/0")]
 
 
 def test_a_pod_that_dies_is_started_again_at_once() -> None:
     after = died(running(pod())[pod().name], now_s=60.0)
-    assert reconcile([pod()], {pod().name: after}, STORE, now_s=60.0) == [Start(pod())]
+    assert reconcile([pod()], {pod().name: after}, STORE, {}, now_s=60.0) == [Start(pod())]
 
 
 def test_a_pod_that_keeps_dying_at_its_start_waits_longer_each_time() -> None:
@@ -102,24 +103,77 @@ def test_a_pod_that_keeps_dying_at_its_start_waits_longer_each_time() -> None:
     assert pauses == [0.0, 0.5, 1.0, 2.0]
 
 
-def test_new_settings_are_tried_at_once_even_during_a_pause() -> None:
+def test_a_new_config_is_tried_at_once_even_during_a_pause() -> None:
     record = died(started(pod(), None, 0.0), 1.0)
     waiting = {pod().name: replace(record, start_at_s=100.0)}
-    assert reconcile([pod()], waiting, STORE, now_s=2.0) == []
-    assert reconcile([pod(max_rows=8)], waiting, STORE, now_s=2.0) == [Start(pod(max_rows=8))]
+    assert reconcile([pod()], waiting, STORE, {}, now_s=2.0) == []
+    assert reconcile([pod(max_rows=8)], waiting, STORE, {}, now_s=2.0) == [Start(pod(max_rows=8))]
 
 
 def test_a_pod_that_was_told_to_finish_leaves_no_record() -> None:
     assert ended(stopping(running(pod())[pod().name], 1.0), now_s=2.0) is None
 
 
-NAMES = ("digits/1/0", "digits/1/1", "digits/2/0")
-pods_of_any_kind = st.lists(
-    st.builds(
-        pod, st.sampled_from(NAMES), st.sampled_from(["digits-1.mar", "digits-2.mar", "gone.mar"]), st.integers(1, 2)
-    ),
-    unique_by=lambda a_pod: a_pod.name,
-)
+FIRST, SECOND, THIRD = "digits/1/0", "digits/1/1", "digits/1/2"
+
+
+def all_ready(*names: str) -> dict[str, bool]:
+    return dict.fromkeys(names, True)
+
+
+def test_ready_pods_of_a_version_are_replaced_one_after_the_other() -> None:
+    records = running(pod(FIRST)) | running(pod(SECOND)) | running(pod(THIRD))
+    changed = [pod(name, max_rows=8) for name in (FIRST, SECOND, THIRD)]
+    ready = all_ready(FIRST, SECOND, THIRD)
+    assert reconcile(changed, records, STORE, ready, now_s=1.0) == [Stop(FIRST, replaced=True)]
+    records[FIRST] = stopping(records[FIRST], now_s=1.0)
+    assert reconcile(changed, records, STORE, ready, now_s=2.0) == []
+    records[FIRST] = started(changed[0], None, now_s=3.0)
+    assert reconcile(changed, records, STORE, all_ready(SECOND, THIRD), now_s=4.0) == []
+    assert reconcile(changed, records, STORE, all_ready(SECOND, THIRD) | {FIRST: False}, now_s=4.0) == []
+    assert reconcile(changed, records, STORE, ready, now_s=5.0) == [Stop(SECOND, replaced=True)]
+
+
+def test_nothing_is_replaced_while_it_is_not_known_who_is_ready() -> None:
+    records = running(pod(FIRST)) | running(pod(SECOND))
+    changed = [pod(name, max_rows=8) for name in (FIRST, SECOND)]
+    assert reconcile(changed, records, STORE, {}, now_s=1.0) == []
+    assert reconcile(changed, records, STORE, all_ready(FIRST), now_s=1.0) == []
+
+
+def test_a_pod_that_is_not_ready_is_replaced_at_once_and_a_ready_one_after_it() -> None:
+    records = running(pod(FIRST)) | running(pod(SECOND))
+    changed = [pod(name, max_rows=8) for name in (FIRST, SECOND)]
+    readiness = {FIRST: True, SECOND: False}
+    assert reconcile(changed, records, STORE, readiness, now_s=1.0) == [Stop(SECOND, replaced=True)]
+
+
+def test_the_pods_of_another_version_are_no_reason_to_wait() -> None:
+    records = running(pod(FIRST)) | running(pod("digits/2/0"))
+    changed = [pod(name, max_rows=8) for name in (FIRST, "digits/2/0")]
+    stops = [Stop(FIRST, replaced=True), Stop("digits/2/0", replaced=True)]
+    assert reconcile(changed, records, STORE, {}, now_s=1.0) == stops
+
+
+def test_readiness_is_asked_only_where_a_replacement_depends_on_it() -> None:
+    records = running(pod(FIRST)) | running(pod(SECOND)) | running(pod("digits/2/0"))
+    same = [pod(FIRST), pod(SECOND), pod("digits/2/0")]
+    assert in_question(same, records) == []
+    assert in_question([pod(FIRST), pod(SECOND), pod("digits/2/0", max_rows=8)], records) == []
+    changed = [pod(FIRST, max_rows=8), pod(SECOND, max_rows=8), pod("digits/2/0")]
+    assert in_question(changed, records) == [records[FIRST], records[SECOND]]
+
+
+NAMES = (FIRST, SECOND, "digits/2/0")
+ARCHIVES = st.sampled_from(["digits-1.mar", "digits-2.mar", "gone.mar"])
+
+
+@st.composite
+def pods_of_any_kind(draw: st.DrawFn) -> list[DesiredPod]:
+    """All pods of a version have one config, as the policy gives it to them."""
+    config = {version: (draw(ARCHIVES), draw(st.integers(1, 2))) for version in "12"}
+    names = draw(st.lists(st.sampled_from(NAMES), unique=True))
+    return [pod(name, *config[name.split("/")[1]]) for name in names]
 
 
 def apply(actions: list[Action], records: dict[str, PodRecord], now_s: float) -> None:
@@ -134,13 +188,30 @@ def apply(actions: list[Action], records: dict[str, PodRecord], now_s: float) ->
                 del records[name]
 
 
-@given(st.lists(pods_of_any_kind, min_size=1, max_size=6))
+def serving(records: dict[str, PodRecord]) -> dict[str, bool]:
+    """Every pod that runs is ready."""
+    return {name: True for name, record in records.items() if record.phase is Phase.RUNNING}
+
+
+@given(st.lists(pods_of_any_kind(), min_size=1, max_size=6))
 def test_whatever_was_desired_before_the_desired_pods_run_in_the_end(desires: list[list[DesiredPod]]) -> None:
     records: dict[str, PodRecord] = {}
     for now_s, desired in enumerate(desires):
-        apply(reconcile(desired, records, STORE, now_s), records, now_s)
-    for now_s in range(100, 103):
-        apply(reconcile(desires[-1], records, STORE, now_s), records, now_s)
-    assert reconcile(desires[-1], records, STORE, now_s=103) == []
+        apply(reconcile(desired, records, STORE, serving(records), now_s), records, now_s)
+    for now_s in range(100, 106):
+        apply(reconcile(desires[-1], records, STORE, serving(records), now_s), records, now_s)
+    assert reconcile(desires[-1], records, STORE, serving(records), now_s=106) == []
     running_now = {record.pod for record in records.values() if record.phase is Phase.RUNNING}
-    assert running_now == {a_pod for a_pod in desires[-1] if a_pod.archive in STORE}
+    assert {a_pod for a_pod in desires[-1] if a_pod.archive in STORE} <= running_now
+    # Where the archive is missing, pods go on with what they have, all but the one that waits for it.
+    assert {a_pod.name for a_pod in running_now} <= {a_pod.name for a_pod in desires[-1]}
+
+
+@given(pods_of_any_kind(), pods_of_any_kind())
+def test_of_several_ready_pods_that_are_replaced_one_is_down_at_a_time(
+    before: list[DesiredPod], after: list[DesiredPod]
+) -> None:
+    records = {a_pod.name: PodRecord(a_pod, Phase.RUNNING, 0.0) for a_pod in before}
+    actions = reconcile(after, records, STORE, serving(records), now_s=1.0)
+    replaced = [action.name for action in actions if isinstance(action, Stop) and action.replaced]
+    assert len(replaced) == len({name.rpartition("/")[0] for name in replaced})

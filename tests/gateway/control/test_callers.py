@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.control.callers import REASONS, Caller, Gate, token_digest
+from gateway.control.callers import REASONS, AdminCaller, Gate, token_digest
 from model_pod.wire.refusals import Refused
 
 TOKEN = "t" * 43
@@ -18,7 +18,7 @@ def reason(gate: Gate, host: str = "127.0.0.1:8081", path: str = "/admin/pods", 
         name.replace("_", "-"): value for name, value in more.items()
     }
     try:
-        gate.admit(Caller(path, tuple((name, value) for name, value in headers.items() if value)))
+        gate.admit(AdminCaller(path, tuple((name, value) for name, value in headers.items() if value)))
     except Refused as refused:
         return REASONS[refused.reason].name
     return ""
@@ -47,7 +47,7 @@ def test_a_malformed_host_never_passes(host: str) -> None:
 def test_a_request_without_a_host_or_with_two_is_malformed() -> None:
     assert reason(LOOPBACK, host="") == "malformed_http"
     with pytest.raises(Refused, match="exactly one Host"):
-        LOOPBACK.admit(Caller("/livez", (("host", "localhost"), ("host", "evil.example"))))
+        LOOPBACK.admit(AdminCaller("/livez", (("host", "localhost"), ("host", "evil.example"))))
 
 
 def test_bound_to_every_address_any_literal_address_is_ours_and_no_name_is() -> None:

@@ -7,7 +7,13 @@ from pathlib import PurePath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control.desired import SOCKET_PATH_BYTES, desired_pods, pod_places, socket_address
+from gateway.control.desired import (
+    SOCKET_PATH_BYTES,
+    desired_pods,
+    pod_places,
+    pod_places_meanwhile,
+    socket_address,
+)
 from gateway.control.desired_pods import DesiredPod
 from policies.snapshot import Batching, Launch, Mesh, Route, Snapshot, Static, Version
 
@@ -20,7 +26,8 @@ def snapshot(**versions: Version) -> Snapshot:
 
 
 def test_a_launched_version_desires_one_pod_per_count() -> None:
-    desired = desired_pods(snapshot(v1=Version("1", launch=Launch("digits-1.mar", 2, "cuda:0"))), STATE)
+    places = pod_places(snapshot(v1=Version("1", launch=Launch("digits-1.mar", 2, "cuda:0"))), STATE)
+    desired = desired_pods(7, places)
     assert desired.generation == 7
     assert desired.pods[1] == DesiredPod(
         name="digits/1/1",
@@ -42,7 +49,18 @@ def test_pods_that_somebody_else_runs_are_known_but_not_desired() -> None:
         "host:8500",
         "unix:/state/pods/digits-2-0.sock",
     ]
-    assert [pod.name for pod in desired_pods(both, STATE).pods] == ["digits/2/0"]
+    assert [pod.name for pod in desired_pods(7, pod_places(both, STATE)).pods] == ["digits/2/0"]
+
+
+def test_meanwhile_the_pods_in_force_stay_as_they_are_and_those_that_are_new_come_too() -> None:
+    in_force = snapshot(v1=Version("1", launch=Launch("old.mar")), v3=Version("3", launch=Launch("gone.mar")))
+    waiting = snapshot(v1=Version("1", launch=Launch("new.mar")), v2=Version("2", launch=Launch("a.mar")))
+    launches = [place.launch for place in pod_places_meanwhile(in_force, waiting, STATE)]
+    assert {launch.name: launch.archive for launch in launches if launch} == {
+        "digits/1/0": "old.mar",
+        "digits/2/0": "a.mar",
+        "digits/3/0": "gone.mar",
+    }
 
 
 def test_a_dash_cannot_give_two_pods_one_socket() -> None:

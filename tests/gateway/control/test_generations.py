@@ -25,11 +25,11 @@ from gateway.control.generations import (
 
 
 def preparing(*workers: int) -> Switch:
-    return begin(2, frozenset(workers), now_s=0.0)[0]
+    return begin(2, frozenset(workers), frozenset(), now_s=0.0)[0]
 
 
 def test_every_worker_is_told_to_prepare_and_nobody_to_commit() -> None:
-    switch, actions = begin(2, frozenset({1, 2}), now_s=0.0)
+    switch, actions = begin(2, frozenset({1, 2}), frozenset(), now_s=0.0)
     assert actions == [TellPrepare(1), TellPrepare(2)]
     assert switch.phase is Phase.PREPARING
     assert switch.answer_by_s == ANSWER_WITHIN_S
@@ -94,8 +94,14 @@ def test_a_worker_that_starts_meanwhile_gets_both_steps_after_the_others() -> No
 
 
 def test_without_workers_the_generation_is_in_force_at_once() -> None:
-    switch, actions = begin(2, frozenset(), now_s=0.0)
+    switch, actions = begin(2, frozenset(), frozenset(), now_s=0.0)
     assert (switch.phase, actions) == (Phase.IN_FORCE, [])
+
+
+def test_without_workers_that_accept_those_that_start_get_both_steps_at_once() -> None:
+    switch, actions = begin(2, frozenset(), frozenset({8, 9}), now_s=0.0)
+    assert switch.phase is Phase.IN_FORCE
+    assert actions == [TellPrepare(8), TellCommit(8), TellPrepare(9), TellCommit(9)]
 
 
 def test_an_answer_to_an_earlier_generation_counts_for_nothing() -> None:
@@ -109,7 +115,7 @@ Event = tuple[str, int]
 
 def follow(workers: int, events: list[Event]) -> tuple[Switch, list[Action]]:
     """Play events in any order, then let time pass until the switch must be over."""
-    switch, told = begin(2, frozenset(range(workers)), now_s=0.0)
+    switch, told = begin(2, frozenset(range(workers)), frozenset({50}), now_s=0.0)
     for kind, worker in events:
         match kind:
             case "prepared":
@@ -143,6 +149,8 @@ def test_whatever_happens_the_switch_ends_and_a_vetoed_one_was_committed_by_nobo
     assert len(commits) == len(set(commits))
     if switch.phase is Phase.VETOED:
         assert commits == []
+    else:
+        assert 50 in commits, "a worker that was starting keeps the old generation for good"
     first_commit = next((place for place, action in enumerate(told) if isinstance(action, TellCommit)), len(told))
     for place, action in enumerate(told):
         if isinstance(action, TellCommit):

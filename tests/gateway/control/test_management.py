@@ -13,7 +13,7 @@ from gateway.control.desired import PodPlace
 from gateway.control.management import make_app
 from gateway.control.pod_table import PodRecord, PodTable
 from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
-from gateway.control.reports import AddressesReport, MeshView, StatusReport
+from gateway.control.reports import AddressesReport, EndedWorkersReport, MeshView, StatusReport, WaitingReport
 from gateway.control.view import pods_report, policy_report, readiness_report
 from policies.errors import PolicyError
 from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
@@ -38,6 +38,7 @@ def status() -> StatusReport:
         readiness=readiness_report(SNAPSHOT, TABLE, 1, 2, is_draining=False),
         workers=[],
         worker_restarts=0,
+        ended_workers=EndedWorkersReport(requests=4, by_reason={"rate_limited": 1}),
         pods=[],
         addresses=AddressesReport(["127.0.0.1:1"], ["127.0.0.1:2"]),
         state_dir="/state",
@@ -45,7 +46,12 @@ def status() -> StatusReport:
 
 
 VIEW = MeshView(
-    policy=lambda: policy_report(PolicyInForce(SNAPSHOT, 0.0, ("route digits added",)), REFUSAL, ["mesh.yaml"]),
+    policy=lambda: policy_report(
+        PolicyInForce(SNAPSHOT, 0.0, ("route digits added",)),
+        REFUSAL,
+        WaitingReport(4, ["route digits: stable 1 -> 2"], ["digits/2"], 42.0),
+        ["mesh.yaml"],
+    ),
     pods=lambda: pods_report(3, TABLE, 10.0),
     status=status,
 )
@@ -70,6 +76,12 @@ def test_the_policy_tells_what_is_in_force_and_what_was_refused() -> None:
         "loaded_at": "1970-01-01T00:00:00.000+00:00",
         "from_last_good": False,
         "changes": ["route digits added"],
+        "waiting": {
+            "generation": 4,
+            "changes": ["route digits: stable 1 -> 2"],
+            "not_ready": ["digits/2"],
+            "at_most_s": 42.0,
+        },
         "refused_at": "1970-01-01T00:00:00.000+00:00",
         "errors": [{"file": "limits.yaml", "line": 4, "column": 9, "problem": "no unit", "fix": "Write 5/s."}],
         "waiting_for": ["mesh.yaml"],

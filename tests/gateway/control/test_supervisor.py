@@ -103,6 +103,7 @@ def test_it_publishes_where_it_is_serves_and_leaves_nothing_that_says_it_runs(me
         assert status["generation"] == 1
         assert status["addresses"]["inference"] == [mesh.running().inference.removeprefix("http://")]
         assert status["readiness"]["is_ready"] is False
+        assert status["ended_workers"] == {"requests": 0, "by_reason": {}}
         assert [pod.name for pod in mesh.desired().pods] == ["digits/1/0"]
         assert mesh.runtime_file.read_bytes() == (mesh.state / "mesh.json").read_bytes()
 

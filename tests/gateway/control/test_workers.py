@@ -12,13 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.control.generation_switch import GenerationSwitch, Vetoed
+from gateway.control import workers as workers_module
+from gateway.control.generation_switch import GenerationSwitch, NobodyPrepared, Vetoed
 from gateway.control.generations import NOBODY_PREPARED
 from gateway.control.listeners import bound_address, listen
-from gateway.control.messages import Pods, PodView
+from gateway.control.messages import LIMITS_TABLE_BYTES, Counts, Pods, PodView
 from gateway.control.supervisor import limits_memory
 from gateway.control.worker_process import WorkerSpec, ending
-from gateway.control.workers import GenerationBlob, Workers
+from gateway.control.workers import GenerationBlob, Workers, with_ended
 from model_pod.wire.status import PodState
 from policies.snapshot import Mesh, Snapshot
 from tests.fakes.told import Told
@@ -44,7 +45,7 @@ class Crew:
     async def spare_is_ready(self) -> None:
         """Wait for the spare, which is what lets a place be filled at once."""
         async with asyncio.timeout(SOON_S):
-            while (spare := self.workers.spare) is None or not spare.has_started:  # noqa: ASYNC110 - no event tells
+            while (spare := self.workers.spare) is None or not spare.has_counted:  # noqa: ASYNC110 - no event tells
                 await asyncio.sleep(0)
 
     async def ask(self) -> str:
@@ -65,8 +66,8 @@ def with_crew(story: Callable[[Crew], Coroutine[None, None, None]], first: Gener
         told = Told()
         limits_fd = limits_memory()
         with await listen("127.0.0.1:0") as listening:
-            spec = WorkerSpec((listening.fileno(),), limits_fd, FAKE)
-            workers = Workers(spec, 2, first or generation(1), told)
+            spec = WorkerSpec((listening.fileno(),), limits_fd, 2, FAKE)
+            workers = Workers(spec, first or generation(1), told)
             crew = Crew(workers, told, bound_address(listening))
             workers.start_all()
             try:
@@ -117,7 +118,7 @@ def test_a_vetoed_generation_changes_nothing_and_the_next_one_can_follow() -> No
 def test_a_generation_that_kills_workers_is_vetoed_and_their_successors_keep_the_old_one() -> None:
     async def story(crew: Crew) -> None:
         await both_accept(crew)
-        with pytest.raises(Vetoed, match=NOBODY_PREPARED):
+        with pytest.raises(NobodyPrepared, match=NOBODY_PREPARED):
             await crew.switch.to(generation(2, "die"))
         assert "generation=1" in await crew.ask()
 
@@ -133,6 +134,74 @@ def test_a_generation_on_which_workers_hang_is_vetoed_and_the_workers_replaced()
         assert "generation=1" in await crew.ask()
 
     with_crew(story)
+
+
+def test_workers_that_are_still_starting_at_a_switch_accept_with_the_new_generation() -> None:
+    async def story(crew: Crew) -> None:
+        while len(crew.workers.running) < 2:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        assert crew.workers.accepting == []
+        await crew.switch.to(generation(2))
+        await both_accept(crew)
+        assert "generation=2" in await crew.ask()
+        await crew.switch.to(generation(3))
+        assert [worker.generation for worker in crew.workers.running] == [3, 3]
+
+    with_crew(story)
+
+
+def test_a_stopped_spare_is_killed_before_anybody_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "TICK_S", 0.4)  # six of them are longer than the second between two counts
+
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        await crew.spare_is_ready()
+        watch = asyncio.create_task(crew.workers.watch())
+        spare = crew.workers.spare
+        assert spare is not None
+        os.kill(spare.pid, signal.SIGSTOP)
+        await crew.told.line(f"{spare} died of SIGKILL; it was the spare")
+        watch.cancel()
+
+    assert any("has said nothing for" in line for line in with_crew(story).lines)
+
+
+def test_the_counts_of_ended_workers_stay() -> None:
+    kept: list[Workers] = []
+
+    async def story(crew: Crew) -> None:
+        kept.append(crew.workers)
+        await both_accept(crew)
+        for _ in range(3):
+            await crew.ask()
+
+    with_crew(story)
+    assert kept[0].ended.requests == 3
+
+
+def test_what_ended_workers_refused_is_summed_by_reason_and_nothing_of_them_runs() -> None:
+    first = Counts(3, {"key_unknown": 1}, in_flight=1, connections=2)
+    second = Counts(4, {"key_unknown": 2, "rate_limited": 1}, in_flight=0, connections=1)
+    assert with_ended(with_ended(Counts(0, {}, 0, 0), first), second) == Counts(
+        7, {"key_unknown": 3, "rate_limited": 1}, in_flight=0, connections=0
+    )
+
+
+def test_a_start_that_fails_during_the_drain_keeps_nobody_from_draining(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> int:
+        raise RuntimeError("no descriptor for this one")
+
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+        await asyncio.sleep(0)  # the spare's process is started, and not watched yet
+
+    with_crew(story)
+
+
+def test_a_worker_is_told_how_many_share_a_pod_with_it() -> None:
+    command = WorkerSpec((5,), limits_fd=4, worker_count=3).arguments(index=0, control_fd=7)
+    assert command[command.index("--worker-count") + 1] == "3"
 
 
 def test_the_spare_takes_a_killed_worker_s_place_with_the_newest_generation() -> None:
@@ -178,7 +247,7 @@ def test_workers_that_die_at_once_are_started_ever_less_often() -> None:
 def test_a_program_that_is_not_there_is_said_and_tried_again() -> None:
     async def story() -> None:
         told = Told()
-        workers = Workers(WorkerSpec((), 0, ("/no/such/program",)), 1, generation(1), told)
+        workers = Workers(WorkerSpec((), 0, 1, ("/no/such/program",)), generation(1), told)
         workers.start_all()
         await told.line("cannot be started: No such file or directory")
         await workers.drain(0.0, 1.0)
@@ -199,5 +268,5 @@ def test_no_worker_can_shrink_the_memory_of_the_others() -> None:
     descriptor = limits_memory()
     with pytest.raises(PermissionError):
         os.ftruncate(descriptor, 0)
-    assert os.pread(descriptor, 2**21, 0) == bytes(2**20)
+    assert os.pread(descriptor, 2**21, 0) == bytes(LIMITS_TABLE_BYTES)
     os.close(descriptor)

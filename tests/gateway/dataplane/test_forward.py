@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from gateway.dataplane.server import ClientConnection
 from gateway.decide.limits import Charge
 from model_pod.wire.status import PodState
 from policies.snapshot import Bounds
@@ -318,7 +319,8 @@ def test_an_answer_that_breaks_off_is_not_made_to_look_whole() -> None:
 def test_a_deadline_ends_the_request_at_the_pod_too() -> None:
     async def body(mesh: Mesh) -> None:
         answer = await mesh.ask(post("/predictions/digits", b"", "penstock-timeout-ms: 120"))
-        assert (answer.status, json.loads(answer.body)["reason"]) == (504, "deadline_exceeded")
+        told = json.loads(answer.body)
+        assert (answer.status, told["reason"], told["retryable"]) == (504, "deadline_exceeded_running", False)
         await mesh.pods[0].hung_up.wait()
 
     in_mesh(body, never)
@@ -429,6 +431,41 @@ def test_the_server_describes_itself_to_whoever_has_a_key() -> None:
         assert anonymous.status == 401
 
     in_mesh(body, echo)
+
+
+def test_a_drain_that_begins_during_an_answer_spares_the_connection_it_was_promised_to() -> None:
+    async def body(mesh: Mesh) -> None:
+        async def begin_drain(seen: Seen, answering: Answering) -> None:
+            answering.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+            answering.write(b"o")
+            await asyncio.to_thread(int)
+            mesh.gateway.draining = True
+            answering.write(b"k")
+
+        mesh.pods[0].script = begin_drain
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        assert "connection" not in (await caller.answer()).fields
+        mesh.pods[0].script = echo
+        caller.writer.write(post())
+        answer = await caller.answer()
+        assert (answer.status, answer.fields["connection"]) == (200, "close")
+
+    in_mesh(body, echo)
+
+
+def test_what_is_still_running_when_a_worker_leaves_is_refused_and_not_just_cut() -> None:
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        await mesh.pods[0].asked.wait()
+        for connection in list(mesh.gateway.connections):
+            assert isinstance(connection, ClientConnection)
+            connection.give_up()
+        answer = await caller.answer()
+        assert (answer.status, json.loads(answer.body)["reason"]) == (503, "gateway_stopped")
+
+    in_mesh(body, never)
 
 
 def test_a_draining_worker_says_so_and_closes_after_each_answer() -> None:

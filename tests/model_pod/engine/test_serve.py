@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 import struct
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from model_pod.engine.archive import open_archive
 from model_pod.wire.inference import Loaded, LoadFailed
-from model_pod.wire.rows import Row, RowAnswer, Tensor
+from model_pod.wire.rows import Row, RowAnswer, RowRefused, Tensor
 from tests.fakes.archives.layout import archive_files, write_directory
 from tests.model_pod.engine.process import engine
 
@@ -151,6 +157,8 @@ def test_a_handler_that_does_not_load_says_why_and_the_process_ends(handler: str
         assert isinstance(answer, LoadFailed)
         assert message in answer.message
         assert str(tmp_path) not in answer.message
+        assert answer.detail == "" or "Traceback (most recent call last)" in answer.detail
+        assert ("Error: " in message) <= (message in answer.detail)
         assert inference.process.wait(30) == 1
 
 
@@ -172,3 +180,64 @@ def test_the_process_ends_with_its_server_in_the_middle_of_a_batch(tmp_path: Pat
         with pytest.raises(TimeoutError):
             inference.run_bodies(b"a")
         assert inference.end() == 0
+
+
+NAMES_THAT_CANNOT_TRAVEL = """
+import torch
+
+def handle(data, context):
+    if data is None:
+        return None
+    if "error" in data[0]:
+        raise ValueError("half a pair: \\ud800")
+    return [{"\\ud800": row["x"]} for row in data]
+"""
+
+
+def test_names_and_messages_that_cannot_travel_cost_their_rows_and_not_the_process(tmp_path: Path) -> None:
+    directory = write_directory(tmp_path / "echo", archive_files(NAMES_THAT_CANNOT_TRAVEL))
+    with engine(tmp_path) as inference:
+        assert isinstance(inference.load(directory), Loaded)
+        for name, reason in (("x", "bad_output"), ("error", "handler_failed")) * 2:
+            ran, _ = inference.run([Row("r", tensors=(Tensor(name, "UINT8", (1,), 0),))], [b"1"])
+            (outcome,) = ran.outcomes
+            assert isinstance(outcome, RowRefused)
+            assert outcome.reason == reason
+        assert inference.end() == 0
+
+
+STUCK_IN_C = """
+import ctypes
+
+def handle(data, context):
+    if data is not None:
+        ctypes.PyDLL(None).sleep(600)  # which keeps the interpreter to itself
+"""
+SERVER = """
+import sys
+from pathlib import Path
+from model_pod.wire.inference import Run
+from model_pod.wire.rows import Row
+from tests.model_pod.engine.process import Engine
+
+inference = Engine(Path(sys.argv[2]))
+inference.load(Path(sys.argv[1]))
+inference._send(Run(7, (Row("r"),)))
+print(inference.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_handler_that_is_stuck_in_c_code_does_not_outlive_its_server(tmp_path: Path) -> None:
+    directory = write_directory(tmp_path / "echo", archive_files(STUCK_IN_C))
+    argv = [sys.executable, "-c", SERVER, str(directory), str(tmp_path / "stderr.log")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        stuck = os.pidfd_open(int(server.stdout.readline()))
+        try:
+            server.kill()
+            assert select.select([stuck], [], [], 20.0)[0] == [stuck]
+        finally:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(stuck, signal.SIGKILL)
+            os.close(stuck)

@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -235,3 +236,38 @@ def test_metadata_is_the_signature() -> None:
     assert body["inputs"][0] == {"name": "a", "datatype": "FP32", "shape": [-1, 2]}
     assert [output["name"] for output in body["outputs"]] == ["y", "p"]
     assert msgspec.json.decode(metadata(NAME, None).body)["inputs"] == []
+
+
+@pytest.mark.parametrize("name", ["n" * 257, "\N{SNOWMAN}" * 86], ids=["ascii", "snowmen"])
+def test_names_of_tensors_are_bounded(name: str) -> None:
+    tensor = {"name": name, "datatype": "FP32", "shape": [1], "data": [1.0]}
+    asked = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]}
+    for request in ({"inputs": [tensor]}, {"inputs": [asked], "outputs": [{"name": name}]}):
+        with pytest.raises(Refused, match="longer than 256 bytes") as refused:
+            decode(FACTS, msgspec.json.encode(request), None, 10)
+        assert refused.value.reason == "malformed_body"
+
+
+def test_outputs_that_are_asked_for_are_bounded() -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]}
+    request = {"inputs": [tensor], "outputs": [{"name": str(number)} for number in range(257)]}
+    with pytest.raises(Refused, match="asks for 257 outputs"):
+        decode(FACTS, msgspec.json.encode(request), None, 10)
+
+
+def test_a_long_array_is_the_same_decoded_in_pieces() -> None:
+    data = [number * 0.5 for number in range(100_000)]
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, len(data)], "data": data}
+    body = msgspec.json.encode({"inputs": [tensor]}).replace(b",", b" ,\n ")
+    (row,) = decode(FACTS, body, None, 10).rows
+    assert row.blobs[0] == np.array(data, dtype="<f4").tobytes()
+
+
+@pytest.mark.parametrize(
+    "element", [b"[1,2]", b"[" + b"1," * 300_000 + b"1]", b'"1,2"'], ids=["array", "long array", "text"]
+)
+def test_a_long_array_with_an_element_that_is_no_number_is_refused(element: bytes) -> None:
+    data = b"[" + b"1," * 200_000 + element + b"]"
+    body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1,200001],"data":' + data + b"}]}"
+    with pytest.raises(Refused, match="not of datatype FP32, or is nested unevenly"):
+        decode(FACTS, body, None, 10)

@@ -123,3 +123,31 @@ def test_a_refused_row_keeps_its_reason_and_the_handlers_status() -> None:
         "Some Prediction Error",
         599,
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff" * 86 + b"=1",  # 258 bytes as UTF-8, in which it travels
+        b"n" * 257 + b"=1",
+        b"&".join(b"%0200d=1" % number for number in range(400)),
+    ],
+    ids=["longer as text", "long", "many"],
+)
+def test_names_in_a_form_are_bounded(body: bytes) -> None:
+    with pytest.raises(Refused, match="bytes") as refused:
+        decode(RequestFacts("r", (), "application/x-www-form-urlencoded"), body)
+    assert refused.value.reason == "malformed_body"
+    assert len(refused.value.message) < 200
+
+
+def test_names_and_content_types_in_a_multipart_form_are_bounded() -> None:
+    def part(name: str, content_type: str) -> bytes:
+        head = f'Content-Disposition: form-data; name="{name}"; filename="f"\r\nContent-Type: {content_type}'
+        return f"--XbX\r\n{head}\r\n\r\nV\r\n".encode()
+
+    for parts in ([part("n" * 257, "a/b")], [part(f"n{number}", "a" * 1000) for number in range(100)]):
+        with pytest.raises(Refused, match="bytes") as refused:
+            decode(RequestFacts("r", (), FORM), b"".join(parts) + b"--XbX--\r\n")
+        assert refused.value.reason == "malformed_body"
+    assert len(decode(RequestFacts("r", (), FORM), part("n" * 256, "a/b") + b"--XbX--\r\n").row.parts) == 1

@@ -75,6 +75,10 @@ class Client:
         self.request(target, body, headers, method)
         return await self.answer(is_head=method == "HEAD")
 
+    async def part(self, byte_count: int) -> bytes:
+        """Read some bytes of what comes."""
+        return await self._reader.readexactly(byte_count)
+
     async def rest(self) -> bytes:
         """Read until the server closes."""
         return await self._reader.read()
@@ -139,7 +143,7 @@ async def served(
     finally:
         for client in serving.clients:
             await client.close()
-        await edge.close(0.0)
+        await edge.close(0.0, 0.0)
         keeper.cancel()
         await asyncio.wait((keeper,))
         listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from dataclasses import replace
@@ -279,5 +280,78 @@ def test_a_deadline_that_is_no_number_and_binary_tensors_are_refused() -> None:
             binary = await pods.exchange("/v2/models/digits/infer", b"{}", "Inference-Header-Content-Length: 2\r\n")
             assert binary.status == 400
             assert "binary tensor extension" in binary.json["error"]
+
+    run(scenario())
+
+
+def test_a_client_that_reads_steadily_is_not_cut_off_and_one_that_stalls_is() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            body = b"z" * 2**25
+            client.request("/predictions/digits", body)
+            await _answer_next(fake)
+            connection = _only_connection(pods)
+            transport = connection._transport
+            await pods.until(lambda: transport.get_write_buffer_size() > 0)
+            now_s = time.monotonic()
+            for _ in range(5):
+                unsent_bytes = transport.get_write_buffer_size()
+                await client.part(2**22)
+                await pods.until(lambda: transport.get_write_buffer_size() < unsent_bytes)  # noqa: B023  awaited within
+                now_s += 39.0
+                connection.sweep(now_s)
+            assert pods.edge.connections == {connection}
+            connection.sweep(now_s + 39.9)
+            assert not transport.is_closing()
+            connection.sweep(now_s + 40.0)
+            await pods.until(lambda: not pods.edge.connections)
+
+    run(scenario())
+
+
+def test_a_connection_that_is_closed_on_a_client_that_reads_nothing_ends_all_the_same() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            client.request("/predictions/digits", b"z" * 2**25, "Connection: close\r\n")
+            await _answer_next(fake)
+            connection = _only_connection(pods)
+            await pods.until(connection._transport.is_closing)
+            connection.sweep(time.monotonic() + 39.0)
+            assert pods.edge.connections == {connection}
+            connection.sweep(time.monotonic() + 41.0)
+            await pods.until(lambda: not pods.edge.connections)
+
+    run(scenario())
+
+
+def test_a_connection_that_is_idle_when_the_edge_closes_may_send_one_request_yet() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            client = await pods.client()
+            await client.exchange("/v2/health/live", method="GET")
+            await pods.pod.drain(1.0)
+            closed = asyncio.create_task(pods.edge.close(idle_for_s=10.0, within_s=10.0))
+            await asyncio.sleep(0)
+            answer = await client.exchange("/predictions/digits", b"x")
+            assert (answer.status, answer.headers["penstock-reason"]) == (503, "pod_draining")
+            assert answer.headers["connection"] == "close"
+            assert await client.rest() == b""
+            await closed
+
+    run(scenario())
+
+
+def test_a_connection_that_stays_idle_is_closed_with_the_edge() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            client = await pods.client()
+            await client.exchange("/v2/health/live", method="GET")
+            closed = asyncio.create_task(pods.edge.close(idle_for_s=0.05, within_s=10.0))
+            assert await client.rest() == b""
+            await closed
 
     run(scenario())

@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import Self
 
 import msgspec
+import pytest
 
 from model_pod.protocols.signature import Signature, TensorSpec
 from model_pod.server.batching import BatchingPolicy
 from model_pod.server.config import PodConfig
+from model_pod.server.endpoints import DECODE_HERE_BYTES
 from model_pod.server.opened_model import ModelUnusable, OpenedModel
+from model_pod.wire import frames
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import Load, LoadFailed, Ran, Run, StageTimes
 from model_pod.wire.rows import Row, RowAnswer, RowRefused
@@ -191,7 +194,8 @@ def test_a_handler_that_hangs_is_killed_and_its_rows_refused() -> None:
         async with served(lambda _: replace(MODEL, response_timeout_s=0.02)) as pods:
             fake = await pods.loaded()
             answer = await pods.exchange("/predictions/digits", b"x")
-            assert (answer.status, answer.headers["penstock-reason"]) == (504, "deadline_exceeded")
+            assert (answer.status, answer.headers["penstock-reason"]) == (504, "deadline_exceeded_running")
+            assert answer.json["retryable"] is False
             assert fake.was_killed
             assert (await pods.loaded()).pid != fake.pid
 
@@ -232,7 +236,7 @@ def test_bytes_that_are_no_frame_end_the_process() -> None:
     run(scenario())
 
 
-def test_two_failed_loads_refuse_what_waits_with_the_owners_message() -> None:
+def test_two_failed_loads_refuse_what_waits_with_the_owners_message(capsys: pytest.CaptureFixture[str]) -> None:
     async def scenario() -> None:
         async with served() as pods:
             client = await pods.client()
@@ -240,7 +244,7 @@ def test_two_failed_loads_refuse_what_waits_with_the_owners_message() -> None:
             for _ in range(2):
                 fake = await pods.inferences.next()
                 await fake.received()
-                await fake.send(LoadFailed("No module named 'nothing'.", "Traceback"))
+                await fake.send(LoadFailed("No module named 'nothing'.", "Traceback\n  File\n"))
             answer = await client.answer()
             assert (answer.status, answer.headers["penstock-reason"]) == (503, "model_not_ready")
             assert answer.json["message"] == "No module named 'nothing'."
@@ -250,6 +254,7 @@ def test_two_failed_loads_refuse_what_waits_with_the_owners_message() -> None:
             assert (status.json["state"], status.json["was_ready"]) == ("failed", False)
 
     run(scenario())
+    assert capsys.readouterr().err.count("pod digits/1: Traceback\npod digits/1:   File\n") == 1
 
 
 def test_a_bad_archive_fails_at_once_and_is_tried_again() -> None:
@@ -375,5 +380,138 @@ def test_an_answer_that_cannot_be_written_is_that_rows_own_failure() -> None:
             answers = [await member.answer() for member in members]
             assert [answer.status for answer in answers] == [200, 500, 200, 200]
             assert answers[1].headers["penstock-reason"] == "bad_output"
+
+    run(scenario())
+
+
+def test_a_request_that_comes_just_after_its_process_died_waits_for_the_next_one() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            await client.exchange("/v2/health/live", method="GET")
+            client.request("/predictions/digits", b"x")
+            fake.die()
+            await _answer_next(await pods.loaded())
+            answer = await client.answer()
+            assert (answer.status, answer.body) == (200, b"x")
+
+    run(scenario())
+
+
+def test_a_batch_that_no_frame_can_carry_is_refused_and_the_process_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            monkeypatch.setattr(frames, "MAX_HEAD_BYTES", 1000)
+            refused = await pods.exchange("/predictions/digits", b"x", f"X-Long: {'y' * 1000}\r\n")
+            assert (refused.status, refused.headers["penstock-reason"]) == (413, "body_too_large")
+            client = await pods.client()
+            client.request("/predictions/digits", b"x")
+            await _answer_next(fake)
+            assert (await client.answer()).body == b"x"
+            queue = pods.pod.dispatcher.queue
+            assert (queue.byte_count, queue.row_count, pods.pod.dispatcher.idle.is_set()) == (0, 0, True)
+
+    run(scenario())
+
+
+def test_a_body_that_is_arriving_when_a_drain_begins_is_answered() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client, leaver = await pods.client(), await pods.client()
+            for sender in (client, leaver):
+                sender.send(b"POST /predictions/digits HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+            await pods.until(lambda: pods.pod.dispatcher.queue.byte_count == 2)
+            drained = asyncio.create_task(pods.pod.drain(5.0))
+            await pods.until(lambda: pods.pod.is_draining)
+            await leaver.close()
+            await pods.until(lambda: len(pods.edge.connections) == 1)
+            assert not drained.done()
+            client.send(b"y")
+            await _answer_next(fake)
+            answer = await client.answer()
+            assert (answer.body, answer.headers["connection"]) == (b"xy", "close")
+            await drained
+
+    run(scenario())
+
+
+def test_a_body_that_arrives_after_the_drains_end_is_refused() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            await pods.loaded()
+            client = await pods.client()
+            client.send(b"POST /predictions/digits HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx")
+            await pods.until(lambda: pods.pod.dispatcher.queue.byte_count == 1)
+            await pods.pod.drain(0.01)
+            client.send(b"y")
+            assert (await client.answer()).headers["penstock-reason"] == "pod_draining"
+
+    run(scenario())
+
+
+def _large_inference(length: int = 100_000) -> bytes:
+    """Return a request whose body is decoded beside the loop."""
+    tensor = {"name": "x", "datatype": "INT32", "shape": [1, length], "data": [1000] * length}
+    body = msgspec.json.encode({"inputs": [tensor]})
+    assert len(body) > DECODE_HERE_BYTES
+    return body
+
+
+def test_a_large_inference_is_decoded_beside_the_loop_and_answered_though_a_drain_begins() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            body = _large_inference()
+            client.request("/v2/models/digits/infer", body)
+            await pods.until(lambda: pods.pod.dispatcher.queue.byte_count == len(body))
+            drained = asyncio.create_task(pods.pod.drain(5.0))
+            batch, blobs = await fake.received_run()
+            assert [tensor.shape for tensor in batch.rows[0].tensors] == [(100_000,)]
+            await fake.answer(batch, blobs, mirror)
+            answer = await client.answer()
+            assert (answer.status, len(answer.json["outputs"][0]["data"])) == (200, 100_000)
+            await drained
+            assert pods.pod.dispatcher.queue.byte_count == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        (_large_inference(), "penstock-timeout-ms: 0\r\n", "deadline_exceeded"),
+        (_large_inference()[:-1], "", "malformed_body"),
+        (_large_inference().replace(b"INT32", b"INT33"), "", "bad_input"),
+    ],
+    ids=["late", "cut short", "wrong"],
+)
+def test_a_large_inference_that_is_late_or_wrong_is_refused(body: bytes, headers: str, reason: str) -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            await pods.loaded()
+            client = await pods.client()
+            for _ in range(2):
+                answer = await client.exchange("/v2/models/digits/infer", body, headers)
+                assert answer.headers["penstock-reason"] == reason
+            assert pods.pod.dispatcher.queue.byte_count == 0
+
+    run(scenario())
+
+
+def test_a_large_inference_whose_client_left_while_it_was_queued_is_never_run() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            blockers = await Blockers(fake).hold(pods)
+            leaver = await pods.client()
+            leaver.request("/v2/models/digits/infer", _large_inference())
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 1)
+            await leaver.close()
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 0)
+            await blockers.let_go()
 
     run(scenario())

@@ -10,7 +10,7 @@ from model_pod.protocols.exchange import BatchKey, RowInput
 from model_pod.server.queue import QueuedRequest, RequestQueue, split
 from model_pod.server.reply import Settled
 from model_pod.wire.refusals import Refused
-from model_pod.wire.rows import Row
+from model_pod.wire.rows import Part, PartKind, Row, Tensor
 
 
 def _request(row_count: int, max_rows: int = 4, row_bytes: int = 10) -> list[QueuedRequest]:
@@ -84,3 +84,11 @@ def test_counts_are_those_of_what_is_there(fates: list[tuple[int, str]]) -> None
         running += row_count * (fate == "run")
     assert (queue.row_count, queue.byte_count) == (waiting, 10 * (waiting + running))
     assert sum(request.row_count for request in queue) == waiting
+
+
+def test_texts_that_travel_beside_the_bytes_are_counted_with_them() -> None:
+    row = Row("r", (("name", "value"),), (Part("part", PartKind.BYTES, 0, "a/b"),), (), "path")
+    (part,) = split([RowInput(row, (b"x" * 10,))], BatchKey(), 0.0, 1.0, 4, _ignore)
+    assert part.byte_count == 10 + len("namevalue") + len("parta/b") + len("path")
+    tensors = Row("r", tensors=(Tensor("pixels", "FP32", (1,), 0),))
+    assert RowInput(tensors, (b"x" * 4,)).byte_count == 10

@@ -30,7 +30,7 @@ def test_a_pod_may_listen_on_tcp(text: str, address: Address) -> None:
     "wrong",
     [
         ["--pod=pod.sock"],
-        ["--pod=unix:pod.sock"],
+        ["--pod=unix:"],
         ["--pod=https://digits-1:8500"],
         ["--pod=http://digits-1"],
         ["--pod=http://digits-1:port"],

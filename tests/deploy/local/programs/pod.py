@@ -1,4 +1,4 @@
-"""A pod's server without a model: answers each connection with its process id, and leaves when asked.
+"""A pod's server without a model: answers each connection with its status, and leaves when asked.
 
 The version says how it behaves: ``stubborn`` does not leave when asked; ``parent`` has a child that outlives it;
 ``doomed`` ends at its start.
@@ -13,15 +13,23 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+
+import msgspec
+
+from model_pod.wire.status import PodState, PodStatus
 
 
 def serve(listener: socket.socket) -> None:
-    """Answer connections one by one."""
+    """Answer connections one by one: whatever is asked, the pod is ready."""
     listener.setblocking(True)
+    status = msgspec.json.encode(PodStatus("m", "1", PodState.READY, pid=os.getpid()))
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(status)
     while True:
         connection, _ = listener.accept()
-        with connection:
-            connection.sendall(str(os.getpid()).encode())
+        with connection, suppress(OSError):
+            if connection.recv(65536):
+                connection.sendall(head + status)
 
 
 def main() -> None:

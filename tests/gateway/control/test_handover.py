@@ -1,0 +1,120 @@
+"""When a new generation goes in force, as values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from gateway.control.desired import PodPlace
+from gateway.control.handover import (
+    LIMIT_S,
+    GiveUp,
+    Handover,
+    StableVersion,
+    SwitchNow,
+    Wait,
+    begin,
+    decide,
+    failed_try,
+    not_ready,
+)
+from gateway.control.pod_table import PodRecord, PodTable
+from model_pod.wire.status import PodState
+from policies.snapshot import Launch, Mesh, Route, Snapshot, Static, Version
+
+LAUNCHED = {name: Version(name, launch=Launch(f"digits-{name}.mar")) for name in ("1", "2")}
+STATIC = {"1": LAUNCHED["1"], "2": Version("2", static=Static(("host:8500",)))}
+
+
+def snapshot(stable: str, versions: dict[str, Version] = LAUNCHED, model: str = "digits") -> Snapshot:
+    return Snapshot(int(stable), stable, Mesh("m"), routes={model: Route(model, "vision", versions, stable)})
+
+
+def pods(**states: PodState) -> PodTable:
+    """Return one pod for each version, such as ``v1=READY``."""
+    table: PodTable = {}
+    for name, state in states.items():
+        place = PodPlace(f"digits/{name[1:]}/0", "digits", name[1:], f"unix:/{name}", None)
+        message = "" if state is PodState.READY else f"it is {state}"
+        table[place.name, place.address] = PodRecord(place, state, message=message)
+    return table
+
+
+READY, STARTING, FAILED = PodState.READY, PodState.STARTING, PodState.FAILED
+FIRST_READY = pods(v1=READY)
+WAITING = begin(snapshot("1"), snapshot("2"), FIRST_READY, now_s=0.0)
+
+
+def test_a_version_that_becomes_stable_is_waited_for_until_it_is_ready() -> None:
+    assert WAITING.awaited == (StableVersion("digits", "2"),)
+    assert decide(WAITING, pods(v1=READY, v2=STARTING), 1, now_s=1.0) == Wait()
+    assert decide(WAITING, pods(v1=READY, v2=READY), 1, now_s=2.0) == SwitchNow()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "table"),
+    [
+        (snapshot("1"), replace(snapshot("1"), generation=2), pods(v1=READY)),
+        (snapshot("1"), snapshot("2"), pods(v1=READY, v2=READY)),
+        (snapshot("1"), snapshot("2"), pods(v1=STARTING)),
+        (snapshot("1"), snapshot("2", STATIC), pods(v1=READY)),
+        (snapshot("1", model="letters"), snapshot("2"), pods(v1=READY)),
+    ],
+    ids=["same stable", "ready already", "the old one is not ready either", "somebody else runs it", "a new route"],
+)
+def test_what_loses_nothing_goes_in_force_at_once(before: Snapshot, after: Snapshot, table: PodTable) -> None:
+    assert decide(begin(before, after, table, now_s=0.0), table, 1, now_s=0.0) == SwitchNow()
+
+
+def test_a_version_that_only_takes_its_time_is_stable_at_the_limit_and_that_is_said() -> None:
+    table = pods(v1=READY, v2=STARTING)
+    assert decide(WAITING, table, 1, LIMIT_S - 0.1) == Wait()
+    assert decide(WAITING, table, 1, LIMIT_S) == SwitchNow("digits/2 is not ready: it is starting")
+    assert decide(WAITING, FIRST_READY, 1, LIMIT_S) == SwitchNow("digits/2 is not ready: it has no pod")
+
+
+def test_a_version_whose_pod_fails_may_be_mended_until_the_limit_and_is_refused_then() -> None:
+    table = pods(v1=READY, v2=FAILED)
+    assert decide(WAITING, table, 1, LIMIT_S - 0.1) == Wait()
+    given_up = decide(WAITING, table, 1, LIMIT_S)
+    assert isinstance(given_up, GiveUp)
+    assert [str(error) for error in given_up.errors] == [
+        "routes/digits.yaml:1:1: version 2 cannot be made stable: pod digits/2/0 failed: it is failed. "
+        "Mend its archive and save the file again."
+    ]
+
+
+def test_one_ready_pod_is_enough_beside_one_that_fails() -> None:
+    place = PodPlace("digits/2/1", "digits", "2", "unix:/v2b", None)
+    both = pods(v1=READY, v2=FAILED) | {(place.name, place.address): PodRecord(place, READY)}
+    assert decide(WAITING, both, 1, now_s=1.0) == SwitchNow()
+
+
+def test_a_try_that_no_worker_lived_through_is_repeated_once_when_one_accepts() -> None:
+    again = failed_try(begin(snapshot("1"), snapshot("1"), FIRST_READY, now_s=0.0))
+    assert again is not None
+    assert decide(again, FIRST_READY, 0, now_s=1.0) == Wait()
+    assert decide(again, FIRST_READY, 1, now_s=2.0) == SwitchNow()
+    assert failed_try(again) is None
+
+
+STATES = st.sampled_from([READY, STARTING, FAILED, PodState.RESTARTING, PodState.DRAINING])
+
+
+@given(st.sampled_from("12"), st.sampled_from("12"), STATES, STATES, STATES, st.floats(0.0, 2 * LIMIT_S))
+def test_no_generation_takes_requests_from_a_ready_version_to_one_that_is_not_before_the_limit(
+    old: str, new: str, first: PodState, second: PodState, later: PodState, now_s: float
+) -> None:
+    table = pods(v1=first, v2=second)
+    handover: Handover = begin(snapshot(old), snapshot(new), table, now_s=0.0)
+    states = {"1": first, "2": second}
+    moves_to_nobody = old != new and states[old] is READY and states[new] is not READY
+    table = pods(v1=first, v2=later) if new == "2" else pods(v1=later, v2=second)
+    decision = decide(handover, table, 1, now_s)
+    if moves_to_nobody and later is not READY and now_s < LIMIT_S:
+        assert decision == Wait()
+        assert not_ready(handover, table) == [StableVersion("digits", new)]
+    elif later is READY or not moves_to_nobody:
+        assert decision == SwitchNow()
