@@ -34,6 +34,7 @@ class PodView(Struct, frozen=True, array_like=True):
         address: ``unix:/path`` or ``host:port``.
         state: STARTING when it did not answer.
         was_ready: it has been ready at least once.
+        message: why it is not ready, in its own words, fit to be shown to callers; "" when it is or says nothing.
     """
 
     name: str
@@ -42,6 +43,7 @@ class PodView(Struct, frozen=True, array_like=True):
     address: str
     state: PodState
     was_ready: bool
+    message: str = ""
 
 
 class Pods(Struct, frozen=True, tag="pods"):

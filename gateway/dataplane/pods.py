@@ -84,5 +84,7 @@ class PodTable:
             return pods[pick.index]
         if pick.reason == "pods_busy":
             raise NoPod(pick.reason, f"every pod of {model}/{version} has {in_flight} requests; try again shortly")
-        doing = ", ".join(sorted({str(pod.view.state) for pod in self.of_version(model, version)})) or "none exists"
-        raise NoPod(pick.reason, f"no pod of {model}/{version} is ready ({doing}); try again shortly")
+        views = [pod.view for pod in self.of_version(model, version)]
+        doing = ", ".join(sorted({str(view.state) for view in views})) or "none exists"
+        why = next((f": {view.message}" for view in views if view.message), "")
+        raise NoPod(pick.reason, f"no pod of {model}/{version} is ready ({doing}{why}); try again shortly")

@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.dataplane.server import ClientConnection
 from gateway.decide.limits import Charge
@@ -296,6 +297,21 @@ def test_an_answer_without_content_never_announces_a_length() -> None:
             assert b"content-length" not in head
 
     in_mesh(body, nothing)
+
+
+def test_a_version_that_cannot_be_loaded_says_why() -> None:
+    async def body(mesh: Mesh) -> None:
+        failed = replace(
+            view(mesh.pods[0], 0, PodState.FAILED, was_ready=False), message="The handler failed: no weights."
+        )
+        mesh.gateway.pods.replace((failed,))
+        told = json.loads((await mesh.ask(post())).body)
+        assert told["reason"] == "no_pod_ready"
+        assert told["message"] == (
+            "no pod of digits/1 is ready (failed: The handler failed: no weights.); try again shortly"
+        )
+
+    in_mesh(body, echo)
 
 
 def test_a_pod_that_does_not_speak_http_is_a_bad_gateway() -> None:
