@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 when all is well, 1 when a check failed, 2 for a mistake in the arguments."""
     try:
-        options = _parser().parse_args(argv)
+        options = _parser().parse_args(_named(sys.argv[1:] if argv is None else argv))
         return _run(COMMANDS[options.command], options.arguments)
     except SystemExit as leaving:
         return _exit_code(leaving)
@@ -53,6 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
+def _named(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with a command first: everybody tries ``--version``."""
+    return ["version", *arguments[1:]] if arguments[:1] == ["--version"] else list(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     width = max(len(name) for name in COMMANDS)
     summaries = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
@@ -62,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"commands:\n{summaries}\n\n`penstock COMMAND --help` says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="store_true", help="the same as the command version")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="what it takes")
     return parser

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from gateway.control.runtime_file import RunningMesh, runtime_path
+from gateway.control.runtime_file import FILE_NAME, read_running, runtime_path
 
 TOKEN_VARIABLE = "PENSTOCK_TOKEN"  # noqa: S105 - the variable's name
 TIMEOUT_S = 10.0
@@ -34,7 +33,11 @@ class Target:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes that asks the running mesh."""
-    parser.add_argument("--server", metavar="URL", help="management API; default: this user's running mesh")
+    mesh = parser.add_mutually_exclusive_group()
+    mesh.add_argument(
+        "--state", type=Path, metavar="DIR", help="state directory of the mesh; default: this user's mesh"
+    )
+    mesh.add_argument("--server", metavar="URL", help="its management API, where no state directory is at hand")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=f"its admin token; or set {TOKEN_VARIABLE}")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -48,17 +51,22 @@ def find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) ->
         NotReachable: there is none, or its token is not known.
     """
     token = _given_token(options.token_file, environ)
-    path = runtime_path(environ, home)
-    running = read_runtime_file(path)
+    path = runtime_path(environ, home) if options.state is None else options.state / FILE_NAME
+    running = read_running(path)
     if options.server is None:
         if running is None or not running.management:
-            raise NotReachable(f"no mesh is running ({path} names none): start one with `penstock up`, or use --server")
+            raise NotReachable(
+                f"no mesh is running ({path} names none): start one with `penstock up`, or name one with --state"
+            )
         return Target(running.management, token or running.token)
     server = options.server.rstrip("/")
     if not token and running is not None and running.management == server:
         token = running.token
     if not token:
-        raise NotReachable(f"no token for {server}: give --token-file, or set {TOKEN_VARIABLE}")
+        raise NotReachable(
+            f"no token for {server}: give --token-file STATE/admin-token, where STATE is that mesh's state directory, "
+            f"or set {TOKEN_VARIABLE}"
+        )
     return Target(server, token)
 
 
@@ -69,16 +77,6 @@ def _given_token(path: Path | None, environ: Mapping[str, str]) -> str:
         return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise NotReachable(f"the token file {path} cannot be read: {error}") from error
-
-
-def read_runtime_file(path: Path) -> RunningMesh | None:
-    """Return what the running mesh published; None when there is no such file or its process is gone."""
-    try:
-        mesh = msgspec.json.decode(path.read_bytes(), type=RunningMesh)
-        os.kill(mesh.pid, 0)
-    except (OSError, OverflowError, msgspec.MsgspecError, UnicodeDecodeError):
-        return None
-    return mesh
 
 
 def ask(target: Target, path: str) -> bytes:

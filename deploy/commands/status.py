@@ -18,7 +18,7 @@ from gateway.control.reports import (
     WaitingReport,
     WorkerReport,
 )
-from policies.errors import advice
+from policies.errors import PolicyError
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,7 +76,7 @@ def _waiting(waiting: WaitingReport | None) -> list[str]:
 def _policy(policy: PolicyReport) -> list[str]:
     if not policy.errors:
         return []
-    mistakes = [f"{e.file}:{e.line}:{e.column}: {advice(e.problem, e.fix)}" for e in policy.errors]
+    mistakes = [str(PolicyError(e.file, e.line, e.column, e.problem, e.fix)) for e in policy.errors]
     return [
         "\n".join([f"the policy files are refused since {policy.refused_at}; what was good before stays:", *mistakes])
     ]

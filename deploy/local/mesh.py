@@ -149,12 +149,13 @@ class Mesh:
             await asyncio.wait_for(self._look_now.wait(), LOOK_EVERY_S)
         self._look_now.clear()
 
-    def _archive_is_missing(self, pod: DesiredPod) -> None:
+    def _archive_is_missing(self, pod: DesiredPod, meanwhile: str) -> None:
         archive = self._config.model_store / pod.archive
+        goes_on = f"; it goes on with {meanwhile}" if meanwhile else ""
         if self._demo.makes(pod.archive):
-            self._log.event(f"pod {pod.name}: waits for {pod.archive}, which is being made")
+            self._log.event(f"pod {pod.name}: waits for {pod.archive}, which is being made{goes_on}")
         else:
-            self._log.event(f"pod {pod.name}: waits for its archive: put {pod.archive} at {archive}")
+            self._log.event(f"pod {pod.name}: waits for its archive: put {pod.archive} at {archive}{goes_on}")
 
     async def _greet_when_ready(self) -> None:
         """Wait until the gateway says that it is ready, and tell how to use it."""

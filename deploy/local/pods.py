@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local.child import Child, describe_exit
@@ -29,6 +30,7 @@ from deploy.local.reconcile import (
     stopping,
 )
 from gateway.control.desired_pods import DesiredPod
+from model_pod.wire.status import PodState
 
 BACKLOG = 4096  # connections that wait while a pod's server is restarted
 UNIX = "unix:"
@@ -46,12 +48,14 @@ class PodPlaces:
         extracted_dir: where archives are unpacked.
         lifeline_fd: read end of a pipe that ends when the mesh does.
         program: the command of a pod's server before our options.
+        most_loading: how many pods may load at a time; each has one processor busy.
     """
 
     model_store: Path
     extracted_dir: Path
     lifeline_fd: int
     program: tuple[str, ...] = PROGRAM
+    most_loading: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
 
 class Pods:
@@ -60,12 +64,13 @@ class Pods:
     A pod's socket is bound and kept here, so connections wait in it while the pod's server is restarted.
 
     Args:
-        on_missing: called with a pod whose archive is not in the model store.
+        on_missing: called with a pod whose archive is not in the model store, and with the archive with which it goes
+            on meanwhile, "" when it does not run.
         on_change: called when a pod ended, so that the next look is not waited for.
     """
 
     def __init__(
-        self, places: PodPlaces, say: Say, on_missing: Callable[[DesiredPod], None], on_change: Callable[[], None]
+        self, places: PodPlaces, say: Say, on_missing: Callable[[DesiredPod, str], None], on_change: Callable[[], None]
     ) -> None:
         self._places = places
         self._say = say
@@ -84,15 +89,18 @@ class Pods:
     def tend(self, desired: Iterable[DesiredPod], now_s: float) -> None:
         """Do what must be done now for the running pods to become the desired ones."""
         wanted = tuple(desired)
-        archives = {pod.archive for pod in wanted if self._has_archive(pod)}
-        for action in reconcile(wanted, self._records, archives, self._known_readiness(wanted), now_s):
+        known = (*wanted, *(record.pod for record in self._records.values()))
+        archives = {pod.archive for pod in known if self._has_archive(pod)}
+        most = self._places.most_loading
+        states = self._known_states(in_question(wanted, self._records, archives, now_s, most))
+        for action in reconcile(wanted, self._records, archives, states, now_s, most):
             self._do(action, now_s)
 
-    def _known_readiness(self, wanted: Iterable[DesiredPod]) -> dict[str, bool]:
-        running = [record.pod for record in in_question(wanted, self._records)]
-        self._readiness.watch(running)
-        known = {pod.name: self._readiness.of(pod.name, self._children[pod.name].pid) for pod in running}
-        return {name: is_ready for name, is_ready in known.items() if is_ready is not None}
+    def _known_states(self, running: Iterable[DesiredPod]) -> dict[str, PodState]:
+        pods = tuple(running)
+        self._readiness.watch(pods)
+        known = {pod.name: self._readiness.of(pod.name, self._children[pod.name].pid) for pod in pods}
+        return {name: state for name, state in known.items() if state is not None}
 
     def stop_all(self, now_s: float) -> None:
         """Ask every pod to finish."""
@@ -119,9 +127,9 @@ class Pods:
         match action:
             case Start(pod):
                 self._start(pod, now_s)
-            case AwaitArchive(pod):
-                self._records[pod.name] = awaiting(pod, now_s)
-                self._on_missing(pod)
+            case AwaitArchive(pod, meanwhile):
+                self._records[pod.name] = awaiting(pod, self._records.get(pod.name), meanwhile, now_s)
+                self._on_missing(pod, meanwhile)
             case Stop(name, replaced):
                 self._stop(name, replaced, now_s)
             case Kill(name):

@@ -1,4 +1,4 @@
-"""Asks pods whether they are ready, while the replacement of other pods depends on it."""
+"""Asks pods how they are, while the start or the replacement of other pods depends on it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Readiness:
         places = [PodPlace(pod.name, pod.model, pod.version, pod.address, launch=pod) for pod in pods]
         self._records = {place.name: self._records.get(place.name, PodRecord(place)) for place in places}
         if places and self._probes is None:
-            # The import takes 0.2 s, which a mesh that replaces no pods does not have to spend.
+            # The import takes 0.2 s, which a mesh whose pods wait for no other does not have to spend.
             from gateway.control.probe import PodProbes
 
             self._probes = PodProbes(self._note)
         if self._probes is not None:
             self._probes.watch(places)
 
-    def of(self, pod: str, pid: int) -> bool | None:
-        """Return whether this process of a watched pod is ready; None while that is not known."""
+    def of(self, pod: str, pid: int) -> PodState | None:
+        """Return the state of this process of a watched pod; None while that is not known."""
         record = self._records[pod]
         is_of_another = record.status is not None and record.status.pid != pid
         if is_of_another or record.probed_s is None or 0 < record.time_outs < TIME_OUTS_UNTIL_LOST:
             return None
-        return record.state is PodState.READY
+        return record.state
 
     def _note(self, place: PodPlace, finding: Finding, now_s: float) -> None:
         if place.name in self._records:

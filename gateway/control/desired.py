@@ -50,9 +50,16 @@ def pod_places_meanwhile(in_force: Snapshot, waiting: Snapshot, state_dir: PureP
     return tuple(places.values())
 
 
-def desired_pods(generation: int, places: Iterable[PodPlace]) -> DesiredPods:
-    """Return the pods that should be started, which leaves out those that somebody else runs."""
-    return DesiredPods(generation, tuple(place.launch for place in places if place.launch is not None))
+def desired_pods(snapshot: Snapshot, places: Iterable[PodPlace]) -> DesiredPods:
+    """Return the pods that should be started, those of stable versions first; somebody else's are left out."""
+    launches = [place.launch for place in places if place.launch is not None]
+    launches.sort(key=lambda pod: not _is_stable(snapshot, pod))
+    return DesiredPods(snapshot.generation, tuple(launches))
+
+
+def _is_stable(snapshot: Snapshot, pod: DesiredPod) -> bool:
+    route = snapshot.routes.get(pod.model)
+    return route is not None and route.stable == pod.version
 
 
 def socket_address(state_dir: PurePath, model: str, version: str, index: int) -> str:

@@ -32,6 +32,7 @@ class DesiredPods(Struct, frozen=True):
 
     Attributes:
         generation: the policy generation it follows from.
+        pods: in the order in which they should start.
     """
 
     generation: int

@@ -12,6 +12,7 @@ from policies.snapshot import Listen, Mesh
 BACKLOG = 4096  # the most that Linux grants by default (net.core.somaxconn)
 BIND_WITHIN_S = 5.0  # workers of a supervisor that was killed need a moment to leave
 _RETRY_EVERY_S = 0.05
+_IN_USE = "another process has it (see `ss -ltnp`); end it, or write another address under `listen` in mesh.yaml"
 
 
 class ListenRefused(Exception):
@@ -99,8 +100,10 @@ async def listen(address: str) -> socket.socket:
         try:
             return _listen_now(host, port)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() >= give_up_at_s:
+            if error.errno != errno.EADDRINUSE:
                 raise ListenRefused(f"cannot listen on {address}: {error.strerror}") from error
+            if time.monotonic() >= give_up_at_s:
+                raise ListenRefused(f"cannot listen on {address}: {_IN_USE}") from error
         await asyncio.sleep(_RETRY_EVERY_S)
 
 

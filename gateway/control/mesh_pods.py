@@ -15,6 +15,10 @@ from gateway.control.pod_table import Finding, PodTable
 if TYPE_CHECKING:
     from gateway.control.probe import PodProbes
 
+# Workers accept once they are shown the pods: until then callers wait in the listening socket's queue, and are not
+# refused for pods that nobody has asked yet.
+FIRST_LOOK_S = 1.0
+
 Show = Callable[[Pods], None]
 
 
@@ -30,19 +34,24 @@ class MeshPods:
         self._say = say
         self._show = show
         self._probes: PodProbes | None = None
+        self._has_looked = False
+        self._first_look_ends: asyncio.TimerHandle | None = None
         self._show_is_due = False
         self._untold: list[str] = []
 
     def follow(self, places: Iterable[PodPlace]) -> None:
         """These are the pods from now on."""
         self.table = pod_table.merge_places(self.table, places)
-        self._show(pod_table.pods_message(self.table))
+        if self._has_looked:
+            self._show(pod_table.pods_message(self.table))
         self._watch_all()
 
     def start_probing(self, probes: PodProbes) -> None:
-        """Probe by this from now on."""
+        """Probe by this from now on; the pods are shown when each was asked once, or when that takes too long."""
         self._probes = probes
         self._watch_all()
+        wait_s = FIRST_LOOK_S if self.table else 0.0
+        self._first_look_ends = asyncio.get_running_loop().call_later(wait_s, self._end_first_look)
 
     def _watch_all(self) -> None:
         if self._probes is not None:
@@ -50,6 +59,8 @@ class MeshPods:
 
     async def stop(self) -> None:
         """End all probing."""
+        if self._first_look_ends is not None:
+            self._first_look_ends.cancel()
         if self._probes is not None:
             await self._probes.stop()
 
@@ -61,11 +72,19 @@ class MeshPods:
             return
         after = self.table[key] = pod_table.observe(before, finding, now_s)
         sentence = pod_table.event(before, after)
-        if before.view == after.view:
+        if before.view == after.view and self._has_looked:
             self._tell(sentence)
             return
         # Told once the workers know: whoever reads that a pod is ready may send to it.
         self._untold.append(sentence)
+        if self._has_looked or all(record.probed_s is not None for record in self.table.values()):
+            self._show_soon()
+
+    def _end_first_look(self) -> None:
+        if not self._has_looked:
+            self._show_soon()
+
+    def _show_soon(self) -> None:
         if not self._show_is_due:
             # One message for all the changes that this turn of the loop brings.
             self._show_is_due = True
@@ -73,6 +92,7 @@ class MeshPods:
 
     def _show_now(self) -> None:
         self._show_is_due = False
+        self._has_looked = True
         self._show(pod_table.pods_message(self.table))
         untold, self._untold = self._untold, []
         for sentence in untold:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -13,6 +14,9 @@ from model_pod.wire.status import PodState, PodStatus
 
 # A pod whose server restarts answers late and not never: its listening socket stays open meanwhile.
 TIME_OUTS_UNTIL_LOST = 2
+SHOWN_CHARACTERS = 200
+# The folders of a path, up to the name that ends it; "digits/1" is no path.
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/'\"]+/)*(?=[^\s/'\"])")
 
 
 class Silence(Struct, frozen=True):
@@ -58,7 +62,14 @@ class PodRecord(Struct, frozen=True):
     def view(self) -> PodView:
         """What workers are told."""
         place = self.place
-        return PodView(place.name, place.model, place.version, place.address, self.state, self.was_ready)
+        message = shown(self.status.message) if self.status is not None else ""
+        return PodView(place.name, place.model, place.version, place.address, self.state, self.was_ready, message)
+
+
+def shown(message: str) -> str:
+    """Return what callers may read of a pod's message: short, and of each path only the name at its end."""
+    text = _FOLDERS.sub("", " ".join(message.split()))
+    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
 PodTable = dict[tuple[str, str], PodRecord]

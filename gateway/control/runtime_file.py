@@ -41,6 +41,22 @@ def runtime_path(environ: Mapping[str, str], home: Path) -> Path:
     return home / ".penstock" / "run" / FILE_NAME
 
 
+def read_running(path: Path) -> RunningMesh | None:
+    """Return what the running mesh published; None when there is no such file or its process is gone."""
+    try:
+        mesh = msgspec.json.decode(path.read_bytes(), type=RunningMesh)
+        os.kill(mesh.pid, 0)
+    except (OSError, OverflowError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return mesh
+
+
+def named_instead(path: Path, mesh: RunningMesh) -> RunningMesh | None:
+    """Return the other running mesh that the file names already, None when it is free for this one."""
+    running = read_running(path)
+    return running if running is not None and running.state_dir != mesh.state_dir else None
+
+
 def publish(path: Path, mesh: RunningMesh) -> None:
     """Write the file for its owner alone.
 

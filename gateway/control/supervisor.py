@@ -181,14 +181,24 @@ class Supervisor:
             started_at=utc(self._started_at_s),
         )
         for path in self._runtime_files:
-            try:
-                runtime_file.publish(path, mesh)
-            except OSError as error:
-                self._say(f"{path} cannot be written, so commands need --server: {error.strerror}")
+            self._publish(path, mesh)
         self._say(
             f"generation {self._policy.in_force.snapshot.generation} in force; inference on "
             f"{mesh.inference or 'no address'}, management on {mesh.management or 'no address'}"
         )
+
+    def _publish(self, path: Path, mesh: RunningMesh) -> None:
+        other = runtime_file.named_instead(path, mesh)
+        if other is not None:
+            self._say(
+                f"{path} names the mesh of {other.state_dir} (pid {other.pid}), which runs: commands for this one "
+                f"need `--state {self._state}`"
+            )
+            return
+        try:
+            runtime_file.publish(path, mesh)
+        except OSError as error:
+            self._say(f"{path} cannot be written, so commands need `--state {self._state}`: {error.strerror}")
 
     def _keep_running(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Start work that lasts as long as the supervisor; a defect in it is told and costs no traffic."""
@@ -222,7 +232,7 @@ class Supervisor:
             places = pod_places(in_force, self._state)
         else:
             places = pod_places_meanwhile(in_force, waiting, self._state)
-        pods = desired_pods((waiting or in_force).generation, places)
+        pods = desired_pods(waiting or in_force, places)
         write_private(self._state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
         self._pods.follow(places)
         if waiting is None and self._listeners.differ_from(in_force.mesh):

@@ -64,7 +64,7 @@ class Workers:
         self._in_force = in_force
         self._spec = spec
         self._say = say
-        self._pods = Pods(())
+        self._pods: Pods | None = None
         self._running: dict[int, WorkerProcess] = {}
         self.spare: WorkerProcess | None = None
         self._next_serial = 1
@@ -100,7 +100,7 @@ class Workers:
             self._start_soon(0.0)
 
     def show_pods(self, pods: Pods) -> None:
-        """Tell every worker, and each that starts later, what the pods are."""
+        """Tell every worker, and each that starts later, what the pods are; none accepts before the first time."""
         self._pods = pods
         for worker in self.running:
             worker.send(pods)
@@ -159,7 +159,8 @@ class Workers:
         worker.on_duty_s = time.monotonic()
         self._running[worker.serial] = worker
         worker.send(Commit(self._in_force.number))
-        worker.send(self._pods)
+        if self._pods is not None:
+            worker.send(self._pods)
         self.listener.started(worker)
 
     def _on_message(self, worker: WorkerProcess, message: FromWorker) -> None:

@@ -201,7 +201,8 @@ class Pod:
             self.dispatcher.refuse_queued(Refused("model_not_ready", self.life.message))
         wait_s = self.life.start_at_s - time.monotonic()
         is_up = happened is Happened.LOADED
-        self._say(what if is_up else f"{self.life.state}: {what} Next start in {max(0.0, wait_s):.0f} s.")
+        next_start = f"Next start in {wait_s:.0f} s." if wait_s >= 0.5 else "Starts again at once."
+        self._say(what if is_up else f"{self.life.state}: {what} {next_start}")
 
     def _say(self, event: str) -> None:
         say(f"pod {self.config.name}", event)

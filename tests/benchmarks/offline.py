@@ -73,7 +73,10 @@ def main(archive: Path, extracted_dir: Path, rows_file: Path) -> None:
     handler, context = _load(archive, extracted_dir)
     import torch
 
+    from ts.context import RequestProcessor
+
     data = [{"body": row} for row in json.loads(rows_file.read_text())]
+    context.request_processor = [RequestProcessor({}) for _ in data]
     batch = data[:BATCH_ROWS]
     ready = handler.preprocess(batch)
     stages: dict[str, Callable[[], object]] = {

@@ -70,6 +70,12 @@ def test_version_says_what_is_installed(capsys: pytest.CaptureFixture[str]) -> N
     assert set(json.loads(capsys.readouterr().out)) == {"penstock", "python", "torch"}
 
 
+def test_version_may_be_asked_for_as_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == main(["--version"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+
+
 def test_policy_check_passes_the_demo_and_fails_a_planted_mistake(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

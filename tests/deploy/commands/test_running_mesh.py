@@ -6,17 +6,16 @@ import argparse
 import os
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from deploy.commands.running_mesh import NotReachable, Target, find, read_runtime_file
+from deploy.commands.running_mesh import NotReachable, Target, find
 from gateway.control.runtime_file import RunningMesh, publish, runtime_path
 
 MINE = "http://127.0.0.1:8081"
 
 
-def options(server: str | None = None, token_file: Path | None = None) -> argparse.Namespace:
-    return argparse.Namespace(server=server, token_file=token_file)
+def options(server: str | None = None, token_file: Path | None = None, state: Path | None = None) -> argparse.Namespace:
+    return argparse.Namespace(server=server, token_file=token_file, state=state)
 
 
 @pytest.fixture
@@ -35,20 +34,16 @@ def test_without_a_running_mesh_the_fix_is_said(tmp_path: Path) -> None:
         find(options(), {}, tmp_path)
 
 
-def test_a_file_left_by_a_mesh_that_is_gone_is_no_running_mesh(tmp_path: Path) -> None:
-    path = tmp_path / "mesh.json"
-    gone = RunningMesh(2**22 + 1, "", MINE, "t", "/state", "then")  # above the kernel's highest process id
-    path.write_bytes(msgspec.json.encode(gone))
-    assert read_runtime_file(path) is None
-
-
-def test_a_damaged_file_is_no_running_mesh(tmp_path: Path) -> None:
-    (tmp_path / "mesh.json").write_text("{half")
-    assert read_runtime_file(tmp_path / "mesh.json") is None
+def test_a_mesh_is_found_by_its_state_directory_whichever_is_this_user_s(home: Path) -> None:
+    state = home / "state"
+    publish(state / "mesh.json", RunningMesh(os.getpid(), "", "http://127.0.0.1:9", "its-token", str(state), "now"))
+    assert find(options(state=state), {}, home) == Target("http://127.0.0.1:9", "its-token")
+    with pytest.raises(NotReachable, match="names none"):
+        find(options(state=home / "none"), {}, home)
 
 
 def test_another_server_never_gets_the_token_of_the_running_mesh(home: Path) -> None:
-    with pytest.raises(NotReachable, match="PENSTOCK_TOKEN"):
+    with pytest.raises(NotReachable, match=r"--token-file STATE/admin-token, .* PENSTOCK_TOKEN"):
         find(options("http://elsewhere:8081"), {}, home)
 
 

@@ -62,6 +62,7 @@ STATUS = StatusReport(
     addresses=AddressesReport(["http://127.0.0.1:8080"], ["http://127.0.0.1:8081"]),
     state_dir="/state",
 )
+QUESTION = PolicyErrorReport("limits.yaml", 3, 7, "5 what?", "Write 5/s.")
 POLICY = PolicyReport(
     generation=2,
     digest="d",
@@ -70,7 +71,7 @@ POLICY = PolicyReport(
     changes=[],
     waiting=WaitingReport(3, ["route digits: stable 1 -> 2"], ["digits/2"], at_most_s=41.6),
     refused_at="2026-01-01T00:01:00Z",
-    errors=[PolicyErrorReport("routes/digits.yaml", 4, 9, 'unknown key "stabel"', "Write stable.")],
+    errors=[PolicyErrorReport("routes/digits.yaml", 4, 9, 'unknown key "stabel"', "Write stable."), QUESTION],
     waiting_for=[],
 )
 
@@ -110,6 +111,7 @@ def test_status_is_for_people_and_shows_refused_policy_files(server: str, capsys
     printed = capsys.readouterr().out
     assert printed.startswith("mesh demo: ready, generation 2, up 12 s")
     assert 'routes/digits.yaml:4:9: unknown key "stabel". Write stable.' in printed
+    assert "limits.yaml:3:7: 5 what? Write 5/s." in printed
     assert "digits/1/0  ready  cpu          3        1         0   42" in printed
     assert "generation 3 waits for digits/2 to be ready, at most 42 s longer" in printed
     assert "ended     -           -  -               5        3          -            -" in printed

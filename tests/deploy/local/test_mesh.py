@@ -183,9 +183,20 @@ def test_a_missing_archive_is_named_with_its_place_and_the_pod_starts_when_it_is
 ) -> None:
     mesh.wait_for("pod m/1/0: started")
     mesh.desire(pod(directory, archive="other.mar"))
-    mesh.wait_for(re.escape(f"put other.mar at {directory}/models/other.mar"))
+    mesh.wait_for(re.escape(f"put other.mar at {directory}/models/other.mar; it goes on with model.mar"))
+    assert ask(pod(directory))
     (directory / "models" / "other.mar").touch()
     mesh.wait_for("pod m/1/0: started")
+
+
+def test_more_pods_than_processors_start_one_after_the_other_as_they_become_ready(
+    directory: Path, mesh: RunningMesh
+) -> None:
+    mesh.wait_for("pod m/1/0: started")
+    many = [pod(directory, index=index) for index in range(len(os.sched_getaffinity(0)) + 2)]
+    mesh.desire(*many)
+    mesh.wait_for(f"pod {many[-1].name}: started")
+    assert ask(many[-1])
 
 
 def test_an_archive_outside_the_store_is_never_started(directory: Path, mesh: RunningMesh) -> None:

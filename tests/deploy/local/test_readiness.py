@@ -14,10 +14,10 @@ from model_pod.wire.status import PodState, PodStatus
 from tests.gateway.control.test_probe import speak
 
 
-def said(path: Path, state: PodState, asked_pid: int) -> bool | None:
+def said(path: Path, state: PodState, asked_pid: int) -> PodState | None:
     """Watch a pod whose process 7 says this of itself; return what is known of a process once it has answered."""
 
-    async def ask() -> bool | None:
+    async def ask() -> PodState | None:
         body = msgspec.json.encode(PodStatus("m", "1", state, pid=7))
         asked = asyncio.Event()
 
@@ -44,17 +44,17 @@ def said(path: Path, state: PodState, asked_pid: int) -> bool | None:
 
 @pytest.mark.parametrize(
     ("state", "asked_pid", "known"),
-    [(PodState.READY, 7, True), (PodState.DRAINING, 7, False), (PodState.READY, 8, None)],
-    ids=["ready", "not ready", "the answer of the process before it"],
+    [(PodState.READY, 7, PodState.READY), (PodState.FAILED, 7, PodState.FAILED), (PodState.READY, 8, None)],
+    ids=["ready", "failed", "the answer of the process before it"],
 )
 def test_a_process_is_known_by_its_own_answer(
-    tmp_path: Path, state: PodState, asked_pid: int, known: bool | None
+    tmp_path: Path, state: PodState, asked_pid: int, known: PodState | None
 ) -> None:
     assert said(tmp_path, state, asked_pid) is known
 
 
-def test_a_pod_that_nobody_serves_is_not_ready(tmp_path: Path) -> None:
-    async def ask() -> bool | None:
+def test_a_pod_that_nobody_serves_is_starting(tmp_path: Path) -> None:
+    async def ask() -> PodState | None:
         readiness = Readiness()
         readiness.watch([DesiredPod("m/1/0", "m", "1", "m.mar", "cpu", f"unix:{tmp_path / 'none.sock'}")])
         async with asyncio.timeout(10):
@@ -63,4 +63,4 @@ def test_a_pod_that_nobody_serves_is_not_ready(tmp_path: Path) -> None:
         readiness.watch([])
         return known
 
-    assert asyncio.run(ask()) is False
+    assert asyncio.run(ask()) is PodState.STARTING

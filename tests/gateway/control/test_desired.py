@@ -26,8 +26,9 @@ def snapshot(**versions: Version) -> Snapshot:
 
 
 def test_a_launched_version_desires_one_pod_per_count() -> None:
-    places = pod_places(snapshot(v1=Version("1", launch=Launch("digits-1.mar", 2, "cuda:0"))), STATE)
-    desired = desired_pods(7, places)
+    asked = snapshot(v1=Version("1", launch=Launch("digits-1.mar", 2, "cuda:0")))
+    places = pod_places(asked, STATE)
+    desired = desired_pods(asked, places)
     assert desired.generation == 7
     assert desired.pods[1] == DesiredPod(
         name="digits/1/1",
@@ -49,7 +50,15 @@ def test_pods_that_somebody_else_runs_are_known_but_not_desired() -> None:
         "host:8500",
         "unix:/state/pods/digits-2-0.sock",
     ]
-    assert [pod.name for pod in desired_pods(7, pod_places(both, STATE)).pods] == ["digits/2/0"]
+    assert [pod.name for pod in desired_pods(both, pod_places(both, STATE)).pods] == ["digits/2/0"]
+
+
+def test_the_pods_of_stable_versions_start_first() -> None:
+    launches = {"1": Version("1", launch=Launch("a.mar")), "2": Version("2", launch=Launch("b.mar", 2))}
+    route = Route("digits", "vision", launches, stable="2")
+    asked = Snapshot(7, "d", Mesh("m"), routes={"digits": route})
+    names = [pod.name for pod in desired_pods(asked, pod_places(asked, STATE)).pods]
+    assert names == ["digits/2/0", "digits/2/1", "digits/1/0"]
 
 
 def test_meanwhile_the_pods_in_force_stay_as_they_are_and_those_that_are_new_come_too() -> None:

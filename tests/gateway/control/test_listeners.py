@@ -40,11 +40,14 @@ def test_port_0_is_published_as_the_port_that_was_given() -> None:
         listening.close()
 
 
-def test_an_address_that_stays_in_use_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_stays_in_use_is_refused_with_the_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listeners, "BIND_WITHIN_S", 0.0)
 
     async def twice() -> None:
-        with await listen("127.0.0.1:0") as first, pytest.raises(ListenRefused, match="Address already in use"):
+        with (
+            await listen("127.0.0.1:0") as first,
+            pytest.raises(ListenRefused, match="write another address under `listen`"),
+        ):
             await listen(bound_address(first))
 
     asyncio.run(twice())

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.control.desired import PodPlace
-from gateway.control.pod_table import Foreign, PodRecord, Silence, event, merge_places, observe
+from gateway.control.pod_table import (
+    SHOWN_CHARACTERS,
+    Foreign,
+    PodRecord,
+    Silence,
+    event,
+    merge_places,
+    observe,
+    shown,
+)
 from model_pod.wire.status import PodState, PodStatus
 
 PLACE = PodPlace("digits/1/0", "digits", "1", "unix:/p", None)
@@ -66,3 +77,21 @@ def test_a_new_generation_keeps_what_is_known_of_pods_that_stay() -> None:
     table = merge_places({(PLACE.name, PLACE.address): READY}, [PLACE, other])
     assert [record.state for record in table.values()] == [PodState.READY, PodState.STARTING]
     assert not merge_places(table, [moved])["digits/1/0", "host:1"].was_ready
+
+
+@pytest.mark.parametrize(
+    ("message", "seen"),
+    [
+        ("no archive /srv/models/digits-1.mar", "no archive digits-1.mar"),
+        ("cannot open '/srv/m/a.pt': gone", "cannot open 'a.pt': gone"),
+        ("digits/1 wants 3/4 of\nthe memory", "digits/1 wants 3/4 of the memory"),
+        ("x" * 300, "x" * (SHOWN_CHARACTERS - 1) + "…"),
+    ],
+)
+def test_callers_are_shown_a_short_message_without_folders(message: str, seen: str) -> None:
+    assert shown(message) == seen
+    assert observe(PodRecord(PLACE), account(PodState.FAILED, message), now_s=1.0).view.message == seen
+
+
+def test_a_pod_that_says_nothing_has_no_message_for_callers() -> None:
+    assert observe(PodRecord(PLACE), REFUSED, now_s=1.0).view.message == ""

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.control.desired_pods import DesiredPods
 from gateway.control.policy_keeper import NoPolicy
-from gateway.control.runtime_file import RunningMesh
+from gateway.control.runtime_file import RunningMesh, publish
 from gateway.control.supervisor import SupervisorConfig, supervise
 from tests.fakes.told import Told
 from tests.gateway.control.test_workers import FAKE
@@ -111,6 +111,18 @@ def test_it_publishes_where_it_is_serves_and_leaves_nothing_that_says_it_runs(me
     assert mesh.told.lines[-2:] == ["draining: the parent process is gone", "drained"]
     assert not mesh.runtime_file.exists()
     assert not (mesh.state / "mesh.json").exists()
+
+
+def test_the_file_of_a_mesh_that_runs_already_is_left_to_it(mesh: Mesh) -> None:
+    first = RunningMesh(os.getppid(), "", "http://127.0.0.1:1", "its-token", "/its/state", "then")
+    publish(mesh.runtime_file, first)
+
+    async def story(mesh: Mesh) -> None:
+        assert mesh.running().state_dir == str(mesh.state)
+
+    asyncio.run(mesh.serve(story))
+    assert msgspec.json.decode(mesh.runtime_file.read_bytes(), type=RunningMesh) == first
+    assert f"need `--state {mesh.state}`" in mesh.told.lines[0]
 
 
 def test_a_good_edit_is_in_force_a_bad_one_is_told_and_changes_nothing(mesh: Mesh) -> None:
