@@ -72,7 +72,6 @@ def main(archive: Path, extracted_dir: Path, rows_file: Path) -> None:
     """Load the archive as a pod does, and answer lines until the input ends."""
     handler, context = _load(archive, extracted_dir)
     import torch
-
     from ts.context import RequestProcessor
 
     data = [{"body": row} for row in json.loads(rows_file.read_text())]

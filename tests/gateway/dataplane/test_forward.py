@@ -480,6 +480,7 @@ def test_what_is_still_running_when_a_worker_leaves_is_refused_and_not_just_cut(
             connection.give_up()
         answer = await caller.answer()
         assert (answer.status, json.loads(answer.body)["reason"]) == (503, "gateway_stopped")
+        assert "retry-after" not in answer.fields
 
     in_mesh(body, never)
 
