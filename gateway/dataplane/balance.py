@@ -37,7 +37,7 @@ def pick_pod(pods: Sequence[PodLoad], in_flight: int, draw: float) -> Pick:
     """Choose among the pods that can answer soonest.
 
     Ready pods come first. When there are none, a pod that was ready before keeps requests in its queue while its
-    inference process restarts, which beats refusing them.
+    inference process restarts, or in its socket's backlog while its successor starts, which beats refusing them.
 
     Args:
         in_flight: most outstanding requests that one pod may have.
@@ -59,7 +59,7 @@ def pick_pod(pods: Sequence[PodLoad], in_flight: int, draw: float) -> Pick:
 
 
 def _will_answer(state: PodState) -> bool:
-    return state in (PodState.READY, PodState.RESTARTING, PodState.STARTING)
+    return state is not PodState.FAILED
 
 
 _Index = TypeVar("_Index")

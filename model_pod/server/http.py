@@ -295,6 +295,12 @@ class HttpEdge:
         self._server = await make(lambda: HttpConnection(self), sock=listener, backlog=BACKLOG)
         self._sweep = loop.call_later(SWEEP_EVERY_S, self._sweep_all)
 
+    def stop_listening(self) -> None:
+        """Leave new connections to the socket's backlog, where a successor finds them."""
+        if self._server:
+            self._server.close()
+            self._server = None
+
     async def close(self, idle_for_s: float, within_s: float) -> None:
         """Accept nothing more, let answers that are written reach their clients, and cut off what is left.
 
@@ -302,8 +308,7 @@ class HttpEdge:
             idle_for_s: how long connections without a request are kept yet.
             within_s: how long closing may take after that.
         """
-        if self._server:
-            self._server.close()
+        self.stop_listening()
         idle_until_s = time.monotonic() + idle_for_s
         while self.connections and (now_s := time.monotonic()) < idle_until_s + within_s:
             if now_s >= idle_until_s:

@@ -55,6 +55,7 @@ class Pod:
         self._process: InferenceProcess | None = None
         self._loaded: Loaded | None = None
         self._load_trouble = ""
+        self._takes_new = True
         self._has_drained = False
 
     @property
@@ -64,7 +65,7 @@ class Pod:
 
     @property
     def is_draining(self) -> bool:
-        """Whether it takes nothing new."""
+        """Whether it is on its way out: not ready any more, and soon taking nothing new."""
         return self.life.state is PodState.DRAINING
 
     def admit(self) -> None:
@@ -73,7 +74,7 @@ class Pod:
         Raises:
             Refused: ``pod_draining`` or ``model_not_ready``.
         """
-        if self.is_draining:
+        if not self._takes_new:
             raise Refused("pod_draining", "this pod is draining; send the request again")
         self.served()
 
@@ -118,10 +119,16 @@ class Pod:
             except _LoadingFailed as error:
                 self._note(failed_load(self.life, is_archive=False), str(error))
 
-    async def drain(self, within_s: float) -> None:
-        """Take nothing new, finish what was admitted, and refuse what is left after ``within_s``."""
+    def begin_drain(self) -> None:
+        """Say not ready from now on; what still comes is served until ``drain``."""
         self.life = after(self.life, Happened.DRAIN, time.monotonic())
         self._say(f"draining, {self.dispatcher.queue.row_count} rows queued")
+
+    async def drain(self, within_s: float) -> None:
+        """Take nothing new, finish what was admitted, and refuse what is left after ``within_s``."""
+        if not self.is_draining:
+            self.begin_drain()
+        self._takes_new = False
         try:
             await asyncio.wait_for(self.dispatcher.idle.wait(), within_s)
         except TimeoutError:

@@ -17,9 +17,11 @@ from model_pod.server.pod import Pod
 
 DRAIN_WITHIN_S = 8.0
 CLOSE_WITHIN_S = 1.0
-# A caller that keeps its connection may be sending its next request just now: it is answered, and told to close. What
-# stays idle this long from the drain's begin is closed.
-IDLE_GRACE_S = 1.0
+# A drain begins with serving on: whoever picks pods learns that this one is not ready, and callers that keep their
+# connections are answered and told to close them. It ends when none is left, but not before a probe could look.
+LAST_REQUESTS_S = 1.0
+SEEN_AFTER_S = 0.3
+_LOOK_EVERY_S = 0.01
 # Until the archive is open nothing can be decoded, so connections wait in the socket's backlog; but not for long, for
 # a probe wants to hear that the pod is there.
 LISTEN_AFTER_S = 2.0
@@ -36,14 +38,25 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
         await _either(keeper, pod.opened.wait(), LISTEN_AFTER_S)
         await edge.listen(listener)
         await _either(keeper, stop.wait(), None)
-        idle_until_s = time.monotonic() + IDLE_GRACE_S
+        pod.begin_drain()
+        await _either(keeper, _last_requests(edge, is_orphan), None)
+        edge.stop_listening()
         drained = asyncio.ensure_future(pod.drain(DRAIN_WITHIN_S))
         await _either(keeper, _first(drained, is_orphan), None)
         if not is_orphan.is_set():
-            await edge.close(max(0.0, idle_until_s - time.monotonic()), CLOSE_WITHIN_S)
+            await edge.close(0.0, CLOSE_WITHIN_S)
     finally:
         keeper.cancel()
         await asyncio.wait((keeper,))
+
+
+async def _last_requests(edge: HttpEdge, is_orphan: asyncio.Event) -> None:
+    """Serve on for a moment, unless nobody is left to serve."""
+    begun_s = time.monotonic()
+    while not is_orphan.is_set() and (lasted_s := time.monotonic() - begun_s) < LAST_REQUESTS_S:
+        if lasted_s >= SEEN_AFTER_S and not edge.connections:
+            return
+        await asyncio.sleep(_LOOK_EVERY_S)
 
 
 async def _first(drained: asyncio.Future[None], is_orphan: asyncio.Event) -> None:

@@ -353,6 +353,22 @@ def test_draining_answers_what_was_accepted_and_refuses_the_rest() -> None:
     run(scenario())
 
 
+def test_a_drain_that_has_begun_serves_on_and_closes_connections_as_it_answers() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            pods.pod.begin_drain()
+            assert not pods.pod.is_ready
+            late = await pods.client()
+            late.request("/predictions/digits", b"x")
+            batch, blobs = await fake.received_run()
+            await fake.answer(batch, blobs, echo)
+            answer = await late.answer()
+            assert (answer.status, answer.body, answer.headers["connection"]) == (200, b"x", "close")
+
+    run(scenario())
+
+
 def test_what_a_drain_cannot_finish_is_refused() -> None:
     async def scenario() -> None:
         async with served() as pods:
