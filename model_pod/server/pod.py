@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from model_pod.server.config import PodConfig
 from model_pod.server.dispatch import Dispatcher, Engine, WrongAnswer
 from model_pod.server.events import say, show
@@ -149,13 +151,16 @@ class Pod:
     async def _run_process(self, model: OpenedModel) -> str:
         """Start a process, load the model into it and feed it until it ends; return how it ended."""
         process = self._process = InferenceProcess()
+        started_s = time.monotonic()
         try:
             await process.open(self._start_child)
         except OSError as error:
             raise _LoadingFailed(f"The model's process could not be started: {error.strerror}.") from error
         ended = asyncio.create_task(process.ended())
         try:
-            self._loaded = await self._load(process, ended, model)
+            loaded = await self._load(process, ended, model)
+            # What its owner waits for is more than the handler's part: the process, and the import of torch.
+            self._loaded = replace(loaded, load_s=time.monotonic() - started_s)
             self._note(Happened.LOADED, f"ready on {self._loaded.device} in {self._loaded.load_s:.1f} s")
             process.on_message = self._on_message
             process.on_end = self.dispatcher.detach

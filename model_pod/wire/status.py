@@ -31,7 +31,7 @@ class PodStatus(Struct, frozen=True):
         running_rows: rows in the batch that runs now.
         restarts: how often the inference process was started anew.
         inference_pid: 0 when there is none.
-        load_s: seconds the last load took.
+        load_s: seconds from the start of the inference process to its being ready, the last time.
     """
 
     model: str

@@ -267,7 +267,8 @@ def test_health_and_metadata_tell_the_truth() -> None:
             metadata = await pods.exchange("/v2/models/digits", method="GET")
             assert metadata.json["versions"] == ["1"]
             status = (await pods.exchange("/penstock/pod", method="GET")).json
-            assert (status["state"], status["device"], status["load_s"]) == ("ready", "cpu", 0.1)
+            assert (status["state"], status["device"]) == ("ready", "cpu")
+            assert status["load_s"] > 0.0
 
     run(scenario())
 
