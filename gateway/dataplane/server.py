@@ -77,6 +77,9 @@ class ClientConnection(asyncio.Protocol):
         self._pace.stalled_since_s = math.inf
         if self._forward is not None:
             self._forward.hold_answer(False)
+        elif self._pace.phase is Phase.ANSWER:  # the next request waited for this
+            self._await_next()
+            self._advance()
 
     # --- the request
 
@@ -177,6 +180,9 @@ class ClientConnection(asyncio.Protocol):
         return forward
 
     def _await_next(self) -> None:
+        """Let the next request begin, once the client has taken enough of the last answer."""
+        if self._pace.stalled_since_s < math.inf:
+            return  # or a client that pipelines and never reads would fill our memory; see resume_writing
         self._reader.start_next()
         self._enter(Phase.HEAD if self._reader.unread_bytes else Phase.IDLE)
         if not self._transport.is_closing():

@@ -264,6 +264,24 @@ def test_a_slow_callers_pod_connection_is_read_again_by_the_next_caller() -> Non
     in_mesh(body, large)
 
 
+def test_a_caller_that_pipelines_and_does_not_read_gets_no_further() -> None:
+    async def large(seen: Seen, answering: Answering) -> None:
+        answering.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600000\r\n\r\n" + bytes(600_000))
+
+    async def body(mesh: Mesh) -> None:
+        caller = await mesh.connect()
+        caller.writer.write(post() * 50)
+        before = -1
+        while before != len(mesh.pods[0].seen):  # until the pod hears no more
+            before = len(mesh.pods[0].seen)
+            await asyncio.gather(*[asyncio.to_thread(int) for _ in range(50)])
+        assert before < 10
+        for _ in range(50):
+            assert len((await caller.answer()).body) == 600_000
+
+    in_mesh(body, large)
+
+
 def test_an_announced_body_over_the_limit_is_not_asked_for() -> None:
     async def body(mesh: Mesh) -> None:
         caller = await mesh.connect()
