@@ -1,1 +1,1 @@
-"""The demo's models: handwritten digits, trained here and packaged as ordinary TorchServe archives."""
+"""The demo's models: handwritten digits, trained here, and sentence embeddings; ordinary TorchServe archives."""

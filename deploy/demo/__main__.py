@@ -1,26 +1,33 @@
-"""``python -m deploy.demo``: makes the demo's archives (``build``) and a picture of their sample (``png``)."""
+"""``python -m deploy.demo``: makes the demo's archives (``build``) and what to send to them (``png``, ``text``)."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from deploy.demo.catalogue import DEMO_ARCHIVES
+from deploy.demo.made import NotHere
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one of the two commands; returns the exit code."""
+    """Run one of the commands; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="train models and write their archives into a model store")
+    build = commands.add_parser("build", help="make models and write their archives into a model store")
     build.add_argument("store", type=Path)
     build.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(DEMO_ARCHIVES)}; default: all")
     png = commands.add_parser("png", help="write digit.png, a digit that no model was trained on, into a folder")
     png.add_argument("folder", type=Path)
+    text = commands.add_parser("text", help="print a JSON body that holds a sentence, for the text model")
+    text.add_argument("sentence")
     arguments = parser.parse_args(argv)
     if arguments.command == "png":
         return draw(arguments.folder)
+    if arguments.command == "text":
+        print(json.dumps({"text": arguments.sentence}))
+        return 0
     unknown = [name for name in arguments.names if name not in DEMO_ARCHIVES]
     if unknown:
         parser.error(f"the demo knows no archive {', '.join(unknown)}: it makes {', '.join(DEMO_ARCHIVES)}")
@@ -28,14 +35,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make(store: Path, names: list[str]) -> int:
-    """Build the named archives in order, one line each."""
+    """Build the named archives in order, one line each; one that cannot be made does not keep the others from it."""
     from deploy.demo.build import build
-    from deploy.demo.data import load_split
 
-    training, held_out = load_split()
+    exit_code = 0
     for name in names:
-        print(build(DEMO_ARCHIVES[name], store, training, held_out), flush=True)
-    return 0
+        try:
+            print(build(DEMO_ARCHIVES[name], store), flush=True)
+        except NotHere as reason:
+            print(f"{name} cannot be made: {reason}", file=sys.stderr, flush=True)
+            exit_code = 1
+    return exit_code
 
 
 def draw(folder: Path) -> int:

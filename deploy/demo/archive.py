@@ -15,29 +15,16 @@ from deploy.demo.catalogue import DemoArchive
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip entry can have
 REGULAR_FILE_0644 = 0o100644 << 16
 
-MODEL_CONFIG = """\
-# Read by TorchServe and by the pod alike.
-minWorkers: 1
-maxWorkers: 1
-batchSize: 32
-maxBatchDelay: 2        # milliseconds
-responseTimeout: 30     # seconds
-# What Open Inference Protocol clients send and get; TorchServe passes this key to the handler and leaves it alone.
-signature:
-  inputs:
-    - {name: pixels, datatype: FP32, shape: [-1, 64]}
-  outputs:
-    - {name: label, datatype: INT64, shape: [-1]}
-    - {name: probabilities, datatype: FP32, shape: [-1, 10]}
-"""
+# Weights are as good as random: packing 90 MB of them takes seconds and gains a fourteenth.
+STORED_SUFFIX = ".safetensors"
 
 
-def manifest(archive: DemoArchive) -> bytes:
+def manifest(archive: DemoArchive, weights_file: str) -> bytes:
     """Return the archive's ``MANIFEST.json``, as torch-model-archiver writes it."""
     model = {
         "modelName": archive.model,
-        "serializedFile": "weights.pt",
-        "handler": "handler.py",
+        "serializedFile": weights_file,
+        "handler": archive.handler_file,
         "modelFile": "model.py",
         "modelVersion": archive.version,
         "configFile": "model-config.yaml",
@@ -52,7 +39,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             entry = zipfile.ZipInfo(name, date_time=EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.compress_type = zipfile.ZIP_STORED if name.endswith(STORED_SUFFIX) else zipfile.ZIP_DEFLATED
             entry.external_attr = REGULAR_FILE_0644
             archive.writestr(entry, content)
     return buffer.getvalue()

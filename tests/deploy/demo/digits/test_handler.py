@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ts.utils.util import PredictionException
 from deploy.demo.data import load_split
 from deploy.demo.digits.handler import DigitsHandler, row_pixels
 from deploy.demo.sample import read_sample, write_png
+from tests.deploy.demo.conftest import Extract
 
 PIXELS = [float(level % 17) for level in range(64)]
 
@@ -33,11 +33,8 @@ def gray(size: int = 8, level: int = 255) -> Image.Image:
 
 
 @pytest.fixture(scope="module", params=["digits-1.mar", "digits-2.mar"])
-def handler(request: pytest.FixtureRequest, store: Path, tmp_path_factory: pytest.TempPathFactory) -> DigitsHandler:
-    model_dir = tmp_path_factory.mktemp("extracted")
-    with zipfile.ZipFile(store / request.param) as files:
-        files.extractall(model_dir)
-    context = MockContext(model_pt_file="weights.pt", model_dir=str(model_dir), model_file="model.py")
+def handler(request: pytest.FixtureRequest, extract: Extract) -> DigitsHandler:
+    context = MockContext(model_pt_file="weights.pt", model_dir=extract(request.param), model_file="model.py")
     handler = DigitsHandler()
     handler.initialize(context)
     return handler

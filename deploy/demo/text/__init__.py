@@ -1,0 +1,1 @@
+"""The files that go into the text model's archive, and sentences to send to it."""
