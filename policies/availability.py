@@ -17,7 +17,7 @@ from policies.nodes import Found, Scalar, Sequence, find, without
 from policies.nodes import Mapping as MappingNode
 from policies.shapes import bare, field_shapes, type_of, value_shape
 
-WHOLE_FILES: Final = frozenset({"slos/v1", "tests/v1"})
+WHOLE_FILES: Final = frozenset({"tests/v1"})
 
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "mesh/v1": (
@@ -43,7 +43,6 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "quotas",
     ),
     "route/v1": (
-        "slo",
         "stream",
         "versions.*.pods.dns",
         "versions.*.pods.kubernetes",

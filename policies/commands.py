@@ -14,6 +14,7 @@ from policies.format import SCHEMA_FILE, CannotFormatError, format_file
 from policies.json_schema import schema_text
 from policies.kinds import MESH, kind_at
 from policies.load import load_directory
+from policies.objectives import unused
 from policies.snapshot import Snapshot
 
 OK: Final = 0
@@ -32,11 +33,14 @@ def check(directory: str, json: bool = False, out: TextIO | None = None, err: Te
     except PolicyRefused as refused:
         _print_errors(directory, refused.errors, json, out, err)
         return FAILED
+    notes = [f"nothing is counted for the objective {name}: no route names it" for name in unused(snapshot)]
     if json:
-        _print_json(out, ok=True, errors=[], **_counts(snapshot))
+        _print_json(out, ok=True, errors=[], notes=notes, **_counts(snapshot))
     else:
         counts = ", ".join(_counted(count, noun) for noun, count in _nouns(snapshot).items())
         print(f"ok: {counts} (digest {snapshot.digest[:_SHOWN_DIGEST_CHARACTERS]})", file=out)
+        for note in notes:
+            print(f"note: {note}", file=out)
     return OK
 
 
@@ -94,7 +98,12 @@ def _print_errors(directory: str, errors: tuple[PolicyError, ...], json: bool, o
 
 
 def _nouns(snapshot: Snapshot) -> dict[str, int]:
-    return {"tier": len(snapshot.tiers), "tenant": len(snapshot.tenants), "route": len(snapshot.routes)}
+    return {
+        "tier": len(snapshot.tiers),
+        "tenant": len(snapshot.tenants),
+        "route": len(snapshot.routes),
+        "slo": len(snapshot.objectives),
+    }
 
 
 def _counts(snapshot: Snapshot) -> dict[str, str | int]:

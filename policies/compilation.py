@@ -6,33 +6,44 @@ from collections.abc import Iterable
 import msgspec
 
 from policies import units
+from policies.burn_alerts import usual_alerts
 from policies.schema.limits import LimitsFile, TierWritten
-from policies.schema.mesh import BoundsWritten, MeshFile
+from policies.schema.mesh import BoundsWritten, MeshFile, TracingWritten
 from policies.schema.route import BatchingWritten, PodsWritten, RouteFile
+from policies.schema.slos import BurnWindowsWritten, SlosFile, SloWritten
 from policies.schema.tenant import KeyWritten, TenantFile
 from policies.snapshot import (
     DEFAULT_LISTEN,
     Batching,
     Bounds,
+    BurnAlert,
+    Guards,
     Key,
     Launch,
     Listen,
     Mesh,
+    Objective,
     Route,
     Snapshot,
     Static,
     Tenant,
     Tier,
+    Tracing,
     Version,
     default_burst,
 )
 
 
 def compile_snapshot(
-    mesh: MeshFile, limits: LimitsFile | None, tenants: Iterable[TenantFile], routes: Iterable[RouteFile]
+    mesh: MeshFile,
+    limits: LimitsFile | None,
+    tenants: Iterable[TenantFile],
+    routes: Iterable[RouteFile],
+    slos: SlosFile | None = None,
 ) -> Snapshot:
     """The snapshot of files that have been checked; its generation is 0 until somebody numbers it."""
     tiers = limits.tiers if limits else {}
+    objectives = slos.slos if slos else []
     unsigned = Snapshot(
         generation=0,
         digest="",
@@ -40,6 +51,7 @@ def compile_snapshot(
         tiers={name: _tier(name, tier) for name, tier in sorted(tiers.items())},
         tenants={tenant.name: _tenant(tenant) for tenant in sorted(tenants, key=lambda tenant: tenant.name)},
         routes={route.model: _route(route) for route in sorted(routes, key=lambda route: route.model)},
+        objectives={slo.name: _objective(slo) for slo in sorted(objectives, key=lambda slo: slo.name)},
     )
     return msgspec.structs.replace(unsigned, digest=digest_of(unsigned))
 
@@ -52,7 +64,12 @@ def digest_of(snapshot: Snapshot) -> str:
 
 def _mesh(written: MeshFile) -> Mesh:
     listen = tuple(Listen(one.address, one.serves) for one in written.listen or ())
-    return Mesh(name=written.name, listen=listen or DEFAULT_LISTEN, bounds=_bounds(written.bounds or BoundsWritten()))
+    return Mesh(
+        name=written.name,
+        listen=listen or DEFAULT_LISTEN,
+        bounds=_bounds(written.bounds or BoundsWritten()),
+        tracing=_tracing(written.tracing or TracingWritten()),
+    )
 
 
 def _bounds(written: BoundsWritten) -> Bounds:
@@ -64,6 +81,16 @@ def _bounds(written: BoundsWritten) -> Bounds:
         header_timeout_s=_duration(written.header_timeout, usual.header_timeout_s),
         body_timeout_s=_duration(written.body_timeout, usual.body_timeout_s),
         max_deadline_s=_duration(written.max_deadline, usual.max_deadline_s),
+    )
+
+
+def _tracing(written: TracingWritten) -> Tracing:
+    usual = Tracing()
+    return Tracing(
+        callers=written.callers or usual.callers,
+        kept_per_s=usual.kept_per_s if written.kept_per_s is None else written.kept_per_s,
+        baggage=tuple(sorted(written.baggage or ())),
+        attributes=tuple(sorted(written.attributes or ())),
     )
 
 
@@ -116,7 +143,12 @@ def _route(written: RouteFile) -> Route:
         timeout_s=_optional_duration(written.timeout),
         body_bytes=None if written.body_bytes is None else units.size_bytes(written.body_bytes),
         batching=_batching(written.batching or BatchingWritten()),
+        slo=_names(written.slo),
     )
+
+
+def _names(written: str | list[str] | None) -> tuple[str, ...]:
+    return (written,) if isinstance(written, str) else tuple(sorted(written or ()))
 
 
 def _version(name: str, pods: PodsWritten) -> Version:
@@ -130,4 +162,49 @@ def _batching(written: BatchingWritten) -> Batching:
     return Batching(
         max_rows=written.max_rows or usual.max_rows,
         max_wait_s=_duration(written.max_wait, usual.max_wait_s),
+    )
+
+
+def _objective(written: SloWritten) -> Objective:
+    usual = Objective("", "", 0.0, 0.0, 0)
+    period_s, target = units.duration_s(written.window), units.fraction(written.objective)
+    return Objective(
+        name=written.name,
+        owner=written.owner,
+        period_s=period_s,
+        target=target,
+        status_below=written.good.status_below,
+        within_s=_optional_duration(written.good.within),
+        ignore_status=tuple(sorted(written.ignore.status)) if written.ignore else None,
+        model=written.route or usual.model,
+        by=usual.by if written.by is None else tuple(sorted(written.by, reverse=True)),
+        alerts=_alerts(written, period_s, target),
+        guards=_guards(written),
+    )
+
+
+def _alerts(written: SloWritten, period_s: float, target: float) -> tuple[BurnAlert, ...]:
+    """The alerts that are written, and for a severity of which nothing is written, the usual ones."""
+    usual = usual_alerts(period_s, target)
+    alerts: list[BurnAlert] = []
+    for severity, given in (("page", written.page), ("ticket", written.ticket)):
+        if given is None:
+            alerts += [alert for alert in usual if alert.severity == severity]
+        else:
+            alerts += [_alert(severity, windows) for windows in given]
+    return tuple(alerts)
+
+
+def _alert(severity: str, written: BurnWindowsWritten) -> BurnAlert:
+    long_s = units.duration_s(written.long)
+    name = f"{severity} {units.duration_text(long_s)}"
+    return BurnAlert(severity, name, written.burn, long_s, units.duration_s(written.short))
+
+
+def _guards(written: SloWritten) -> Guards:
+    usual = Guards()
+    return Guards(
+        min_events=written.min_events or usual.min_events,
+        min_bad_events=written.min_bad_events or usual.min_bad_events,
+        chance_below=usual.chance_below if written.chance_below is None else units.fraction(written.chance_below),
     )

@@ -9,8 +9,8 @@ from msgspec.inspect import StructType
 from policies import units
 from policies.availability import available_keys
 from policies.errors import PolicyError, quoted
-from policies.kinds import LIMITS, MESH, ROUTE, TENANT, PolicyFile
-from policies.nodes import Entry, Found, Node, Scalar, find
+from policies.kinds import LIMITS, MESH, ROUTE, SLOS, TENANT, PolicyFile
+from policies.nodes import Found, entry_of, find, text_of
 from policies.nodes import Mapping as MappingNode
 from policies.references import texts
 from policies.schema.route import PodsWritten
@@ -18,6 +18,10 @@ from policies.shapes import type_of
 from policies.snapshot import DEFAULT_LISTEN, Bounds
 
 POD_SOURCES: Final = ("launch", "static", "dns", "kubernetes")
+# What a list of listeners has at least, what it has at most once, and what no network may reach.
+REQUIRED: Final = ("inference", "admin")
+ONE_ADDRESS: Final = ("metrics", "dashboards", "otlp")
+ON_LOOPBACK: Final = {"admin": "the management API", "dashboards": "the dashboards"}
 _USUAL: Final = Bounds()
 # What cannot be nothing (a wait of 0s would refuse every request), its unit, and what leaving the key out means.
 POSITIVE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
@@ -57,22 +61,17 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
             errors += _above(file, "timeout", "duration", bounds.max_deadline_s, "max_deadline")
             errors += _above(file, "body_bytes", "size", bounds.body_bytes, "body_bytes")
             errors += _pod_sources(file)
+        elif file.kind is SLOS:
+            errors += _above(file, "slos[].good.within", "duration", bounds.max_deadline_s, "max_deadline")
         elif file.kind is TENANT:
             errors += _keys_that_never_work(file)
     return errors
 
 
-def _quantity(text: str, unit: str) -> float | None:
-    try:
-        return units.read(text, unit)
-    except units.UnitError:
-        return None
-
-
 def _zeros(file: PolicyFile) -> Iterator[PolicyError]:
     for path, unit, usual in POSITIVE.get(file.kind.tag, ()):
         for scalar, _ in texts(file, path):
-            if _quantity(scalar.text, unit) == 0:
+            if units.quantity(scalar.text, unit) == 0:
                 fix = f"Write more than 0; leaving the key out means {usual}."
                 yield PolicyError(file.path, scalar.line, scalar.column, f"{scalar.text} lets no request through", fix)
 
@@ -83,15 +82,15 @@ def _bounds(file: PolicyFile) -> Bounds:
     body_bytes: float = usual.body_bytes
     max_deadline_s = usual.max_deadline_s
     for scalar, _ in texts(file, "bounds.body_bytes"):
-        body_bytes = _quantity(scalar.text, "size") or body_bytes
+        body_bytes = units.quantity(scalar.text, "size") or body_bytes
     for scalar, _ in texts(file, "bounds.max_deadline"):
-        max_deadline_s = _quantity(scalar.text, "duration") or max_deadline_s
+        max_deadline_s = units.quantity(scalar.text, "duration") or max_deadline_s
     return Bounds(body_bytes=int(body_bytes), max_deadline_s=max_deadline_s)
 
 
 def _above(file: PolicyFile, path: str, unit: str, ceiling: float, ceiling_key: str) -> Iterator[PolicyError]:
     for scalar, found in texts(file, path):
-        quantity = _quantity(scalar.text, unit)
+        quantity = units.quantity(scalar.text, unit)
         if quantity is not None and quantity > ceiling:
             shown = units.size_text(int(ceiling)) if unit == "size" else units.duration_text(ceiling)
             problem = f"{found.name} {scalar.text} is above the mesh's ceiling of {shown} and is never reached"
@@ -107,22 +106,37 @@ def _listeners(file: PolicyFile) -> Iterator[PolicyError]:
             problem = f"two listeners have the address {quoted(scalar.text)}"
             yield PolicyError(file.path, scalar.line, scalar.column, problem, "Give one of them another port.")
         seen.add(scalar.text)
-    served = {_text_of(listen.node, "serves") or "inference" for listen in listens}
-    for usual in DEFAULT_LISTEN if listens and served <= {"inference", "admin"} else ():
-        if usual.serves not in served:
+    served = [text_of(listen.node, "serves") or "inference" for listen in listens]
+    yield from _served_by_nobody(file, listens, served)
+    yield from _served_twice(file, listens, served)
+    yield from _open_to_a_network(file, listens)
+
+
+def _served_by_nobody(file: PolicyFile, listens: list[Found], served: list[str]) -> Iterator[PolicyError]:
+    is_readable = bool(listens) and set(served) <= {usual.serves for usual in DEFAULT_LISTEN}
+    for usual in DEFAULT_LISTEN if is_readable else ():
+        if usual.serves in REQUIRED and usual.serves not in served:
             problem = f"listen has no address that serves {usual.serves}"
             fix = f"Add {{address: {usual.address}, serves: {usual.serves}}}."
             yield PolicyError(file.path, listens[0].line, listens[0].column, problem, fix)
-    yield from _open_management(file, listens)
 
 
-def _open_management(file: PolicyFile, listens: Iterable[Found]) -> Iterator[PolicyError]:
-    """The admin token crosses a network in the clear as long as listeners have no TLS."""
+def _served_twice(file: PolicyFile, listens: list[Found], served: list[str]) -> Iterator[PolicyError]:
+    """Who looks for metrics, dashboards or traces is told one address of each."""
+    for number, (listen, serves) in enumerate(zip(listens, served, strict=True)):
+        if serves in ONE_ADDRESS and serves in served[:number]:
+            problem = f"two listeners serve {serves}"
+            yield PolicyError(file.path, listen.line, listen.column, problem, "Keep one of them.")
+
+
+def _open_to_a_network(file: PolicyFile, listens: Iterable[Found]) -> Iterator[PolicyError]:
+    """The admin token would cross a network in the clear, and dashboards ask for no login."""
     for listen in listens:
-        address = _entry(listen.node, "address")
-        host, _, port = _text_of(listen.node, "address").rpartition(":")
-        if address and host and _text_of(listen.node, "serves") == "admin" and not _is_loopback(host):
-            problem = f"the management API may listen on loopback only, and {quoted(host)} is not that"
+        what = ON_LOOPBACK.get(text_of(listen.node, "serves"))
+        address = entry_of(listen.node, "address")
+        host, _, port = text_of(listen.node, "address").rpartition(":")
+        if what and address and host and not _is_loopback(host):
+            problem = f"{what} may listen on loopback only, and {quoted(host)} is not that"
             place = address.value
             yield PolicyError(file.path, place.line, place.column, problem, f"Write 127.0.0.1:{port}.")
 
@@ -136,8 +150,8 @@ def _is_loopback(host: str) -> bool:
 
 def _bursts_without_rate(file: PolicyFile) -> Iterator[PolicyError]:
     for tier in _found(file, "tiers.*"):
-        burst = _entry(tier.node, "burst")
-        if burst and not _entry(tier.node, "rate"):
+        burst = entry_of(tier.node, "burst")
+        if burst and not entry_of(tier.node, "rate"):
             problem = f"{tier.name} has a burst and no rate, so nothing limits it"
             yield PolicyError(file.path, burst.key.line, burst.key.column, problem, "Add a rate, or remove burst.")
 
@@ -159,8 +173,8 @@ def _pod_sources(file: PolicyFile) -> Iterator[PolicyError]:
 
 def _keys_that_never_work(file: PolicyFile) -> Iterator[PolicyError]:
     for key in _found(file, "keys[]"):
-        start_s = _quantity(_text_of(key.node, "not_before"), "moment")
-        end_s = _quantity(_text_of(key.node, "not_after"), "moment")
+        start_s = units.quantity(text_of(key.node, "not_before"), "moment")
+        end_s = units.quantity(text_of(key.node, "not_after"), "moment")
         if start_s is not None and end_s is not None and end_s <= start_s:
             problem = "this key ends before it begins and never works"
             yield PolicyError(
@@ -171,12 +185,3 @@ def _keys_that_never_work(file: PolicyFile) -> Iterator[PolicyError]:
 def _found(file: PolicyFile, path: str) -> Iterator[Found]:
     if file.root is not None:
         yield from find(file.root, path)
-
-
-def _entry(node: Node, name: str) -> Entry | None:
-    return node.entries.get(name) if isinstance(node, MappingNode) else None
-
-
-def _text_of(node: Node, name: str) -> str:
-    entry = _entry(node, name)
-    return entry.value.text if entry and isinstance(entry.value, Scalar) else ""

@@ -4,7 +4,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from policies import units
-from policies.snapshot import EVERY_MODEL, Bounds, Listen, Mesh, Route, Snapshot, Tenant, Tier, Version
+from policies.snapshot import (
+    EVERY_MODEL,
+    Bounds,
+    BurnAlert,
+    Listen,
+    Mesh,
+    Objective,
+    Route,
+    Snapshot,
+    Tenant,
+    Tier,
+    Tracing,
+    Version,
+)
 
 Named = TypeVar("Named")
 MAX_SENTENCES: Final = 20
@@ -12,11 +25,14 @@ _ABSENT: Final = "none"
 
 
 def changes(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Every difference, one sentence each: the mesh, tiers, tenants, then routes; empty when they mean the same."""
+    """Every difference, a sentence each: mesh, tiers, tenants, objectives, routes; empty when they mean the same."""
     return (
         *_mesh_changes(before.mesh, after.mesh),
         *_named_changes("tier", before.tiers, after.tiers, lambda old, new: _tier_changes(old, new, after)),
         *_named_changes("tenant", before.tenants, after.tenants, _tenant_changes),
+        *_named_changes(
+            "slo", before.objectives, after.objectives, lambda old, new: _objective_changes(old, new, after)
+        ),
         *_named_changes("route", before.routes, after.routes, _route_changes),
     )
 
@@ -55,6 +71,7 @@ def _mesh_changes(before: Mesh, after: Mesh) -> Iterator[str]:
     yield from _changed("mesh", "name", before.name, after.name)
     yield from _changed("mesh", "listen", _listen_text(before.listen), _listen_text(after.listen))
     yield from _bounds_changes(before.bounds, after.bounds)
+    yield from _tracing_changes(before.tracing, after.tracing)
 
 
 def _listen_text(listen: tuple[Listen, ...]) -> str:
@@ -66,6 +83,17 @@ def _bounds_changes(before: Bounds, after: Bounds) -> Iterator[str]:
         old, new = getattr(before, field), getattr(after, field)
         as_text = units.size_text if field.endswith("_bytes") else units.duration_text
         yield from _changed("mesh", field.removesuffix("_s"), as_text(old), as_text(new))
+
+
+def _tracing_changes(before: Tracing, after: Tracing) -> Iterator[str]:
+    yield from _changed("tracing", "callers", before.callers, after.callers)
+    yield from _changed("tracing", "kept_per_s", f"{before.kept_per_s:g}", f"{after.kept_per_s:g}")
+    yield from _changed("tracing", "baggage", _names_text(before.baggage), _names_text(after.baggage))
+    yield from _changed("tracing", "attributes", _names_text(before.attributes), _names_text(after.attributes))
+
+
+def _names_text(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or _ABSENT
 
 
 def _tier_changes(before: Tier, after: Tier, snapshot: Snapshot) -> Iterator[str]:
@@ -113,6 +141,50 @@ def _may_call_changes(subject: str, before: set[str], after: set[str]) -> Iterat
             yield f"{subject}: may no longer call {model}"
 
 
+def _objective_changes(before: Objective, after: Objective, snapshot: Snapshot) -> Iterator[str]:
+    """An objective's change is told with the models that it is counted for."""
+    models = [model for model, route in sorted(snapshot.routes.items()) if after.name in route.slo]
+    subject = f"slo {after.name} ({', '.join(models) or 'no route'})"
+    yield from _changed(subject, "owner", before.owner, after.owner)
+    yield from _changed(subject, "route", before.model or "any", after.model or "any")
+    yield from _changed(subject, "objective", units.percent_text(before.target), units.percent_text(after.target))
+    yield from _changed(subject, "window", units.duration_text(before.period_s), units.duration_text(after.period_s))
+    yield from _changed(subject, "status_below", str(before.status_below), str(after.status_below))
+    yield from _changed(subject, "within", _duration_text(before.within_s), _duration_text(after.within_s))
+    yield from _changed(subject, "ignore", _ignored_text(before), _ignored_text(after))
+    yield from _changed(subject, "by", _names_text(before.by), _names_text(after.by))
+    for severity in ("page", "ticket"):
+        old, new = (_alerts_text(one.alerts, severity) for one in (before, after))
+        yield from _changed(subject, severity, old, new)
+    yield from _guards_changes(subject, before, after)
+
+
+def _ignored_text(objective: Objective) -> str:
+    if objective.ignore_status is None:
+        return "400 to 499"
+    return ", ".join(str(status) for status in objective.ignore_status)
+
+
+def _alerts_text(alerts: tuple[BurnAlert, ...], severity: str) -> str:
+    shown = [
+        f"{alert.factor:g}x in {units.duration_text(alert.long_s)} and {units.duration_text(alert.short_s)}"
+        for alert in alerts
+        if alert.severity == severity
+    ]
+    return " or ".join(shown) or _ABSENT
+
+
+def _guards_changes(subject: str, before: Objective, after: Objective) -> Iterator[str]:
+    old, new = before.guards, after.guards
+    yield from _changed(subject, "min_events", str(old.min_events or _ABSENT), str(new.min_events or _ABSENT))
+    yield from _changed(
+        subject, "min_bad_events", str(old.min_bad_events or _ABSENT), str(new.min_bad_events or _ABSENT)
+    )
+    yield from _changed(
+        subject, "chance_below", units.percent_text(old.chance_below), units.percent_text(new.chance_below)
+    )
+
+
 def _route_changes(before: Route, after: Route) -> Iterator[str]:
     subject = f"route {after.model}"
     yield from _changed(subject, "owner", before.owner, after.owner)
@@ -128,6 +200,7 @@ def _route_changes(before: Route, after: Route) -> Iterator[str]:
     yield from _changed(subject, "timeout", _duration_text(before.timeout_s), _duration_text(after.timeout_s))
     yield from _changed(subject, "body_bytes", _size_text(before.body_bytes), _size_text(after.body_bytes))
     yield from _batching_changes(subject, before, after)
+    yield from _changed(subject, "slo", _names_text(before.slo), _names_text(after.slo))
 
 
 def _size_text(size: int | None) -> str:

@@ -108,8 +108,10 @@ def _where_it_belongs(path: str) -> str:
     if meant and is_available(meant):
         return f"Rename it to {_shown(stem)}{SUFFIX}."
     places = ", ".join(_place(kind) for kind in KINDS if is_available(kind))
-    later = " and ".join(_place(kind) for kind in KINDS if not is_available(kind))
-    return f"Policy is in {places}; {later} are not available yet." if later else f"Policy is in {places}."
+    later = [_place(kind) for kind in KINDS if not is_available(kind)]
+    verb = "is" if len(later) == 1 else "are"
+    not_yet = f"; {' and '.join(later)} {verb} not available yet" if later else ""
+    return f"Policy is in {places}{not_yet}."
 
 
 def _place(kind: Kind) -> str:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from policies import availability, consistency, grammar, references
+from policies import availability, consistency, grammar, objectives, references
 from policies.compilation import compile_snapshot
 from policies.directory import UnreadableError, list_policy_files, read_policy_file
 from policies.document import parse
@@ -18,6 +18,7 @@ from policies.nodes import plain
 from policies.schema.limits import LimitsFile
 from policies.schema.mesh import MeshFile
 from policies.schema.route import RouteFile
+from policies.schema.slos import SlosFile
 from policies.schema.tenant import TenantFile
 from policies.schema.written import Written
 from policies.snapshot import Snapshot
@@ -48,7 +49,7 @@ def load_directory(path: str | Path) -> Snapshot:
         files.append(file)
         errors += file_errors
     meant = [availability.available_part(file) for file in files]
-    errors = _at_new_places(errors, [*references.check(meant), *consistency.check(files)])
+    errors = _at_new_places(errors, [*references.check(meant), *consistency.check(files), *objectives.check(files)])
     if errors:
         raise PolicyRefused(_bounded(errors))
     return _compile(files)
@@ -114,8 +115,13 @@ def _bounded(errors: list[PolicyError]) -> list[PolicyError]:
 def _compile(files: list[PolicyFile]) -> Snapshot:
     (mesh,) = _written(files, MeshFile)
     limits = _written(files, LimitsFile)
+    slos = _written(files, SlosFile)
     return compile_snapshot(
-        mesh, limits[0] if limits else None, _written(files, TenantFile), _written(files, RouteFile)
+        mesh,
+        limits[0] if limits else None,
+        _written(files, TenantFile),
+        _written(files, RouteFile),
+        slos[0] if slos else None,
     )
 
 

@@ -114,6 +114,17 @@ def _step(outer: Found, step: str) -> Iterator[Found]:
                 yield Found(f"{outer.name}.{name}".lstrip("."), entry.key.line, entry.key.column, entry.value)
 
 
+def entry_of(node: Node, name: str) -> Entry | None:
+    """The entry of one key, where a node has keys and this one among them."""
+    return node.entries.get(name) if isinstance(node, Mapping) else None
+
+
+def text_of(node: Node, name: str) -> str:
+    """What is written as the value of one key; "" where that is no single word."""
+    entry = entry_of(node, name)
+    return entry.value.text if entry and isinstance(entry.value, Scalar) else ""
+
+
 def kind_of(node: Node) -> str:
     """What a node is, as it reads after "found"."""
     if isinstance(node, Sequence):

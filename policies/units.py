@@ -103,6 +103,13 @@ def _with(suffix: str) -> Callable[[str], tuple[str, ...]]:
     return lambda text: (text + suffix,)
 
 
+def _completed_percent(text: str) -> tuple[str, ...]:
+    """What is at most 1 may be a fraction."""
+    number = Decimal(text)
+    as_fraction = (f"{_plain(number * 100)}%",) if 0 < number <= 1 else ()
+    return (*as_fraction, f"{text}%")
+
+
 def _completed_rate(text: str) -> tuple[str, ...]:
     return (f"{text}/s",) if Decimal(text) else ()
 
@@ -123,7 +130,7 @@ UNITS: Final[Mapping[str, Unit]] = {
     "duration": Unit("a length of time", DURATION_PATTERN, "250ms", _completed_length, _seconds),
     "rate": Unit("a rate", RATE_PATTERN, "300/s", _completed_rate, _per_second),
     "size": Unit("a size", SIZE_PATTERN, "16MiB", _completed_size, _bytes),
-    "percent": Unit("a percentage", PERCENT_PATTERN, "5%", _with("%"), _fraction),
+    "percent": Unit("a percentage", PERCENT_PATTERN, "5%", _completed_percent, _fraction),
     "factor": Unit("a factor", FACTOR_PATTERN, "1.2x", _with("x"), _factor),
     "time share": Unit("device time per period", TIME_SHARE_PATTERN, "20h/day", _with("h/day"), _time_share),
     "moment": Unit("a day and time with its zone", MOMENT_PATTERN, "2027-03-01T00:00:00Z", lambda _: (), _unix_seconds),
@@ -144,6 +151,14 @@ def read(text: str, unit_name: str) -> float:
         fix = " or ".join(written) or f"one such as {unit.example}"
         raise UnitError(f"{text} what?", f"Write {fix}.")
     raise UnitError(f'expected {unit.noun}, found "{text[:60]}"', _respelled(text, unit))
+
+
+def quantity(text: str, unit_name: str) -> float | None:
+    """The same as ``read``, or None for a text that is not such a quantity and has been told elsewhere."""
+    try:
+        return read(text, unit_name)
+    except UnitError:
+        return None
 
 
 def duration_s(text: str) -> float:
@@ -183,6 +198,11 @@ def duration_text(length_s: float) -> str:
         if exact and exact % _SECONDS[unit] == 0:
             return f"{_plain(exact / _SECONDS[unit])}{unit}"
     return f"{_plain(exact)}s"
+
+
+def percent_text(share: float) -> str:
+    """How a fraction is written: 0.999 as "99.9%"."""
+    return f"{_plain(Decimal(repr(share)) * 100)}%"
 
 
 def rate_text(events_per_s: float) -> str:

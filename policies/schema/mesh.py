@@ -1,6 +1,6 @@
 """mesh.yaml as written: what holds for the whole gateway."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -31,6 +31,22 @@ ClaimPlace = Annotated[
         extra={"expected": "claim:NAME", "example": "claim:tenant_id"},
     ),
 ]
+BaggageKey = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$",
+        extra={"expected": "a key of the baggage header", "example": "user.plan"},
+    ),
+]
+AttributeKey = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_-]{1,63}){0,7}(?:\.\*)?$",
+        extra={"expected": "an attribute's key, or one that ends in .* for all below it", "example": "app.tokenizer.*"},
+    ),
+]
+# More requests than one machine answers: every trace is kept.
+MAX_KEPT_PER_S: Final = 1_000_000
 Algorithm = Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]
 
 
@@ -57,7 +73,8 @@ class ListenWritten(Written, frozen=True, kw_only=True):
 
     address: Annotated[HostPort, Meta(description="HOST:PORT; port 0 takes a free one.")]
     serves: Annotated[
-        Literal["inference", "admin"], Meta(description="What is served there; inference when left out.")
+        Literal["inference", "admin", "metrics", "dashboards", "otlp"],
+        Meta(description="What is served there; inference when left out."),
     ] = "inference"
     tls: Annotated[TlsWritten | None, Meta(description="The listener's certificate; plain HTTP when left out.")] = None
     client_certs: Annotated[
@@ -81,6 +98,33 @@ class BoundsWritten(Written, frozen=True, kw_only=True):
     ] = None
     max_deadline: Annotated[
         Duration | None, Meta(description="The longest a request may take, whatever it asks for; 120s when left out.")
+    ] = None
+
+
+class TracingWritten(Written, frozen=True, kw_only=True):
+    """Which requests leave a trace, and what of it is kept."""
+
+    callers: Annotated[
+        Literal["trust", "resample", "restart"] | None,
+        Meta(
+            description="What a caller's traceparent counts: trust (its trace, its choice to sample), resample (its "
+            "trace, our choice) or restart (a new trace, linked to the caller's); resample when left out."
+        ),
+    ] = None
+    kept_per_s: Annotated[
+        Annotated[float, Meta(ge=0, le=MAX_KEPT_PER_S)] | None,
+        Meta(
+            description="Traces per second up to which all are kept, and above it this many beside errors and slow "
+            "requests; 20 when left out, and 0 records nothing."
+        ),
+    ] = None
+    baggage: Annotated[
+        Annotated[list[BaggageKey], Meta(max_length=16)] | None,
+        Meta(description="Keys of a caller's baggage that pods may see; none when left out."),
+    ] = None
+    attributes: Annotated[
+        Annotated[list[AttributeKey], Meta(max_length=64)] | None,
+        Meta(description="Attributes of spans that are kept beside Penstock's own and the standard ones."),
     ] = None
 
 
@@ -179,9 +223,15 @@ class MeshFile(Written, frozen=True, kw_only=True):
     kind: Annotated[Literal["mesh/v1"], Meta(description="What this file is: mesh/v1.")]
     listen: Annotated[
         Annotated[list[ListenWritten], Meta(min_length=1, max_length=16)] | None,
-        Meta(description="Addresses; 127.0.0.1:8080 for inference and 127.0.0.1:8081 for admin when left out."),
+        Meta(
+            description="Addresses; when left out, on 127.0.0.1 8080 for inference, 8081 for admin, 8082 for metrics, "
+            "8090 for dashboards and 4318 for otlp."
+        ),
     ] = None
     bounds: Annotated[BoundsWritten | None, Meta(description="Hard ceilings for every request.")] = None
+    tracing: Annotated[
+        TracingWritten | None, Meta(description="Which requests leave a trace, and what of it is kept.")
+    ] = None
     auth: Annotated[AuthWritten | None, Meta(description="How callers prove who they are.")] = None
     admin: Annotated[AdminWritten | None, Meta(description="Roles of the management API.")] = None
     state: Annotated[StateWritten | None, Meta(description="Where counters that several gateways share are kept.")] = (

@@ -320,7 +320,9 @@ class RouteFile(Written, frozen=True, kw_only=True):
     kind: Annotated[Literal["route/v1"], Meta(description="What this file is: route/v1.")]
     model: Annotated[Name, Meta(description="The model's name, as in the file's name and in request paths.")]
     owner: Annotated[Text, Meta(description="Who answers for it.")]
-    slo: Annotated[Name | list[Name] | None, Meta(description="Its objectives in slos.yaml.")] = None
+    slo: Annotated[
+        Name | Annotated[list[Name], Meta(max_length=16)] | None, Meta(description="Its objectives in slos.yaml.")
+    ] = None
     timeout: Annotated[Duration | None, Meta(description="Longest time for one request.")] = None
     body_bytes: Annotated[Size | None, Meta(description="Largest body of a request; the mesh's when left out.")] = None
     stream: Annotated[bool | None, Meta(description="Whether answers come in parts.")] = None

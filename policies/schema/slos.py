@@ -1,18 +1,21 @@
 """slos.yaml as written: objectives, their windows, and what is a bad event."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
 from policies.schema.written import Count, Duration, Name, Share, Text, Written
 
+LARGEST_BURN: Final = 1000
 Status = Annotated[int, Meta(ge=100, le=599)]
 
 
 class GoodWritten(Written, frozen=True, kw_only=True):
     """What makes an event good; anything else is bad."""
 
-    status_below: Annotated[Status, Meta(description="The answer's status is below this.")]
+    status_below: Annotated[
+        Annotated[int, Meta(ge=201, le=599)], Meta(description="The answer's status is below this.")
+    ]
     within: Annotated[Duration | None, Meta(description="It was given within this time; any time when left out.")] = (
         None
     )
@@ -21,43 +24,68 @@ class GoodWritten(Written, frozen=True, kw_only=True):
 class IgnoreWritten(Written, frozen=True, kw_only=True):
     """Events that say nothing about the objective."""
 
-    status: Annotated[Annotated[list[Status], Meta(min_length=1)], Meta(description="Answers with these statuses.")]
+    status: Annotated[
+        Annotated[list[Status], Meta(min_length=1, max_length=100)],
+        Meta(description="Answers with these statuses, and no others."),
+    ]
 
 
 class BurnWindowsWritten(Written, frozen=True, kw_only=True):
-    """An alert: the error budget burns this fast in both windows."""
+    """An alert: the error budget burns faster than this in both windows."""
 
-    burn: Annotated[float, Meta(gt=0, le=1000, description="How many times faster than allowed.")]
+    burn: Annotated[float, Meta(gt=0, le=LARGEST_BURN, description="How many times faster than allowed.")]
     long: Annotated[Duration, Meta(description="The long window: that it matters.")]
     short: Annotated[Duration, Meta(description="The short window: that it still goes on.")]
+
+
+Alerts = Annotated[list[BurnWindowsWritten], Meta(max_length=8)]
 
 
 class SloWritten(Written, frozen=True, kw_only=True):
     """One objective."""
 
     name: Annotated[Name, Meta(description="What routes, alerts and dashboards call it.")]
-    route: Annotated[Name | None, Meta(description="The model it is for; every route that names it when left out.")] = (
-        None
-    )
+    route: Annotated[
+        Name | None, Meta(description="The one model whose route may name it; any route may when left out.")
+    ] = None
     owner: Annotated[Text, Meta(description="Who answers for it.")]
-    window: Annotated[Duration, Meta(description="The time over which the error budget is spent.")]
-    objective: Annotated[Share, Meta(description="The target share of good events.")]
+    window: Annotated[Duration, Meta(description="The time over which the error budget is spent, from 1h to 90d.")]
     good: Annotated[GoodWritten, Meta(description="What a good event is.")]
-    ignore: Annotated[IgnoreWritten | None, Meta(description="Events that do not count.")] = None
+    ignore: Annotated[
+        IgnoreWritten | None, Meta(description="Events that do not count; answers of 400 to 499 when left out.")
+    ] = None
     by: Annotated[
-        list[Literal["version", "tier", "tenant"]] | None, Meta(description="What it is counted apart by.")
+        list[Literal["version", "tier"]] | None,
+        Meta(description="What it is also counted apart by; version when left out."),
     ] = None
-    page: Annotated[list[BurnWindowsWritten] | None, Meta(description="Burn rates that wake somebody.")] = None
+    page: Annotated[
+        Alerts | None,
+        Meta(description="Burn rates that wake somebody; the usual ones when left out, and [] is none."),
+    ] = None
     ticket: Annotated[
-        list[BurnWindowsWritten] | None, Meta(description="Burn rates that can wait for the morning.")
+        Alerts | None,
+        Meta(description="Burn rates that can wait for the morning; the usual ones when left out, and [] is none."),
     ] = None
-    min_events: Annotated[Count | None, Meta(description='Below so many events a window says "not enough data".')] = (
-        None
-    )
+    min_events: Annotated[
+        Count | None,
+        Meta(description='A long window with fewer says "not enough data" and does not fire; off when left out.'),
+    ] = None
+    min_bad_events: Annotated[
+        Count | None, Meta(description="A long window with fewer that are bad does not fire; off when left out.")
+    ] = None
+    chance_below: Annotated[
+        Share | None,
+        Meta(
+            description="An alert fires only if a service that burns just at its threshold would do as badly with "
+            "less than this chance; 1% when left out, and 0% is off."
+        ),
+    ] = None
+    # Last and never left out, so that a file which is cut off inside an objective is refused.
+    objective: Annotated[Share, Meta(description="The target share of good events.")]
 
 
 class SlosFile(Written, frozen=True, kw_only=True):
     """slos.yaml: objectives, their windows, and what is a bad event."""
 
     kind: Annotated[Literal["slos/v1"], Meta(description="What this file is: slos/v1.")]
-    slos: Annotated[list[SloWritten], Meta(description="The objectives.")]
+    slos: Annotated[Annotated[list[SloWritten], Meta(max_length=500)], Meta(description="The objectives.")]

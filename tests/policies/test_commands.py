@@ -32,7 +32,7 @@ def run_fmt(directory: Path, check_only: bool = False, json: bool = False) -> tu
 
 def test_a_good_directory_is_one_line_and_exit_code_0(directory: Path) -> None:
     digest = load_directory(directory).digest[:12]
-    assert run_check(directory) == (0, f"ok: 1 tier, 1 tenant, 1 route (digest {digest})\n", "")
+    assert run_check(directory) == (0, f"ok: 1 tier, 1 tenant, 2 routes, 4 slos (digest {digest})\n", "")
 
 
 def test_a_bad_directory_is_one_line_for_each_error_and_their_count(directory: Path) -> None:
@@ -47,10 +47,20 @@ def test_a_bad_directory_is_one_line_for_each_error_and_their_count(directory: P
     ]
 
 
+def test_an_objective_that_no_route_names_is_noted(directory: Path) -> None:
+    route = directory / "routes" / "digits.yaml"
+    route.write_text(route.read_text().replace("[digits-availability, digits-latency]", "digits-latency"))
+    code, out, err = run_check(directory)
+    note = "nothing is counted for the objective digits-availability: no route names it"
+    assert (code, out.splitlines()[1:], err) == (0, [f"note: {note}"], "")
+    assert msgspec.json.decode(run_check(directory, json=True)[1])["notes"] == [note]
+
+
 def test_json_says_the_same_for_programs(directory: Path) -> None:
     code, out, err = run_check(directory, json=True)
     report = msgspec.json.decode(out)
     assert (code, err, report["ok"], report["errors"], report["tenants"]) == (0, "", True, [], 1)
+    assert (report["slos"], report["notes"]) == (4, [])
     assert report["digest"] == load_directory(directory).digest
     (directory / "mesh.yaml").unlink()
     code, out, err = run_check(directory, json=True)

@@ -7,15 +7,19 @@ from policies.diff import MAX_SENTENCES, changes, summary
 from policies.snapshot import (
     Batching,
     Bounds,
+    BurnAlert,
+    Guards,
     Key,
     Launch,
     Listen,
     Mesh,
+    Objective,
     Route,
     Snapshot,
     Static,
     Tenant,
     Tier,
+    Tracing,
     Version,
 )
 
@@ -63,7 +67,8 @@ def test_tenants_keys_and_the_mesh_are_told() -> None:
     mesh = Mesh("m", (Listen("127.0.0.1:9", "inference"),), Bounds(body_bytes=1024, idle_timeout_s=90.0))
     after = replace(BEFORE, mesh=mesh, tenants={"demo": tenant, "new": replace(DEMO, name="new")}, routes={})
     assert changes(BEFORE, after) == (
-        "mesh: listen 127.0.0.1:8080 (inference), 127.0.0.1:8081 (admin) -> 127.0.0.1:9 (inference)",
+        "mesh: listen 127.0.0.1:8080 (inference), 127.0.0.1:8081 (admin), 127.0.0.1:8082 (metrics), "
+        "127.0.0.1:8090 (dashboards), 127.0.0.1:4318 (otlp) -> 127.0.0.1:9 (inference)",
         "mesh: body_bytes 64MiB -> 1KiB",
         "mesh: idle_timeout 1m -> 90s",
         "tenant demo: tier demo -> gold",
@@ -91,6 +96,63 @@ def test_models_that_may_be_called_are_told_as_they_count(
     old = replace(BEFORE, tenants={"demo": replace(DEMO, may_call=before)})
     new = replace(BEFORE, tenants={"demo": replace(DEMO, may_call=after)})
     assert changes(old, new) == tuple(f"tenant demo: {sentence}" for sentence in told)
+
+
+def test_every_change_of_an_objective_is_told_with_its_models() -> None:
+    old = Objective("fast", "us", 2592000.0, 0.99, 500, alerts=(BurnAlert("page", "page 1h", 14.4, 3600.0, 300.0),))
+    new = Objective(
+        "fast",
+        "them",
+        604800.0,
+        0.995,
+        400,
+        within_s=0.25,
+        ignore_status=(404, 422),
+        model="digits",
+        by=("version", "tier"),
+        alerts=(
+            BurnAlert("page", "page 6h", 6.0, 21600.0, 1800.0),
+            BurnAlert("ticket", "ticket 1d", 1.0, 86400.0, 40.0),
+        ),
+        guards=Guards(200, 3, 0.0),
+    )
+    before = replace(BEFORE, routes={"digits": replace(ROUTE, slo=("fast",))}, objectives={"fast": old})
+    subject = "slo fast (digits): "
+    assert changes(before, replace(before, objectives={"fast": new})) == (
+        f"{subject}owner us -> them",
+        f"{subject}route any -> digits",
+        f"{subject}objective 99% -> 99.5%",
+        f"{subject}window 30d -> 7d",
+        f"{subject}status_below 500 -> 400",
+        f"{subject}within none -> 250ms",
+        f"{subject}ignore 400 to 499 -> 404, 422",
+        f"{subject}by version -> version, tier",
+        f"{subject}page 14.4x in 1h and 5m -> 6x in 6h and 30m",
+        f"{subject}ticket none -> 1x in 1d and 40s",
+        f"{subject}min_events none -> 200",
+        f"{subject}min_bad_events none -> 3",
+        f"{subject}chance_below 1% -> 0%",
+    )
+
+
+def test_the_route_that_an_objective_begins_or_ends_to_count_for_is_told() -> None:
+    objective = Objective("fast", "us", 3600.0, 0.99, 500)
+    after = replace(BEFORE, routes={"digits": replace(ROUTE, slo=("fast",))}, objectives={"fast": objective})
+    assert changes(BEFORE, after) == ("slo fast added", "route digits: slo none -> fast")
+    assert changes(after, BEFORE) == ("slo fast removed", "route digits: slo fast -> none")
+    unnamed = replace(BEFORE, objectives={"fast": objective})
+    changed = replace(BEFORE, objectives={"fast": replace(objective, target=0.9)})
+    assert changes(unnamed, changed) == ("slo fast (no route): objective 99% -> 90%",)
+
+
+def test_what_is_traced_is_told() -> None:
+    tracing = Tracing("trust", 1000.0, ("plan",), ("app.*", "batch"))
+    assert changes(BEFORE, replace(BEFORE, mesh=Mesh("m", tracing=tracing))) == (
+        "tracing: callers resample -> trust",
+        "tracing: kept_per_s 20 -> 1000",
+        "tracing: baggage none -> plan",
+        "tracing: attributes none -> app.*, batch",
+    )
 
 
 def test_a_summary_of_many_changes_is_bounded() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from policies.document import parse
 from policies.load import PolicyRefused, load_directory
-from policies.snapshot import Launch, Snapshot, Static, Tier
+from policies.snapshot import Launch, Snapshot, Static, Tier, Tracing
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "policies" / "demo"
@@ -38,6 +38,20 @@ def test_the_demo_loads() -> None:
     assert [(one.address, one.serves) for one in snapshot.mesh.listen] == [
         ("127.0.0.1:8080", "inference"),
         ("127.0.0.1:8081", "admin"),
+        ("127.0.0.1:8082", "metrics"),
+        ("127.0.0.1:8090", "dashboards"),
+        ("127.0.0.1:4318", "otlp"),
+    ]
+    assert snapshot.mesh.tracing == Tracing()
+    assert {model: route.slo for model, route in snapshot.routes.items()} == {
+        "digits": ("digits-availability", "digits-latency"),
+        "text": ("text-availability", "text-latency"),
+    }
+    assert [(one.target, one.within_s) for one in snapshot.objectives.values()] == [
+        (0.995, None),
+        (0.99, 0.25),
+        (0.995, None),
+        (0.99, 1.0),
     ]
 
 
@@ -46,10 +60,22 @@ def test_a_snapshot_travels_between_processes_unchanged() -> None:
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(snapshot), type=Snapshot) == snapshot
 
 
-def test_version_2_of_the_demo_starts_by_removing_one_comment_sign(directory: Path) -> None:
+@pytest.mark.parametrize(("version", "archive"), [("2", "digits-2.mar"), ("3", "digits-broken.mar")])
+def test_other_versions_of_the_demo_start_by_removing_one_comment_sign(
+    version: str, archive: str, directory: Path
+) -> None:
     route = directory / "routes" / "digits.yaml"
-    route.write_text(route.read_text().replace('# "2":', '"2":'))
-    assert load_directory(directory).routes["digits"].versions["2"].launch == Launch("digits-2.mar")
+    route.write_text(route.read_text().replace(f'# "{version}":', f'"{version}":'))
+    assert load_directory(directory).routes["digits"].versions[version].launch == Launch(archive)
+
+
+def test_the_tracing_example_of_the_demo_holds_when_its_comment_signs_are_removed(directory: Path) -> None:
+    mesh = directory / "mesh.yaml"
+    lines = mesh.read_text().split("\n")
+    start = lines.index("# tracing:")
+    lines[start : start + 3] = [line.removeprefix("# ") for line in lines[start : start + 3]]
+    mesh.write_text("\n".join(lines))
+    assert load_directory(directory).mesh.tracing == Tracing(callers="trust", kept_per_s=100.0)
 
 
 def test_every_available_key_reaches_the_snapshot(directory: Path) -> None:
@@ -85,10 +111,18 @@ def test_the_digest_follows_the_meaning_and_not_the_spelling(directory: Path) ->
     assert load_directory(directory).digest != before
 
 
+def name_no_objectives(directory: Path) -> None:
+    for route in (directory / "routes").iterdir():
+        kept = [line for line in route.read_text().splitlines() if not line.startswith("slo:")]
+        route.write_text("\n".join([*kept, ""]))
+
+
 @pytest.mark.parametrize("case", MISTAKES, ids=lambda case: case.stem)
 def test_each_planted_mistake_is_told_with_its_place_and_fix(case: Path, directory: Path) -> None:
     lines = case.read_text().splitlines()
     target = directory / lines[0].removeprefix("# file: ")
+    if target.name == "slos.yaml":
+        name_no_objectives(directory)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(case, target)
     expected = [line.removeprefix("# expect: ") for line in lines if line.startswith("# expect: ")]
@@ -109,9 +143,9 @@ def test_five_mistakes_in_four_files_are_five_errors_ordered_by_place(directory:
     edit("routes/digits.yaml", "max_wait: 2ms", "max_wait: 2")
     assert errors_of(directory) == [
         'limits.yaml:8:5: unknown key "rat". Did you mean "rate"?',
-        "mesh.yaml:14:15: 16 what? Write 16MiB or 16B.",
-        "routes/digits.yaml:12:36: 2 what? Write 2s.",
-        'routes/digits.yaml:14:9: there is no version "7". Known here: "1".',
+        "mesh.yaml:23:15: 16 what? Write 16MiB or 16B.",
+        "routes/digits.yaml:16:36: 2 what? Write 2s.",
+        'routes/digits.yaml:18:9: there is no version "7". Known here: "1".',
         'tenants/demo.yaml:7:7: there is no tier "demmo". Did you mean "demo"?',
     ]
 
@@ -136,8 +170,9 @@ def test_files_that_are_not_meant_as_policy_are_passed_over(name: str, directory
 
 
 def test_a_fifo_is_refused_without_waiting_for_it(directory: Path) -> None:
-    os.mkfifo(directory / "slos.yaml")
-    assert "slos.yaml:1:1: this is not a regular file. Put a file here, or remove it." in errors_of(directory)
+    (directory / "limits.yaml").unlink()
+    os.mkfifo(directory / "limits.yaml")
+    assert "limits.yaml:1:1: this is not a regular file. Put a file here, or remove it." in errors_of(directory)
 
 
 def test_a_socket_and_a_directory_with_the_name_of_a_policy_are_refused(
@@ -195,6 +230,26 @@ def test_the_management_api_may_not_listen_on_a_network(host: str, directory: Pa
     assert error.startswith("mesh.yaml:10:14: the management API may listen on loopback only")
 
 
+@pytest.mark.parametrize(("port", "is_refused"), [("8082", False), ("8090", True), ("4318", False)])
+def test_metrics_and_spans_may_cross_a_network_and_dashboards_may_not(
+    port: str, is_refused: bool, directory: Path
+) -> None:
+    mesh = directory / "mesh.yaml"
+    mesh.write_text(mesh.read_text().replace(f"127.0.0.1:{port}", f"10.0.0.1:{port}"))
+    if is_refused:
+        (error,) = errors_of(directory)
+        assert "the dashboards may listen on loopback only" in error
+    else:
+        assert f"10.0.0.1:{port}" in [one.address for one in load_directory(directory).mesh.listen]
+
+
+def test_what_is_not_listed_is_not_served(directory: Path) -> None:
+    (directory / "mesh.yaml").write_text(
+        "kind: mesh/v1\nlisten: [{address: 'h:1'}, {address: '127.0.0.1:2', serves: admin}]\nname: a\n"
+    )
+    assert [one.serves for one in load_directory(directory).mesh.listen] == ["inference", "admin"]
+
+
 def test_errors_without_end_are_cut_short(directory: Path) -> None:
     many = "".join(f"  t{number}: {{rate: {number}}}\n" for number in range(1000))
     (directory / "limits.yaml").write_text(f"kind: limits/v1\ntiers:\n  demo: {{rate: 5/s}}\n{many}")
@@ -208,7 +263,7 @@ def test_errors_without_end_are_cut_short(directory: Path) -> None:
     assert errors[-1].endswith("other files have more errors. Mend these first.")
 
 
-DEMO_FILES = ["mesh.yaml", "limits.yaml", "tenants/demo.yaml", "routes/digits.yaml"]
+DEMO_FILES = [str(file.relative_to(DEMO)) for file in sorted(DEMO.rglob("*.yaml"))]
 
 
 @pytest.mark.parametrize("file", DEMO_FILES)

@@ -48,7 +48,9 @@ def test_a_quantity_is_read_exactly(text: str, unit: str, number: float) -> None
         ("16.5", "size", "16.5 what?", "Write one such as 16MiB."),
         ("0", "size", "0 what?", "Write one such as 16MiB."),
         ("2027", "moment", "2027 what?", "Write one such as 2027-03-01T00:00:00Z."),
-        ("0.5", "percent", "0.5 what?", "Write 0.5%."),
+        ("0.5", "percent", "0.5 what?", "Write 50% or 0.5%."),
+        ("99.5", "percent", "99.5 what?", "Write 99.5%."),
+        ("0.999", "percent", "0.999 what?", "Write 99.9% or 0.999%."),
         ("16MB", "size", 'expected a size, found "16MB"', "Write 16MiB."),
         ("250 ms", "duration", 'expected a length of time, found "250 ms"', "Write 250ms."),
         ("5min", "duration", 'expected a length of time, found "5min"', "Write 5m."),
@@ -82,6 +84,12 @@ def test_what_is_advised_for_a_number_without_its_unit_is_a_quantity(number: int
 def test_a_written_length_of_time_reads_as_the_same_length(number: int, unit: str) -> None:
     length_s = units.duration_s(f"{number}{unit}")
     assert units.duration_s(units.duration_text(length_s)) == length_s
+
+
+@given(st.integers(1, 10**11))
+def test_a_written_share_reads_as_the_same_share(billionths: int) -> None:
+    share = billionths / 10**11
+    assert units.fraction(units.percent_text(share)) == share
 
 
 @settings(deadline=None)

@@ -1,0 +1,147 @@
+"""What an objective asks can happen: its budget is something, its windows hold something, its alerts can fire."""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from policies import units
+from policies.burn_alerts import FINEST_SLOT_S, SHORTEST_WINDOW_SLOTS, unreachable
+from policies.errors import PolicyError, quoted
+from policies.kinds import ROUTE, SLOS, PolicyFile
+from policies.nodes import Mapping, Node, Scalar, Sequence, entry_of, find, text_of
+from policies.references import texts
+from policies.schema.slos import LARGEST_BURN
+from policies.snapshot import BurnAlert, Snapshot
+
+# A shorter period would be over before anybody reads the alert; events are kept no longer than the longest.
+SHORTEST_PERIOD_S: Final = 3600.0
+LONGEST_PERIOD_S: Final = 90 * 86400.0
+SHORTEST_WINDOW_S: Final = SHORTEST_WINDOW_SLOTS * FINEST_SLOT_S
+SEVERITIES: Final = ("page", "ticket")
+
+
+class _Mistake(NamedTuple):
+    node: Node
+    problem: str
+    fix: str
+
+
+def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
+    """Every objective, window and alert that could not mean what it says, and every route that may not name one."""
+    models: dict[str, str] = {}
+    errors: list[PolicyError] = []
+    for file in sorted(files, key=lambda file: file.kind is not SLOS):
+        if file.kind is SLOS and file.root is not None:
+            for found in find(file.root, "slos[]"):
+                if isinstance(found.node, Mapping):
+                    errors += [_error(file, mistake) for mistake in _mistakes(found.node)]
+                    models[text_of(found.node, "name")] = text_of(found.node, "route")
+        elif file.kind is ROUTE:
+            errors += _of_another_model(file, models)
+    return errors
+
+
+def unused(snapshot: Snapshot) -> tuple[str, ...]:
+    """The objectives that no route names, for which nothing is counted."""
+    named = {name for route in snapshot.routes.values() for name in route.slo}
+    return tuple(sorted(snapshot.objectives.keys() - named))
+
+
+def _error(file: PolicyFile, mistake: _Mistake) -> PolicyError:
+    return PolicyError(file.path, mistake.node.line, mistake.node.column, mistake.problem, mistake.fix)
+
+
+def _mistakes(slo: Mapping) -> Iterator[_Mistake]:
+    yield from _target(slo)
+    yield from _period(slo)
+    yield from _within(slo)
+    for severity in SEVERITIES:
+        yield from _alerts(slo, severity)
+
+
+def _target(slo: Mapping) -> Iterator[_Mistake]:
+    for node, share in _quantity(slo, "objective", "percent"):
+        if share == 1:
+            yield _Mistake(node, "an objective of 100% has no error budget", "Write less, such as 99.9%.")
+        elif share == 0:
+            yield _Mistake(node, "an objective of 0% asks for nothing", "Write more, such as 99.9%.")
+
+
+def _period(slo: Mapping) -> Iterator[_Mistake]:
+    for node, period_s in _quantity(slo, "window", "duration"):
+        if not SHORTEST_PERIOD_S <= period_s <= LONGEST_PERIOD_S:
+            shortest, longest = units.duration_text(SHORTEST_PERIOD_S), units.duration_text(LONGEST_PERIOD_S)
+            is_short = period_s < SHORTEST_PERIOD_S
+            problem = f"{node.text} is {'less than' if is_short else 'more than'} {shortest if is_short else longest}"
+            yield _Mistake(node, problem, f"Write {shortest} to {longest}; 30d is usual.")
+
+
+def _within(slo: Mapping) -> Iterator[_Mistake]:
+    good = entry_of(slo, "good")
+    for node, within_s in _quantity(good.value, "within", "duration") if good else ():
+        if within_s == 0:
+            yield _Mistake(node, "no answer is given within 0s", "Write more than 0; without the key any time is good.")
+
+
+def _alerts(slo: Mapping, severity: str) -> Iterator[_Mistake]:
+    entry = entry_of(slo, severity)
+    alerts = entry.value.items if entry and isinstance(entry.value, Sequence) else ()
+    first_lines: dict[float, int] = {}
+    for alert in alerts:
+        yield from _windows(slo, alert)
+        yield from _never_fires(slo, alert, severity)
+        for node, long_s in _quantity(alert, "long", "duration"):
+            if long_s in first_lines:
+                problem = f"two of {severity} have the long window {node.text}, the first in line {first_lines[long_s]}"
+                yield _Mistake(node, problem, "Give one of them another, or remove it.")
+            first_lines.setdefault(long_s, node.line)
+
+
+def _windows(slo: Mapping, alert: Node) -> Iterator[_Mistake]:
+    period_s = units.quantity(text_of(slo, "window"), "duration") or LONGEST_PERIOD_S
+    long_s = units.quantity(text_of(alert, "long"), "duration") or LONGEST_PERIOD_S
+    for node, length_s in _quantity(alert, "long", "duration"):
+        if length_s > period_s:
+            problem = f"{node.text} is longer than the objective's own window of {units.duration_text(period_s)}"
+            yield _Mistake(node, problem, f"Write {units.duration_text(period_s)} or less.")
+    for node, length_s in _quantity(alert, "short", "duration"):
+        if length_s < SHORTEST_WINDOW_S:
+            slot = units.duration_text(FINEST_SLOT_S)
+            problem = f"events are counted in slots of {slot}, and {node.text} holds too few of them"
+            yield _Mistake(node, problem, f"Write {units.duration_text(SHORTEST_WINDOW_S)} or more.")
+        elif length_s >= long_s:
+            problem = f"the short window of {node.text} is not shorter than the long one of {text_of(alert, 'long')}"
+            yield _Mistake(node, problem, "Write about a twelfth of the long one.")
+
+
+def _never_fires(slo: Mapping, alert: Node, severity: str) -> Iterator[_Mistake]:
+    burn = entry_of(alert, "burn")
+    factor = burn.value.value if burn and isinstance(burn.value, Scalar) else None
+    for node, target in _quantity(slo, "objective", "percent"):
+        # A number out of range has been told already, and so has a target without a budget.
+        if burn and isinstance(factor, int | float) and 0 < factor <= LARGEST_BURN and 0 < target < 1:
+            asked = BurnAlert(severity, severity, float(factor), 0.0, 0.0)
+            if unreachable(asked, target):
+                most = f"{float(1 / (1 - Fraction(repr(target)))):g}"
+                problem = f"this never fires: with {node.text} the budget burns {most} times too fast at most"
+                yield _Mistake(burn.value, problem, f"Write less than {most}.")
+
+
+def _of_another_model(file: PolicyFile, models: dict[str, str]) -> Iterator[PolicyError]:
+    """An objective that is for one model, as `models` says, says nothing about another's requests."""
+    for path in ("slo", "slo[]"):
+        for scalar, _ in texts(file, path):
+            model = models.get(scalar.text)
+            if model and model != file.stem:
+                problem = f"the objective {quoted(scalar.text)} is for the model {quoted(model)}"
+                fix = "Name another one, or remove its route in slos.yaml."
+                yield PolicyError(file.path, scalar.line, scalar.column, problem, fix)
+
+
+def _quantity(node: Node, name: str, unit: str) -> Iterator[tuple[Scalar, float]]:
+    """The value of one key with what it stands for, where it stands for something."""
+    entry = entry_of(node, name)
+    if entry and isinstance(entry.value, Scalar):
+        number = units.quantity(entry.value.text, unit)
+        if number is not None:
+            yield entry.value, number
