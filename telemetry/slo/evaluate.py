@@ -1,0 +1,75 @@
+"""Evaluate: all that is to be said of one objective now."""
+
+from __future__ import annotations
+
+from math import isinf
+from typing import Protocol
+
+from msgspec import Struct
+
+from policies.snapshot import Objective
+from telemetry.slo.alerts import Verdict, judge
+from telemetry.slo.budget import exhaustion_s, is_enough, remaining_ratio
+from telemetry.slo.burn_rate import burn_rate
+from telemetry.slo.events import EventCount
+
+
+class Counted(Protocol):
+    """What has counted events: one series, or several whose counts it adds, such as those of a model's versions."""
+
+    def count(self, window_s: float, now_s: float) -> EventCount:
+        """Return the events of the window that ends at ``now_s``."""
+
+
+class Burn(Struct, frozen=True):
+    """How fast one window burnt the budget."""
+
+    window_s: float
+    burn_rate: float
+    events: EventCount
+
+
+class Evaluation(Struct, frozen=True):
+    """What is to be said of an objective.
+
+    Attributes:
+        period: events over the objective's period.
+        remaining_ratio: share of the budget that is left, below 0 when overspent; None without events.
+        is_enough: there were enough events for that to mean something.
+        exhaustion_s: until it is spent if the shortest long window of the alerts, or without alerts the period, goes on
+            as it was; None for never.
+        burn: every window of its alerts, the shortest first.
+        verdicts: one per alert of the objective, in their order.
+    """
+
+    period: EventCount
+    remaining_ratio: float | None
+    is_enough: bool
+    exhaustion_s: float | None
+    burn: tuple[Burn, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def evaluate(objective: Objective, counted: Counted, now_s: float) -> Evaluation:
+    """Return what is to be said of an objective by what has counted its events."""
+    target = objective.target
+    windows_s = sorted({length_s for alert in objective.alerts for length_s in (alert.long_s, alert.short_s)})
+    events = {window_s: counted.count(window_s, now_s) for window_s in windows_s}
+    period = counted.count(objective.period_s, now_s)
+    return Evaluation(
+        period=period,
+        remaining_ratio=remaining_ratio(period, target),
+        is_enough=is_enough(period, target),
+        exhaustion_s=_exhaustion_s(objective, period, events),
+        burn=tuple(Burn(window_s, burn_rate(events[window_s], target), events[window_s]) for window_s in windows_s),
+        verdicts=tuple(
+            judge(alert, target, objective.guards, events[alert.long_s], events[alert.short_s])
+            for alert in objective.alerts
+        ),
+    )
+
+
+def _exhaustion_s(objective: Objective, period: EventCount, events: dict[float, EventCount]) -> float | None:
+    window_s = min((alert.long_s for alert in objective.alerts), default=objective.period_s)
+    left_s = exhaustion_s(period, events.get(window_s, period), window_s, objective.target)
+    return None if isinf(left_s) else left_s

@@ -1,0 +1,207 @@
+"""Counts in slots are those of the raw events to less than one slot, whatever gaps, delays and restarts there were.
+
+Precisely: a window ``[now - window, now)`` is counted as all slots that overlap it, of the finest level that reaches as
+far. The count equals the raw events of these slots; so it is exact where the window starts with a slot, and otherwise
+has, besides all of the window, the events of the part of one slot before it.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from msgspec import Struct
+
+from telemetry.slo.events import NO_EVENTS, EventCount
+from telemetry.slo.windows import LEVELS, Level, Slots
+
+START_S = 1_800_000_000
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
+ONE = EventCount(good=1)
+WINDOWS_S = (40, 70, 300, 30 * MINUTE_S, HOUR_S, 2 * HOUR_S, 6 * HOUR_S, DAY_S, 3 * DAY_S, 7 * DAY_S, 30 * DAY_S)
+GAPS_S = (0.0, 0.4, 3.0, 10.0, 61.0, 900.0, 2 * HOUR_S + 5.0, 9 * HOUR_S, 4.3 * DAY_S, 33.0 * DAY_S)
+LATE_BY_S = (0.0, 0.0, 0.0, 1.0, 12.0, 200.0, 3.0 * HOUR_S, 5.0 * DAY_S, 91.0 * DAY_S, -0.5, -400.0)
+
+
+class Raw(Struct, frozen=True):
+    """One raw event count and its time."""
+
+    at_s: float
+    events: EventCount
+
+
+class History:
+    """A random history, told to slots and kept raw beside them."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.now_s = START_S + self.random.uniform(0, 2 * DAY_S)
+        self.slots = Slots()
+        self.raw: list[Raw] = []
+
+    def live(self) -> None:
+        """Let time pass, and count an event that may be late or, by its clock, early."""
+        # Many short gaps and few long ones, as events are; a quarter of the moments are whole slots.
+        self.now_s += GAPS_S[min(self.random.randrange(len(GAPS_S)), self.random.randrange(len(GAPS_S)))]
+        if self.random.random() < 0.25:
+            self.now_s = float(-(-self.now_s // HOUR_S) * HOUR_S)
+        at_s = self.now_s - self.random.choice(LATE_BY_S)
+        events = EventCount(*(self.random.randrange(4) for _ in range(3)))
+        self.slots.add(at_s, events, self.now_s)
+        self.raw.append(Raw(min(at_s, self.now_s), events))
+
+    def restart(self) -> None:
+        """Begin anew with what was kept of the slots, as a process does; sometimes kept twice."""
+        kept = [(level, *slot) for level in LEVELS for slot in self.slots.slots(level, 0.0)]
+        twice = self.random.sample(kept, self.random.randrange(len(kept) + 1)) if len(kept) < 50 else []
+        self.slots = Slots()
+        for level, start_s, events in kept:
+            self.slots.put(level, start_s, events, float(start_s))
+        for level, start_s, events in twice:
+            self.slots.put(level, start_s, events, self.now_s)
+
+    def brute(self, start_s: float, end_s: float) -> EventCount:
+        """Sum the raw events of ``[start_s, end_s)``."""
+        return sum((raw.events for raw in self.raw if start_s <= raw.at_s < end_s), NO_EVENTS)
+
+
+def slot_of(window_s: float) -> int:
+    """The length of slots in which a window is counted."""
+    return 10 if window_s <= 2 * HOUR_S else 60 if window_s <= 3 * DAY_S else 3600
+
+
+def assert_counted(history: History, window_s: float) -> None:
+    slot_s, now_s = slot_of(window_s), history.now_s
+    first_s, end_s = (now_s - window_s) // slot_s * slot_s, -(-now_s // slot_s) * slot_s
+    counted = history.slots.count(window_s, now_s)
+    assert counted == history.brute(first_s, end_s)
+    # No event of the window is missed, and what is there besides is of less than a slot.
+    assert counted - history.brute(now_s - window_s, end_s) == history.brute(first_s, now_s - window_s)
+    assert now_s - window_s - first_s < slot_s
+
+
+@pytest.mark.parametrize("hundred", range(10))
+def test_a_random_history_counts_as_its_raw_events_do(hundred: int) -> None:
+    for seed in range(100 * hundred, 100 * hundred + 100):
+        history = History(seed)
+        for _ in range(history.random.randrange(1, 30)):
+            history.live()
+            if history.random.random() < 0.08:
+                history.restart()
+            for window_s in history.random.sample(WINDOWS_S, 3):
+                assert_counted(history, window_s)
+
+
+def test_a_window_that_starts_with_a_slot_is_exact() -> None:
+    slots = Slots()
+    for second in range(600):
+        slots.add(START_S + second, ONE, START_S + second)
+    assert slots.count(300, START_S + 600) == EventCount(good=300)
+    assert slots.count(300, START_S + 609) == EventCount(good=300)  # the slot that 309 s are in, from 300 on
+    assert slots.count(300, START_S + 610) == EventCount(good=290)
+
+
+def test_an_event_of_this_moment_is_counted_unless_a_new_slot_begins_with_it() -> None:
+    slots = Slots()
+    slots.add(START_S, ONE, START_S)
+    assert slots.count(60, START_S) == NO_EVENTS
+    assert slots.count(60, START_S + 0.1) == ONE
+    assert slots.count(60, START_S + 60) == ONE
+    assert slots.count(60, START_S + 70) == NO_EVENTS
+
+
+def test_a_late_event_goes_to_the_slots_of_its_own_time() -> None:
+    slots = Slots()
+    slots.add(START_S, ONE, START_S + 2 * HOUR_S)
+    assert slots.count(HOUR_S, START_S + 2 * HOUR_S) == NO_EVENTS
+    assert slots.count(2 * HOUR_S, START_S + 2 * HOUR_S) == ONE
+
+
+def test_an_event_from_before_the_reach_of_all_levels_is_said_not_to_count() -> None:
+    slots = Slots()
+    assert not slots.add(START_S, ONE, START_S + 91 * DAY_S)
+    assert slots.add(START_S + 2 * DAY_S, ONE, START_S + 91 * DAY_S)
+    assert slots.count(90 * DAY_S, START_S + 91 * DAY_S) == ONE
+
+
+@pytest.mark.parametrize(("late_by_slots", "counts"), [(6, True), (7, False)])
+def test_the_slot_in_which_the_longest_window_starts_is_the_oldest_that_counts(
+    late_by_slots: int, counts: bool
+) -> None:
+    slots = Slots((Level(10, 60),))
+    assert slots.add(START_S + 5 - 10 * late_by_slots, ONE, START_S + 5) is counts
+    assert slots.count(60, START_S + 5) == (ONE if counts else NO_EVENTS)
+
+
+def test_an_event_from_the_future_counts_as_of_now() -> None:
+    slots = Slots()
+    slots.add(START_S + 5 * HOUR_S, ONE, START_S + 1)
+    assert slots.count(10, START_S + 2) == ONE
+    assert slots.count(10, START_S + 5 * HOUR_S + 2) == NO_EVENTS
+
+
+def test_the_past_can_be_asked_for() -> None:
+    slots = Slots()
+    for hour in range(48):
+        slots.add(START_S + hour * HOUR_S, ONE, START_S + hour * HOUR_S)
+    assert slots.count(6 * HOUR_S, START_S + 12 * HOUR_S) == EventCount(good=6)
+    assert slots.count(300, START_S + HOUR_S) == NO_EVENTS
+
+
+def test_a_clock_that_is_set_back_a_little_keeps_what_was_counted() -> None:
+    slots = Slots()
+    slots.add(START_S + 600, ONE, START_S + 600)
+    slots.add(START_S + 300, ONE, START_S + 300)
+    assert slots.count(60, START_S + 310) == ONE
+    assert slots.count(600, START_S + 610) == EventCount(good=2)
+
+
+def test_a_clock_that_is_set_back_leaves_a_window_no_shorter() -> None:
+    slots = Slots()
+    slots.add(START_S, ONE, START_S)
+    slots.add(START_S + 150 * MINUTE_S, ONE, START_S + 150 * MINUTE_S)
+    slots.add(START_S + 110 * MINUTE_S, ONE, START_S + 110 * MINUTE_S)
+    assert slots.count(2 * HOUR_S, START_S + 111 * MINUTE_S) == EventCount(good=2)
+
+
+def test_a_clock_that_was_years_ahead_does_not_stop_the_count() -> None:
+    slots = Slots()
+    slots.add(START_S + 3000 * DAY_S, ONE, START_S + 3000 * DAY_S)
+    assert slots.add(START_S, ONE, START_S)
+    assert slots.count(60, START_S + 1) == slots.count(30 * DAY_S, START_S + 1) == ONE
+
+
+def test_a_slot_that_is_put_twice_counts_once() -> None:
+    slots = Slots()
+    for _ in range(2):
+        slots.put(LEVELS[0], START_S, EventCount(5, 4, 3), START_S + 30)
+    assert slots.slots(LEVELS[0], 0.0) == [(START_S, EventCount(5, 4, 3))]
+    assert slots.count(60, START_S + 30) == EventCount(5, 4, 3)
+
+
+def test_a_slot_from_the_future_or_out_of_reach_is_not_restored() -> None:
+    slots = Slots()
+    slots.put(LEVELS[0], START_S + 10, ONE, START_S)
+    slots.put(LEVELS[0], START_S - 3 * HOUR_S, ONE, START_S)
+    assert slots.slots(LEVELS[0], 0.0) == []
+
+
+def test_slots_are_listed_from_a_moment_on_and_empty_ones_are_not() -> None:
+    slots = Slots()
+    for at_s in (START_S + 5, START_S + 40, START_S + 100):
+        slots.add(at_s, ONE, at_s)
+    assert slots.slots(LEVELS[0], START_S + 45) == [(START_S + 40, ONE), (START_S + 100, ONE)]
+    assert slots.slots(LEVELS[1], 0.0) == [(START_S, EventCount(good=2)), (START_S + 60, ONE)]
+
+
+def test_what_was_never_counted_is_nothing() -> None:
+    slots = Slots()
+    assert slots.count(30 * DAY_S, START_S) == NO_EVENTS
+    assert slots.slots(LEVELS[2], 0.0) == []
+
+
+def test_a_window_longer_than_any_level_has_what_is_still_there() -> None:
+    slots = Slots((Level(10, 60),))
+    for second in range(0, 200, 10):
+        slots.add(START_S + second, ONE, START_S + second)
+    assert slots.count(1000, START_S + 200) == EventCount(good=7)
