@@ -11,10 +11,12 @@ help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp is newer than what it was installed from, so a second `make up` starts at once.
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt deploy/demo/text/requirements.txt telemetry/hub/assets.lock.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-deps -r deploy/demo/text/requirements.txt
+	$(BIN)/python -m telemetry.hub.assets || echo 'the dashboards show tables without charts until this succeeds: $(BIN)/python -m telemetry.hub.assets'
 	@touch $@
 
 # exec: the shell steps aside, so signals reach the mesh itself and Ctrl-C drains it.

@@ -15,19 +15,80 @@ USAGE = "penstock-usage"  # pod -> gateway -> client: device_us, batch, queue_us
 SERVER_TIMING = "server-timing"  # pod and gateway -> client: milliseconds of each part
 TIMEOUT_MS = "penstock-timeout-ms"  # client -> gateway -> pod: milliseconds that are left
 
+TENANT = "penstock-tenant"  # gateway -> pod: whom the request is counted for
+
+# Values of `service.name`.
+GATEWAY_SERVICE = "penstock-gateway"
+POD_SERVICE = "penstock-pod"
+HUB_SERVICE = "penstock-hub"
+
+
+class SpanName:
+    """Names of spans. The gateway and the pods record them, the hub and whoever reads traces knows them."""
+
+    GATEWAY_REQUEST = "gateway.request"
+    GATEWAY_FORWARD = "gateway.forward"  # one per attempt
+    POD_REQUEST = "pod.request"
+    POD_QUEUE = "pod.queue"
+    POD_PREPROCESS = "pod.preprocess"
+    POD_INFERENCE = "pod.inference"
+    POD_POSTPROCESS = "pod.postprocess"
+    POD_BATCH = "pod.batch"  # a trace of its own, linked both ways with the pod.inference of its members
+    POD_LOAD = "pod.load"
+
+
+class Attribute:
+    """Names of spans' attributes, and the resource's. The stable ones of OpenTelemetry come first."""
+
+    HTTP_METHOD = "http.request.method"
+    HTTP_STATUS = "http.response.status_code"
+    HTTP_ROUTE = "http.route"
+    HTTP_RESEND_COUNT = "http.request.resend_count"
+    ERROR_TYPE = "error.type"  # the reason, where a status of 500 or more has one
+    SERVICE_NAME = "service.name"
+    SERVICE_VERSION = "service.version"
+    SERVICE_INSTANCE = "service.instance.id"
+    PROCESS_PID = "process.pid"
+
+    API = "penstock.api"
+    TENANT = "penstock.tenant"
+    MODEL = "penstock.model"
+    VERSION = "penstock.version"
+    ARM = "penstock.arm"
+    OUTCOME = "penstock.outcome"  # good, bad or ignored: what the request meant to its model's objectives
+    REASON = "penstock.reason"
+    GENERATION = "penstock.generation"
+    REQUEST_ID = "penstock.request_id"
+    ATTEMPT = "penstock.attempt"  # from 1
+    POD = "penstock.pod"
+    PART = "penstock.part"  # from 0; a request with more rows than a batch may have has several
+    ROWS = "penstock.rows"
+    BATCH_ID = "penstock.batch.id"
+    BATCH_ROWS = "penstock.batch.rows"
+    BATCH_REQUESTS = "penstock.batch.requests"
+    BATCH_RUNS = "penstock.batch.runs"
+    BATCH_QUEUED_ROWS = "penstock.queue.depth"
+    QUEUE_WAIT_S = "penstock.queue.wait_s"  # on the links of a batch: how long each member waited
+    DEVICE = "penstock.device"
+    DEVICE_S = "penstock.device_s"
+    COLD_START = "penstock.cold_start"
+    HANDLER_S = "penstock.load.handler_s"
+    KEPT = "penstock.kept"  # why a trace was kept: share, error, bad, slow, linked
+    REDACTED = "penstock.redacted"  # how many attributes were taken away because nobody allowed them
+
 
 class Metric(Struct, frozen=True):
     """One metric as Prometheus reads it.
 
     Attributes:
         name: with the unit and, for a counter, ``_total`` at its end.
-        unit: ``seconds`` or ``rows``; "" for a plain count or a truth value.
+        unit: ``seconds``, ``rows`` or the like; "" for a plain count or a truth value.
         meaning: one sentence: its help text and its line in ``docs/reference/metrics.md``.
     """
 
     name: str
-    kind: Literal["gauge", "counter"]
-    unit: Literal["seconds", "rows", ""]
+    kind: Literal["gauge", "counter", "histogram"]
+    unit: Literal["seconds", "rows", "bytes", "ratio", ""]
     labels: tuple[str, ...]
     meaning: str
 
@@ -45,7 +106,43 @@ INFERENCE_RESTARTS = Metric(
     "penstock_inference_restarts_total", "counter", "", _OF_A_POD, "How often the inference process was started anew."
 )
 MODEL_LOAD_SECONDS = Metric(
-    "penstock_model_load_seconds", "gauge", "seconds", _OF_A_POD, "How long the last load of the model took."
+    "penstock_model_load_seconds",
+    "gauge",
+    "seconds",
+    (*_OF_A_POD, "phase"),
+    "How long the last load of the model took, the whole and its parts.",
+)
+POD_ATTEMPTS = Metric(
+    "penstock_pod_attempts_total",
+    "counter",
+    "",
+    (*_OF_A_POD, "code_class", "reason"),
+    "Requests that the pod answered; of one request that was tried twice each pod counts its own.",
+)
+QUEUE_WAIT_SECONDS = Metric(
+    "penstock_queue_wait_seconds", "histogram", "seconds", _OF_A_POD, "How long rows waited until their batch was sent."
+)
+BATCH_ROWS = Metric("penstock_batch_rows", "histogram", "rows", _OF_A_POD, "Rows that ran together.")
+STAGE_DURATION_SECONDS = Metric(
+    "penstock_stage_duration_seconds",
+    "histogram",
+    "seconds",
+    (*_OF_A_POD, "stage"),
+    "How long each stage of a batch took.",
+)
+DEVICE_SECONDS = Metric(
+    "penstock_device_seconds_total",
+    "counter",
+    "seconds",
+    (*_OF_A_POD, "tenant"),
+    "How long the device was held for whom: a batch's time is shared out by rows.",
+)
+POD_SLO_BURN_RATE = Metric(
+    "penstock_pod_slo_burn_rate",
+    "gauge",
+    "",
+    (*_OF_A_POD, "slo", "window"),
+    "How many times faster than allowed this pod's answers spend the error budget, since its sidecar started.",
 )
 SCRAPE_AGE_SECONDS = Metric(
     "penstock_sidecar_scrape_age_seconds",
@@ -55,12 +152,134 @@ SCRAPE_AGE_SECONDS = Metric(
     "Time since the pod last answered its sidecar; since the sidecar's start while it never has.",
 )
 
+SIDECAR_RECORDS = Metric(
+    "penstock_sidecar_records_total",
+    "counter",
+    "",
+    ("kind", "fate"),
+    "What the sidecar was told, by what became of it: why it was kept, or that it was left out.",
+)
+SIDECAR_UNDECIDED = Metric(
+    "penstock_sidecar_undecided", "gauge", "", (), "Records and spans that wait for what becomes of their trace."
+)
+SIDECAR_REDACTED = Metric(
+    "penstock_sidecar_redacted_total", "counter", "", (), "Attributes and messages of spans that nobody allowed."
+)
+EXPORT_QUEUE_BYTES = Metric("penstock_export_queue_bytes", "gauge", "bytes", (), "Spans that wait to be exported.")
+EXPORTED_SPANS = Metric("penstock_exported_spans_total", "counter", "", (), "Spans that the receiver took.")
+EXPORTS = Metric(
+    "penstock_exports_total", "counter", "", ("outcome",), "Attempts to export, by whether they were taken."
+)
+TELEMETRY_DROPPED = Metric(
+    "penstock_telemetry_dropped_total", "counter", "", ("what", "why"), "What was not counted or not told, and why."
+)
+
 SIDECAR_METRICS = (
     POD_UP,
     POD_STATE,
     QUEUE_ROWS,
     RUNNING_ROWS,
     INFERENCE_RESTARTS,
-    MODEL_LOAD_SECONDS,
     SCRAPE_AGE_SECONDS,
+    MODEL_LOAD_SECONDS,
+    POD_ATTEMPTS,
+    QUEUE_WAIT_SECONDS,
+    BATCH_ROWS,
+    STAGE_DURATION_SECONDS,
+    DEVICE_SECONDS,
+    POD_SLO_BURN_RATE,
+    SIDECAR_RECORDS,
+    SIDECAR_UNDECIDED,
+    SIDECAR_REDACTED,
+    EXPORT_QUEUE_BYTES,
+    EXPORTED_SPANS,
+    EXPORTS,
+    TELEMETRY_DROPPED,
 )
+
+# Metrics of the mesh, written by the gateway's supervisor from what its workers counted, and read by Prometheus.
+_OF_A_VERSION = ("model", "version")
+_OF_AN_OBJECTIVE = ("slo", "model")
+
+REQUESTS = Metric(
+    "penstock_requests_total",
+    "counter",
+    "",
+    (*_OF_A_VERSION, "tenant", "code_class", "reason"),
+    "Requests that were settled, refusals included.",
+)
+REQUEST_DURATION_SECONDS = Metric(
+    "penstock_request_duration_seconds",
+    "histogram",
+    "seconds",
+    (*_OF_A_VERSION, "code_class"),
+    "How long requests took, from their head to the last byte of the answer.",
+)
+SLO_EVENTS = Metric(
+    "penstock_slo_events_total",
+    "counter",
+    "",
+    (*_OF_AN_OBJECTIVE, "version", "tier", "outcome"),
+    "What settled requests meant to an objective: good, bad or ignored.",
+)
+SLO_BURN_RATE = Metric(
+    "penstock_slo_burn_rate",
+    "gauge",
+    "",
+    (*_OF_AN_OBJECTIVE, "window"),
+    "How many times faster than allowed the error budget was spent in the window; 0 without events.",
+)
+SLO_BUDGET_REMAINING = Metric(
+    "penstock_slo_error_budget_remaining_ratio",
+    "gauge",
+    "ratio",
+    _OF_AN_OBJECTIVE,
+    "Share of the period's error budget that is left; below 0 when more was spent; absent without events.",
+)
+SLO_ALERT_FIRING = Metric(
+    "penstock_slo_alert_firing",
+    "gauge",
+    "",
+    (*_OF_AN_OBJECTIVE, "severity", "alert"),
+    "1 while the alert fires, else 0.",
+)
+PODS = Metric(
+    "penstock_pods", "gauge", "", (*_OF_A_VERSION, "state"), "Pods in this state, as the supervisor last saw them."
+)
+GENERATION = Metric("penstock_generation", "gauge", "", (), "The generation of the policy that is in force.")
+WORKER_RESTARTS = Metric(
+    "penstock_worker_restarts_total",
+    "counter",
+    "",
+    (),
+    "Gateway workers that were replaced since the supervisor's start.",
+)
+
+MESH_METRICS = (
+    REQUESTS,
+    REQUEST_DURATION_SECONDS,
+    SLO_EVENTS,
+    SLO_BURN_RATE,
+    SLO_BUDGET_REMAINING,
+    SLO_ALERT_FIRING,
+    PODS,
+    GENERATION,
+    WORKER_RESTARTS,
+    TELEMETRY_DROPPED,
+)
+
+# Metrics of the hub, written by itself.
+HUB_POSTS = Metric("penstock_hub_posts_total", "counter", "", ("status",), "Posts of spans by what was answered.")
+HUB_SPANS = Metric(
+    "penstock_hub_spans_total", "counter", "", ("fate",), "Spans received: stored, or repeated and here already."
+)
+HUB_QUEUE = Metric("penstock_hub_queue", "gauge", "", (), "Spans received that wait to be stored.")
+HUB_FILES = Metric("penstock_hub_files", "gauge", "", (), "Files of the trace store.")
+HUB_FILE_BYTES = Metric("penstock_hub_file_bytes", "gauge", "bytes", (), "Size of the trace store.")
+
+HUB_METRICS = (HUB_POSTS, HUB_SPANS, HUB_QUEUE, HUB_FILES, HUB_FILE_BYTES, TELEMETRY_DROPPED)
+
+# TorchServe's names, written beside ours for dashboards that know them.
+TS_REQUESTS = "ts_inference_requests_total"  # model_name, model_version, hostname
+TS_LATENCY = "ts_inference_latency_microseconds"  # the same labels
+TS_BY_CLASS = {"2xx": "Requests2XX", "4xx": "Requests4XX", "5xx": "Requests5XX"}  # Level, Hostname

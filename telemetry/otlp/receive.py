@@ -1,0 +1,159 @@
+"""Decides what a receiver of spans answers to ``POST /v1/traces``; sidecar and hub bring their own servers.
+
+Source: https://opentelemetry.io/docs/specs/otlp/#otlphttp (1.10).
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+from enum import Enum, IntEnum
+
+from google.protobuf.json_format import MessageToJson
+from msgspec import Struct
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+from telemetry.otlp.decode import Decoded, NotOtlp, decode_json, decode_protobuf
+from telemetry.otlp.encode import encode_status
+from telemetry.span import Span
+
+PATH = "/v1/traces"
+MAX_BYTES = 20 * 2**20
+"""Of a body, after it is unpacked, as the protocol recommends. Messages of a body are up to a hundred times as large in
+memory, so who has little of it says less."""
+RETRY_AFTER_S = 1
+_GZIP = 16 + zlib.MAX_WBITS
+
+Take = Callable[[list[Span]], int]
+"""Keeps spans and returns for how many of them it had no room: the last ones."""
+
+
+class Encoding(Enum):
+    """How a message is written; the values are content types."""
+
+    PROTOBUF = "application/x-protobuf"
+    JSON = "application/json"
+
+
+class Code(IntEnum):
+    """What went wrong, as ``google.rpc.Code`` numbers it."""
+
+    INVALID_ARGUMENT = 3
+    RESOURCE_EXHAUSTED = 8
+    UNAVAILABLE = 14
+
+
+class Answer(Struct, frozen=True):
+    """What to answer.
+
+    Attributes:
+        headers: beside ``content-type`` and ``content-length``, with lower-case names.
+    """
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+def answer(headers: Mapping[str, str], body: bytes, take: Take, max_bytes: int = MAX_BYTES) -> Answer:
+    """Decode a request, hand its spans on and say what became of them.
+
+    Args:
+        headers: of the request, with lower-case names.
+        body: as it came, at most ``max_bytes``; a longer one is answered before it is read, by ``too_large``.
+        take: keeps the spans; it is asked once, and not at all when there are none.
+    """
+    encoding = _encoding(headers)
+    if encoding is None:
+        allowed = " or ".join(encoding.value for encoding in Encoding)
+        return _refusal(Encoding.PROTOBUF, _Refused(415, Code.INVALID_ARGUMENT, f"Spans come as {allowed}."))
+    try:
+        decoded = _decode(_unpacked(headers, body, max_bytes), encoding)
+        return _success(encoding, decoded, _taken(decoded.spans, take))
+    except _Refused as refused:
+        return _refusal(encoding, refused)
+
+
+def too_large(headers: Mapping[str, str], max_bytes: int = MAX_BYTES) -> Answer:
+    """Return the answer to a body that is too long to be read."""
+    return _refusal(_encoding(headers) or Encoding.PROTOBUF, _too_large(max_bytes))
+
+
+def _encoding(headers: Mapping[str, str]) -> Encoding | None:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return next((encoding for encoding in Encoding if encoding.value == media_type), None)
+
+
+def _unpacked(headers: Mapping[str, str], body: bytes, max_bytes: int) -> bytes:
+    match headers.get("content-encoding", "").strip().lower():
+        case "" | "identity":
+            unpacked = body
+        case "gzip":
+            unpacked = _gunzip(body, max_bytes)
+        case _:
+            raise _Refused(415, Code.INVALID_ARGUMENT, "A body is packed with gzip or not at all.")
+    if len(unpacked) > max_bytes:
+        raise _too_large(max_bytes)
+    return unpacked
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    # One byte more than allowed tells a body that is too large from one that just fits.
+    unpacker = zlib.decompressobj(_GZIP)
+    try:
+        unpacked = unpacker.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise _Refused(400, Code.INVALID_ARGUMENT, "The body is not gzip, as its content-encoding says.") from None
+    if len(unpacked) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
+        raise _Refused(400, Code.INVALID_ARGUMENT, "The body is not one whole gzip member.")
+    return unpacked
+
+
+def _decode(body: bytes, encoding: Encoding) -> Decoded:
+    if not body:  # a request without any span, in either encoding
+        return Decoded([])
+    try:
+        return decode_json(body) if encoding is Encoding.JSON else decode_protobuf(body)
+    except NotOtlp as error:
+        raise _Refused(400, Code.INVALID_ARGUMENT, str(error)) from None
+
+
+def _taken(spans: list[Span], take: Take) -> int:
+    """Return how many spans found no room; a sender may send them all again only if none did."""
+    left_out = take(spans) if spans else 0
+    if spans and left_out >= len(spans):
+        raise _Refused(503, Code.UNAVAILABLE, "There is no room for spans now.")
+    return left_out
+
+
+def _success(encoding: Encoding, decoded: Decoded, left_out: int) -> Answer:
+    response = ExportTraceServiceResponse()
+    if decoded.rejected or left_out:
+        response.partial_success.rejected_spans = decoded.rejected + left_out
+        response.partial_success.error_message = decoded.why or "There was no room for the last spans."
+    is_json = encoding is Encoding.JSON
+    body = MessageToJson(response, indent=None).encode() if is_json else response.SerializeToString()
+    return Answer(200, encoding.value, body)
+
+
+def _refusal(encoding: Encoding, refused: _Refused) -> Answer:
+    message = str(refused)
+    if encoding is Encoding.JSON:
+        body = json.dumps({"code": refused.code, "message": message}).encode()
+    else:
+        body = encode_status(refused.code, message)
+    headers = (("retry-after", str(RETRY_AFTER_S)),) if refused.status == 503 else ()
+    return Answer(refused.status, encoding.value, body, headers)
+
+
+def _too_large(max_bytes: int) -> _Refused:
+    return _Refused(413, Code.RESOURCE_EXHAUSTED, f"A body has at most {max_bytes} bytes, after it is unpacked too.")
