@@ -33,6 +33,14 @@ GATEWAY_REASONS: tuple[Reason, ...] = (
 
 REASONS: dict[str, Reason] = {reason.name: reason for reason in (*POD_REASONS, *GATEWAY_REASONS)}
 
+CLIENT_GONE = "client_gone"
+"""Why a request was settled whose caller left: no refusal, for nobody reads it. Counted as 499, as nginx writes it."""
+
+
+def status_of(reason: str) -> int:
+    """Return the status that a request is counted under."""
+    return 499 if reason == CLIENT_GONE else REASONS[reason].status
+
 
 class PodFailed(Exception):
     """An attempt at one pod ended without an answer.

@@ -12,6 +12,8 @@ from model_pod.wire.status import PodState
 
 # The memory that all workers share for rate limits; whoever makes it and whoever maps it must agree on its size.
 LIMITS_TABLE_BYTES = 2**20
+# The finest slots in which SLO events are counted.
+SLOT_S = 10
 
 
 class Prepare(Struct, frozen=True, tag="prepare"):
@@ -64,7 +66,13 @@ class Drain(Struct, frozen=True, tag="drain"):
     within_s: float
 
 
-ToWorker = Prepare | Commit | Pods | Drain
+class OthersRate(Struct, frozen=True, tag="others_rate"):
+    """How many requests per second the other workers settle: together they keep so many traces as policy says."""
+
+    per_s: float
+
+
+ToWorker = Prepare | Commit | Pods | Drain | OthersRate
 
 
 class Prepared(Struct, frozen=True, tag="prepared"):
@@ -100,4 +108,56 @@ class Counts(Struct, frozen=True, tag="counts"):
     connections: int
 
 
-FromWorker = Prepared | Committed | Accepting | Counts
+class RequestCounts(Struct, frozen=True, array_like=True):
+    """Requests of one kind that a worker settled.
+
+    Attributes:
+        model, version, tenant, tier: "" as far as they were not known when the request was refused.
+        status: what the caller got; 499 when it left before.
+        reason: of a refusal; "" for an answer of the model.
+        buckets: how many took up to each of the model's ``edges_s``, not cumulative; the last took longer than all.
+        sum_s: of their durations.
+        exemplar_s, exemplar_trace: one of them whose trace is kept; "" when there is none.
+    """
+
+    model: str
+    version: str
+    tenant: str
+    tier: str
+    status: int
+    reason: str
+    buckets: tuple[int, ...]
+    sum_s: float
+    exemplar_s: float = 0.0
+    exemplar_trace: str = ""
+
+
+class SloEvents(Struct, frozen=True, array_like=True):
+    """What requests meant to one objective."""
+
+    slo: str
+    model: str
+    version: str
+    tier: str
+    good: int
+    bad: int
+    ignored: int
+
+
+class Tally(Struct, frozen=True, tag="tally"):
+    """What was settled since this worker's last tally; none spans two slots. Sent about once a second.
+
+    Attributes:
+        slot_s: start of the slot, seconds since the epoch, a multiple of ``SLOT_S``.
+        edges_s: upper edges of the buckets by model; they include the thresholds of its objectives.
+        dropped: records for the sidecar that were lost since this worker's start, by why.
+    """
+
+    slot_s: int
+    edges_s: dict[str, tuple[float, ...]]
+    requests: tuple[RequestCounts, ...]
+    events: tuple[SloEvents, ...]
+    dropped: dict[str, int]
+
+
+FromWorker = Prepared | Committed | Accepting | Counts | Tally

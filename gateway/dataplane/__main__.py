@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -15,6 +16,9 @@ from setproctitle import setproctitle
 from gateway.dataplane.gateway import Share
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.worker import ControlProtocol, Worker
+from telemetry.conventions import GATEWAY_SERVICE
+from telemetry.record import Recorder
+from telemetry.records import Source
 
 # Each may need a second descriptor, for its connection to a pod.
 MAX_CONNECTIONS = 10_000
@@ -29,6 +33,8 @@ def main() -> int:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--limits-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", required=True)
+    parser.add_argument("--package", default="", help="version of Penstock, as spans tell it")
+    parser.add_argument("--records", default="", help="path of the sidecar's socket; nothing is recorded without one")
     options = parser.parse_args()
     setproctitle(f"penstock gateway worker {options.index}")
     # The supervisor decides when a worker ends; a Ctrl-C in its terminal is not meant for the worker.
@@ -36,8 +42,16 @@ def main() -> int:
     share = Share(options.worker_count, min(MAX_CONNECTIONS, (_raise_descriptor_limit() - SPARE_DESCRIPTORS) // 2))
     listening = [socket.socket(fileno=fd) for fd in options.listen_fd]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(socket.socket(fileno=options.control_fd), listening, SharedLimits(options.limits_fd), share))
+        control = socket.socket(fileno=options.control_fd)
+        recorder = _recorder(options.records, options.index, options.package)
+        runner.run(_serve(control, listening, SharedLimits(options.limits_fd), share, recorder))
     return 0
+
+
+def _recorder(path: str, index: int, package: str) -> Recorder | None:
+    if not path:
+        return None
+    return Recorder(path, Source(GATEWAY_SERVICE, f"worker {index}", os.getpid(), package=package))
 
 
 def _raise_descriptor_limit() -> int:
@@ -49,9 +63,15 @@ def _raise_descriptor_limit() -> int:
     return limit
 
 
-async def _serve(control: socket.socket, listening: list[socket.socket], limits: SharedLimits, share: Share) -> None:
+async def _serve(
+    control: socket.socket,
+    listening: list[socket.socket],
+    limits: SharedLimits,
+    share: Share,
+    recorder: Recorder | None,
+) -> None:
     loop = asyncio.get_running_loop()
-    worker = Worker(loop, listening, limits, share)
+    worker = Worker(loop, listening, limits, share, recorder)
     await loop.create_unix_connection(lambda: ControlProtocol(worker), sock=control)
     await worker.done
 

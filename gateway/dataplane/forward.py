@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from gateway.dataplane import answers, heads
+from gateway.dataplane.gateway import AttemptTuple, Gateway, Settled
 from gateway.dataplane.pods import NoPod, Pod
 from gateway.dataplane.upstream import Exchange, Piece
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.route import Api
-from gateway.errors import PodFailed, PodUnreachable
+from gateway.errors import CLIENT_GONE, REASONS, PodFailed, PodUnreachable, status_of
 from model_pod.wire.http1 import RequestHead, ResponseHead
+from model_pod.wire.refusals import REASON_HEADER
 from telemetry import conventions
-from telemetry.trace_context import format_context
-
-if TYPE_CHECKING:
-    from gateway.dataplane.gateway import Gateway
+from telemetry.trace_context import traceparent
 
 _MAX_ATTEMPTS = 3
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
+_REASON_FIELD = REASON_HEADER.encode()
 
 
 class Client(Protocol):
@@ -52,10 +52,16 @@ class Forward:
         self._client = client
         self._request = request
         self._started_s = gateway.now_s()
-        self._request_id, self._trace = gateway.new_ids(request)
+        self._request_id = gateway.new_request_id()
+        self._trace = gateway.tracer.begin(request)
         self._decision = Decision(0, None)
         self._exchange: Exchange | None = None
         self._tried: list[Pod] = []
+        self._attempts: list[AttemptTuple] = []
+        self._attempt_id = ""
+        self._attempt_s = 0.0
+        self._status = 0
+        self._pod_reason = ""
         self._pod: Pod | None = None  # the one that has the request now
         self._request_whole = False
         self._sent_s = 0.0
@@ -115,9 +121,12 @@ class Forward:
         self._tried.append(pod)
         self._pod = pod
         pod.outstanding += 1
-        traceparent = format_context(self._trace)
+        self._attempt_s = now_s
+        self._attempt_id = self._gateway.tracer.new_span_id()
         left_s = self.deadline_s - now_s
-        head = heads.pod_request_head(self._request, self._request_id, traceparent, self._decision, left_s)
+        head = heads.pod_request_head(
+            self._request, self._request_id, self._trace, self._attempt_id, self._decision, left_s
+        )
         self._exchange = pod.upstream.open(self._request.method, head, self)
         for piece in body_so_far:
             self._exchange.send(piece)
@@ -127,6 +136,9 @@ class Forward:
     # --- the pod's answer (upstream.Receiver)
 
     def on_head(self, response: ResponseHead) -> None:
+        self._status = response.status
+        if response.status >= 400:
+            self._pod_reason = _known_reason(response)
         fields, pod_timing = heads.fields_for_client(response)
         # A pod that answers before the body is whole leaves bytes on the way that nobody will read.
         self._keep_alive = self._keep_alive and self._request_whole and not self._gateway.draining
@@ -152,7 +164,8 @@ class Forward:
     def on_end(self) -> None:
         if self._chunked_answer:
             self._client.write([b"0\r\n\r\n"])
-        self._settle("")
+        self._let_go("")
+        self._settle(self._pod_reason, self._status)
         self._client.answered(self._keep_alive)
 
     def on_failed(self, error: PodFailed) -> None:
@@ -160,9 +173,9 @@ class Forward:
         unreachable = error if isinstance(error, PodUnreachable) else None
         if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
             self._pod.suspect(self._gateway.now_s())
-        self._let_go()
+        self._let_go(error.reason)
         if self._answer_begun:
-            self._settle(error.reason)
+            self._settle(error.reason, status_of(error.reason))
             self._client.cut()
         elif unreachable is not None and len(self._tried) < _MAX_ATTEMPTS:
             self._client.hold(False)  # the next pod says by itself when it has no room
@@ -183,7 +196,7 @@ class Forward:
     def client_gone(self) -> None:
         """Nobody waits any more: the pod learns of it."""
         self._cancel()
-        self._settle("client_gone")
+        self._settle(CLIENT_GONE, status_of(CLIENT_GONE))
 
     def deadline_passed(self) -> None:
         """The caller's time is over."""
@@ -194,7 +207,7 @@ class Forward:
         """End the request with a refusal, whatever it was waiting for; an answer that has begun can only be cut."""
         self._cancel()
         if self._answer_begun:
-            self._settle(refusal.reason)
+            self._settle(refusal.reason, status_of(refusal.reason))
             self._client.cut()
         else:
             self._refuse(refusal)
@@ -222,31 +235,46 @@ class Forward:
             heads.connection_field(self._request, keep_alive=self._keep_alive),
             self._gateway.date,
         )
-        self._settle(reason)
+        self._settle(reason, answer.status)
         self._client.write([head, body])
         self._client.answered(self._keep_alive)
 
-    def _settle(self, reason: str) -> None:
+    def _settle(self, reason: str, status: int) -> None:
         """Count the request, once."""
         if self.settled:
             return
         self.settled = True
-        self._let_go()
-        self._gateway.count(reason)
+        self._let_go(reason)
+        self._gateway.settle(
+            Settled(
+                self._trace,
+                self._decision,
+                self._request.method,
+                self._request_id,
+                self._started_s,
+                status,
+                reason,
+                self._attempts,
+            ),
+            self._gateway.now_s(),
+        )
 
-    def _let_go(self) -> None:
+    def _let_go(self, reason: str) -> None:
+        """End the attempt that is under way; ``reason`` is "" when the pod answered it."""
         pod, self._pod = self._pod, None
         if pod is not None:
             pod.outstanding -= 1
+            now_s = self._gateway.now_s()
+            self._attempts.append((self._attempt_id, pod.view.name, self._attempt_s, now_s, reason, self._status))
 
     def _own_fields(self, pod_timing: bytes) -> bytes:
-        now_s = self._gateway.now_s()
+        now_s, trace = self._gateway.now_s(), self._trace
         in_pod_s = now_s - self._sent_s if self._sent_s and self._tried else 0.0
         own_ms = (now_s - self._started_s - in_pod_s) * 1000
         pod = self._tried[-1].view.name if self._tried else ""
         return (
             f"{conventions.REQUEST_ID}: {self._request_id}\r\n"
-            f"{conventions.TRACERESPONSE}: {format_context(self._trace)}\r\n"
+            f"{conventions.TRACERESPONSE}: {traceparent(trace.trace_id, trace.span_id, trace.sampled)}\r\n"
             f"{conventions.DECISION}: {heads.decision_value(self._decision, pod, len(self._tried))}\r\n"
             f"{conventions.SERVER_TIMING}: gateway;dur={own_ms:.3f}"
         ).encode() + (b", %b\r\n" % pod_timing if pod_timing else b"\r\n")
@@ -271,3 +299,9 @@ class Forward:
         if error.reason == "pod_bad_answer":
             return f"the pod of {name} did not answer in HTTP"
         return f"the pod of {name} was lost while it had this request; it may have been run"
+
+
+def _known_reason(response: ResponseHead) -> str:
+    """Return why a pod refused; "" where its handler chose the status, whatever it says of itself."""
+    named = next((value for name, value in response.fields if name.lower() == _REASON_FIELD), b"").decode("latin-1")
+    return named if named in REASONS else ""

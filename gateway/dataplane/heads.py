@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from gateway.dataplane.tracing import Trace
 from gateway.decide.decision import Decision
 from model_pod.wire.http1 import RequestHead, ResponseHead
 from model_pod.wire.http1.head import HOP_BY_HOP, Fields
 from telemetry import conventions
+from telemetry.trace_context import traceparent
 
 # Never passed to a pod: framing is ours, and identity comes from the key alone (clients may write what they like).
 _NOT_FOR_PODS = HOP_BY_HOP | {
     b"authorization",
+    b"baggage",
     b"content-length",
     b"expect",
     b"forwarded",
     b"host",
     b"traceparent",
+    b"tracestate",
     b"via",
     b"x-forwarded-for",
     b"x-forwarded-host",
@@ -34,9 +38,9 @@ _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 def pod_request_head(
-    request: RequestHead, request_id: str, traceparent: str, decision: Decision, timeout_s: float
+    request: RequestHead, request_id: str, trace: Trace, attempt_id: str, decision: Decision, timeout_s: float
 ) -> bytes:
-    """Return the head of the request as a pod gets it."""
+    """Return the head of the request as a pod gets it; ``attempt_id`` is the span that its own are children of."""
     lines = [f"{request.method} {request.target} HTTP/1.1\r\nhost: pod\r\n".encode("latin-1")]
     drop = request.connection_names
     for name, value in request.fields:
@@ -50,9 +54,14 @@ def pod_request_head(
         lines.append(b"transfer-encoding: chunked\r\n")
     elif request.content_length is not None:
         lines.append(b"content-length: %d\r\n" % request.content_length)
+    if trace.trace_state:
+        lines.append(f"tracestate: {trace.trace_state}\r\n".encode("latin-1"))
+    if trace.baggage:
+        lines.append(f"baggage: {trace.baggage}\r\n".encode("latin-1"))
     lines.append(
-        f"{conventions.REQUEST_ID}: {request_id}\r\n{conventions.TRACEPARENT}: {traceparent}\r\n"
-        f"penstock-tenant: {decision.tenant}\r\n"
+        f"{conventions.REQUEST_ID}: {request_id}\r\n"
+        f"{conventions.TRACEPARENT}: {traceparent(trace.trace_id, attempt_id, trace.sampled)}\r\n"
+        f"{conventions.TENANT}: {decision.tenant}\r\n"
         f"{conventions.TIMEOUT_MS}: {max(1, int(timeout_s * 1000))}\r\n\r\n".encode("latin-1")
     )
     return b"".join(lines)

@@ -194,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
         if self._forward is not None:
             self._forward.refuse(refusal)
         else:
-            self._gateway.count(refusal.reason)
+            self._gateway.count_refused(refusal.reason, self._pace.since_s)
             request_id = self._gateway.new_request_id()
             self._write_answer(answers.refusal_answer(refusal, request_id), request_id, None, keep_alive=False)
         self._close()

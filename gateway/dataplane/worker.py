@@ -17,6 +17,7 @@ from gateway.control.messages import (
     Counts,
     Drain,
     FromWorker,
+    OthersRate,
     Pods,
     Prepare,
     Prepared,
@@ -28,9 +29,11 @@ from gateway.dataplane.shared_limits import SharedLimits
 from gateway.decide.tables import Tables
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 from policies.snapshot import Snapshot
+from telemetry.record import Recorder
 
 _COUNTS_EVERY_S = 1.0
 _DRAIN_LOOK_S = 0.05
+_UNREAD_BYTES = 2**20
 # A client that keeps its connection may be sending its next request just now: it is answered, and told to close. What
 # stays idle this long is closed.
 _IDLE_GRACE_S = 1.0
@@ -46,9 +49,15 @@ class Worker:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sockets: list[socket.socket], limits: SharedLimits, share: Share
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: list[socket.socket],
+        limits: SharedLimits,
+        share: Share,
+        recorder: Recorder | None = None,
     ) -> None:
         self._share = share
+        self._recorder = recorder
         self._loop = loop
         self._sockets = sockets
         self._limits = limits
@@ -79,6 +88,9 @@ class Worker:
                 if self._gateway is not None:
                     self._gateway.pods.replace(message.pods)
                 self._accept_when_ready()
+            case OthersRate():
+                if self._gateway is not None:
+                    self._gateway.tracer.note_others(message.per_s)
             case Drain():
                 self._start(self._drain(message))
 
@@ -101,8 +113,9 @@ class Worker:
             return
         snapshot, tables = self._prepared.pop(generation)
         if self._gateway is None:
-            self._gateway = Gateway(self._loop, snapshot, self._limits, self._share)
+            self._gateway = Gateway(self._loop, snapshot, self._limits, self._share, self._recorder)
             self._gateway.tick()
+            self._gateway.record_on()
             if self._pods is not None:
                 self._gateway.pods.replace(self._pods.pods)
         self._gateway.use(snapshot, tables)
@@ -139,6 +152,10 @@ class Worker:
         else:
             by_reason = dict(gateway.refusals)
             self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
+            # A supervisor that is stopped reads nothing: what waits for it here is bounded, what is written is not.
+            if self._control is not None and self._control.get_write_buffer_size() < _UNREAD_BYTES:
+                for tally in gateway.take_tallies():
+                    self._say(tally)
 
     # --- the end
 
@@ -163,6 +180,8 @@ class Worker:
                 for connection in list(gateway.connections):
                     cast(ClientConnection, connection).give_up()
                 await asyncio.sleep(_DRAIN_LOOK_S)  # lets the refusals reach their callers
+            if self._recorder is not None:
+                self._recorder.close()
             self._say_counts()
         if not self.done.done():
             self.done.set_result(None)

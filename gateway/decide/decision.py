@@ -28,8 +28,9 @@ class Decision(Struct, frozen=True):
 
     Attributes:
         refusal: None admits the request.
-        tenant: "" when nobody was identified.
+        tenant, tier: "" when nobody was identified.
         api: None when no path matched.
+        model: "" when there is none of that name, so that nobody can make up names in what is counted by model.
         version: "" for refusals and for the server itself.
         timeout_s: seconds from now in which the answer must be there.
         body_limit_bytes: largest body.
@@ -40,6 +41,7 @@ class Decision(Struct, frozen=True):
     generation: int
     refusal: Refusal | None
     tenant: str = ""
+    tier: str = ""
     key_id: str = ""
     api: Api | None = None
     model: str = ""
@@ -49,6 +51,14 @@ class Decision(Struct, frozen=True):
     body_limit_bytes: int = 0
     in_flight: int = 0
     charges: tuple[Charge, ...] = ()
+
+
+class _Known:
+    """What was found out about a request before it was refused: whom the refusal is counted for."""
+
+    def __init__(self) -> None:
+        self.tenant = self.tier = self.key_id = self.model = ""
+        self.api: Api | None = None
 
 
 class _RateLimited(Refused):
@@ -73,23 +83,28 @@ def decide(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     Order: who calls (before whether the path exists, so that names do not leak), what for, may it, is there room,
     which version.
     """
+    known = _Known()
     try:
-        return _admit(tables, facts, counters, now_s)
+        return _admit(tables, facts, counters, now_s, known)
     except _RateLimited as limited:
         refusal = Refusal(limited.reason, limited.message, retry_after_s=limited.retry_after_s)
     except _WrongMethod as wrong:
         refusal = Refusal(wrong.reason, wrong.message, allow=wrong.allow)
     except Refused as refused:
         refusal = Refusal(refused.reason, refused.message)
-    return Decision(tables.generation, refusal)
+    return Decision(tables.generation, refusal, known.tenant, known.tier, known.key_id, known.api, known.model)
 
 
-def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float) -> Decision:
+def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, known: _Known) -> Decision:
     caller = identify(tables, facts)
+    known.tenant, known.tier, known.key_id = caller.tenant.name, caller.tier.name, caller.key.id
     target = _target(facts)
+    known.api = target.api
     if target.api is Api.SERVER_METADATA:
-        return Decision(tables.generation, None, caller.tenant.name, caller.key.id, target.api)
-    route = _route(tables, caller, target)
+        return Decision(tables.generation, None, known.tenant, known.tier, known.key_id, target.api)
+    route = _known_route(tables, target)
+    known.model = route.model
+    _check_may_call(caller, target)
     body_limit_bytes = min(tables.bounds.body_bytes, route.body_bytes or tables.bounds.body_bytes)
     if facts.content_length > body_limit_bytes:
         raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
@@ -98,8 +113,9 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     return Decision(
         generation=tables.generation,
         refusal=None,
-        tenant=caller.tenant.name,
-        key_id=caller.key.id,
+        tenant=known.tenant,
+        tier=known.tier,
+        key_id=known.key_id,
         api=target.api,
         model=route.model,
         version=choice.version,
@@ -121,16 +137,19 @@ def _target(facts: RequestFacts) -> Target:
     return target
 
 
-def _route(tables: Tables, caller: Caller, target: Target) -> Route:
+def _known_route(tables: Tables, target: Target) -> Route:
     route = tables.routes.get(target.model)
     if route is None:
         raise Refused("model_not_found", f"no model is called {target.model!r} here")
+    return route
+
+
+def _check_may_call(caller: Caller, target: Target) -> None:
     if not caller.may_call(target.model):
         raise Refused("model_not_allowed", f"tenant {caller.tenant.name} may not call {target.model}")
     scope = SCOPES.get(target.api, DEFAULT_SCOPE)
     if scope not in caller.key.scopes:
         raise Refused("scope_missing", f"the API key {caller.key.id} lacks the scope `{scope}`")
-    return route
 
 
 def _timeout_s(tables: Tables, caller: Caller, route: Route, asked_ms: str) -> float:

@@ -18,6 +18,8 @@ class Api(StrEnum):
     SERVER_METADATA = "server_metadata"
 
 
+# What objectives count; the others only ask about a model.
+INFERENCES = frozenset({Api.PREDICT, Api.EXPLAIN, Api.INFER})
 SCOPES = {Api.EXPLAIN: "explain"}
 DEFAULT_SCOPE = "infer"
 # TorchServe predicts on any method; the Open Inference Protocol says which.

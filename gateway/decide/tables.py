@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from policies.snapshot import EVERY_MODEL, Bounds, Key, Route, Snapshot, Tenant, Tier
+from policies.snapshot import EVERY_MODEL, Bounds, Key, Objective, Route, Snapshot, Tenant, Tier, Tracing
 
 
 class Caller(Struct, frozen=True):
@@ -29,15 +29,23 @@ class Tables:
         generation: number of the policy generation.
         callers: by the SHA-256 of an API key.
         routes: by model.
+        objectives: by model, of those that have any.
         bounds: ceilings for every request.
+        tracing: which requests leave a trace.
     """
 
-    __slots__ = ("bounds", "callers", "generation", "routes")
+    __slots__ = ("bounds", "callers", "generation", "objectives", "routes", "tracing")
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.generation = snapshot.generation
         self.routes: dict[str, Route] = snapshot.routes
+        self.objectives: dict[str, tuple[Objective, ...]] = {
+            route.model: tuple(snapshot.objectives[name] for name in route.slo)
+            for route in snapshot.routes.values()
+            if route.slo
+        }
         self.bounds: Bounds = snapshot.mesh.bounds
+        self.tracing: Tracing = snapshot.mesh.tracing
         self.callers: dict[bytes, Caller] = {}
         for tenant in snapshot.tenants.values():
             tier = snapshot.tiers[tenant.tier]

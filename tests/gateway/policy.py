@@ -6,7 +6,19 @@ import hashlib
 import os
 
 from gateway.control.messages import LIMITS_TABLE_BYTES
-from policies.snapshot import Bounds, Key, Mesh, Route, Snapshot, Static, Tenant, Tier, Version
+from policies.snapshot import (
+    Bounds,
+    Key,
+    Mesh,
+    Objective,
+    Route,
+    Snapshot,
+    Static,
+    Tenant,
+    Tier,
+    Tracing,
+    Version,
+)
 
 KEY = "msk_test"
 PLAIN_KEY = "msk_without_pin"
@@ -29,6 +41,8 @@ def policy(
     timeout_s: float | None = None,
     body_bytes: int | None = None,
     in_flight: int = 100,
+    objectives: tuple[Objective, ...] = (),
+    tracing: Tracing | None = None,
 ) -> Snapshot:
     """One tenant that may call ``digits`` (versions 1, stable, and 2), and a model it may not call."""
     keys = (
@@ -40,13 +54,22 @@ def policy(
     return Snapshot(
         generation=generation,
         digest="d" * 64,
-        mesh=Mesh("test", bounds=bounds or Bounds()),
+        mesh=Mesh("test", bounds=bounds or Bounds(), tracing=tracing or Tracing()),
         tiers={"gold": Tier("gold", rate_per_s, burst, deadline_s)},
         tenants={"ads": Tenant("ads", "ads-team", "gold", keys, ("digits",))},
         routes={
-            "digits": Route("digits", "vision", versions, "1", timeout_s, body_bytes),
+            "digits": Route(
+                "digits",
+                "vision",
+                versions,
+                "1",
+                timeout_s,
+                body_bytes,
+                slo=tuple(objective.name for objective in objectives),
+            ),
             "secret": Route("secret", "vision", versions, "1"),
         },
+        objectives={objective.name: objective for objective in objectives},
     )
 
 

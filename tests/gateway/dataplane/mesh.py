@@ -18,6 +18,7 @@ from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
+from telemetry.record import Recorder
 from tests.fakes.pod import FakePod, Script
 from tests.gateway.policy import KEY, limits_memory, policy
 
@@ -87,12 +88,14 @@ def view(pod: FakePod, index: int, state: PodState = PodState.READY, *, was_read
 
 
 @asynccontextmanager
-async def running_mesh(scripts: list[Script], snapshot: Snapshot | None = None) -> AsyncIterator[Mesh]:
+async def running_mesh(
+    scripts: list[Script], snapshot: Snapshot | None = None, recorder: Recorder | None = None
+) -> AsyncIterator[Mesh]:
     """Serve ``digits`` version 1 from one scripted pod per script."""
     loop = asyncio.get_running_loop()
     descriptor = limits_memory()
     with TemporaryDirectory() as directory:
-        gateway = Gateway(loop, snapshot or policy(), SharedLimits(descriptor), Share())
+        gateway = Gateway(loop, snapshot or policy(), SharedLimits(descriptor), Share(), recorder)
         gateway.tick()
         pods = [FakePod(Path(directory) / f"pod-{i}.sock", script) for i, script in enumerate(scripts)]
         path = Path(directory) / "gateway.sock"
@@ -114,11 +117,16 @@ async def running_mesh(scripts: list[Script], snapshot: Snapshot | None = None) 
             os.close(descriptor)
 
 
-def in_mesh(test: Callable[[Mesh], Awaitable[None]], *scripts: Script, snapshot: Snapshot | None = None) -> None:
+def in_mesh(
+    test: Callable[[Mesh], Awaitable[None]],
+    *scripts: Script,
+    snapshot: Snapshot | None = None,
+    recorder: Recorder | None = None,
+) -> None:
     """Run one test body in a mesh, within ten seconds."""
 
     async def body() -> None:
-        async with asyncio.timeout(10), running_mesh(list(scripts), snapshot) as mesh:
+        async with asyncio.timeout(10), running_mesh(list(scripts), snapshot, recorder) as mesh:
             await test(mesh)
 
     uvloop.run(body())

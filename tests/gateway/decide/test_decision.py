@@ -38,6 +38,7 @@ def test_a_request_goes_to_the_stable_version() -> None:
         generation=1,
         refusal=None,
         tenant="ads",
+        tier="gold",
         key_id=f"id-{KEY}",
         api=Api.PREDICT,
         model="digits",
@@ -139,3 +140,22 @@ def test_a_request_over_the_rate_is_told_when_to_come_back() -> None:
 
 def test_everything_a_decision_can_refuse_with_is_in_the_registry() -> None:
     assert {reason for _, reason in REFUSED.values()} <= REASONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({"authorization": "Bearer nobody"}, ("", "", None, "")),
+        ({"path": "/nowhere"}, ("ads", "gold", None, "")),
+        ({"path": "/predictions/made-up"}, ("ads", "gold", Api.PREDICT, "")),
+        ({"path": "/predictions/secret"}, ("ads", "gold", Api.PREDICT, "secret")),
+        ({"timeout_ms": "0"}, ("ads", "gold", Api.PREDICT, "digits")),
+    ],
+)
+def test_a_refusal_is_counted_for_whom_and_what_was_known_by_then(
+    changes: dict[str, str], known: tuple[str, str, Api | None, str]
+) -> None:
+    decision = decided(replace(FACTS, **changes))
+    assert decision.refusal is not None
+    assert (decision.tenant, decision.tier, decision.api, decision.model) == known
+    assert decision.version == ""
