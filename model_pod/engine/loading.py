@@ -19,6 +19,7 @@ from model_pod.engine.handler import HandlerUnusable, load_handler
 from model_pod.engine.manifest import read_manifest
 from model_pod.engine.model_config import read_model_config
 from model_pod.engine.stages import BatchRunner
+from model_pod.engine.tracing import Tracing
 from model_pod.wire.inference import Load, Loaded, LoadFailed
 
 
@@ -30,11 +31,12 @@ class LoadedModel:
     loaded: Loaded
 
 
-def load_model(load: Load) -> LoadedModel | LoadFailed:
+def load_model(load: Load, tracing: Tracing) -> LoadedModel | LoadFailed:
     """Load what the server asks for; nothing the handler does while loading gets past this function but a hard exit."""
     started_s = time.perf_counter()
     try:
-        runner, device = _load(load)
+        runner, device = _load(load, tracing)
+        records_spans = tracing.start(load)
     except (HandlerUnusable, ArchiveRefused, DeviceNotThere) as error:
         return LoadFailed(str(error), detail="")
     except BaseException as error:
@@ -42,10 +44,10 @@ def load_model(load: Load) -> LoadedModel | LoadFailed:
         message = f"The handler failed while it was loaded: {describe(error)}"
         return LoadFailed(message, traceback_of(error), out_of_memory=is_out_of_memory(error))
     load_s = time.perf_counter() - started_s
-    return LoadedModel(runner, Loaded(device=device, load_s=load_s, timed_stages=runner.timed_stages))
+    return LoadedModel(runner, Loaded(device, load_s, runner.timed_stages, records_spans))
 
 
-def _load(load: Load) -> tuple[BatchRunner, str]:
+def _load(load: Load, tracing: Tracing) -> tuple[BatchRunner, str]:
     model_dir = Path(load.model_dir)
     manifest = read_manifest(model_dir, load.model)
     config = read_model_config(model_dir, manifest.config_file)
@@ -66,7 +68,7 @@ def _load(load: Load) -> tuple[BatchRunner, str]:
     os.chdir(model_dir)
     sys.dont_write_bytecode = True
     handler = load_handler(model_dir, manifest.handler, context)
-    return BatchRunner(handler, context, config.signature, device), device
+    return BatchRunner(handler, context, config.signature, device, tracing), device
 
 
 def look_at_devices() -> list[CudaDevice]:

@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -13,6 +14,7 @@ from setproctitle import setproctitle
 
 from model_pod.engine.loading import LoadedModel, load_model
 from model_pod.engine.stages import BatchRunner
+from model_pod.engine.tracing import Tracing
 from model_pod.wire import frames
 from model_pod.wire.frames import BadFrame, Buffer, FrameDecoder
 from model_pod.wire.inference import Load, LoadFailed, Ran, Run, ToInference
@@ -27,12 +29,20 @@ JOIN_BELOW_BYTES = 64 * 2**10
 def serve(channel: socket.socket) -> int:
     """Answer the server until it closes the stream, and return the exit code."""
     channel.setblocking(True)
-    _end_with_server(channel)
+    tracing = Tracing()
+    _end_with_server(channel, tracing)
+    try:
+        return _answer(channel, tracing)
+    finally:
+        tracing.end()
+
+
+def _answer(channel: socket.socket, tracing: Tracing) -> int:
     runner: BatchRunner | None = None
     try:
         for message, blobs in _receive(channel):
             if isinstance(message, Load):
-                answer = _load(message)
+                answer = _load(message, tracing)
                 send(channel, answer if isinstance(answer, LoadFailed) else answer.loaded)
                 if isinstance(answer, LoadFailed):
                     return EXIT_LOAD_FAILED
@@ -58,15 +68,17 @@ def _write(channel: socket.socket, pieces: list[Buffer]) -> None:
         channel.sendall(piece)
 
 
-def _load(load: Load) -> LoadedModel | LoadFailed:
+def _load(load: Load, tracing: Tracing) -> LoadedModel | LoadFailed:
     setproctitle(f"penstock pod {load.model}/{load.version} inference")
-    return load_model(load)
+    return load_model(load, tracing)
 
 
 def _run(channel: socket.socket, runner: BatchRunner, run: Run, blobs: list[memoryview]) -> bool:
     """Return whether the process can go on."""
-    result = runner.run(run.rows, blobs)
-    ran = Ran(run.batch_id, result.outcomes, result.times, result.device_s, result.runs)
+    began_s = time.monotonic()
+    result = runner.run(run.rows, blobs, run.traceparent)
+    ended_s = time.monotonic()
+    ran = Ran(run.batch_id, result.outcomes, result.times, result.device_s, result.runs, began_s, ended_s)
     _write(channel, _encode(ran, result.blobs))
     return not result.must_restart
 
@@ -85,7 +97,7 @@ def _receive(channel: socket.socket) -> Iterator[tuple[ToInference, list[memoryv
         yield from decoder.feed(data)
 
 
-def _end_with_server(channel: socket.socket) -> None:
+def _end_with_server(channel: socket.socket, tracing: Tracing) -> None:
     """End this process when its server is gone, even in the middle of a batch that never returns.
 
     A child that a handler forks gives up its copy of the stream, or the server would not see this process end.
@@ -97,6 +109,9 @@ def _end_with_server(channel: socket.socket) -> None:
 
     def wait_for_hang_up() -> None:
         poll.poll()
-        os._exit(EXIT_DONE)
+        try:
+            tracing.end()
+        finally:
+            os._exit(EXIT_DONE)
 
     threading.Thread(target=wait_for_hang_up, name="server-watch", daemon=True).start()

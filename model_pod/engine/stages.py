@@ -21,6 +21,7 @@ from model_pod.engine.handler import Handler
 from model_pod.engine.inputs import BadInput, handler_row, request_header
 from model_pod.engine.isolation import Remedy, RunFailed, isolate
 from model_pod.engine.outputs import Outbox, row_outcome
+from model_pod.engine.tracing import Tracing
 from model_pod.protocols.signature import Signature
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import StageTimes
@@ -139,8 +140,16 @@ class BatchResult:
 class BatchRunner:
     """Runs batches through one loaded handler."""
 
-    def __init__(self, handler: Handler, context: Context, signature: Signature | None, device: str) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        context: Context,
+        signature: Signature | None,
+        device: str,
+        tracing: Tracing | None = None,
+    ) -> None:
         self._handler = handler
+        self._tracing = tracing or Tracing()
         self._context = context
         self._signature = signature
         self._clock = StageClock(device)
@@ -152,21 +161,28 @@ class BatchRunner:
     def timed_stages(self) -> bool:
         return self._clock.timed_stages
 
-    def run(self, rows: Sequence[Row], blobs: Sequence[Buffer]) -> BatchResult:
-        """Run one batch; a row that makes the handler fail is found and refused, and the others are answered."""
+    def run(self, rows: Sequence[Row], blobs: Sequence[Buffer], traceparent: str = "") -> BatchResult:
+        """Run one batch; a row that makes the handler fail is found and refused, and the others are answered.
+
+        Args:
+            traceparent: the batch's span as a W3C value; "" when nobody records.
+        """
         outbox = Outbox()
-        isolated = isolate(rows, lambda part: self._run_part(part, blobs, outbox))
+        isolated = isolate(rows, lambda part: self._run_part(part, blobs, traceparent, outbox))
         times, device_s = self._clock.take()
         return BatchResult(isolated.outcomes, outbox.blobs, times, device_s, isolated.runs, isolated.stopped)
 
-    def _run_part(self, rows: Sequence[Row], blobs: Sequence[Buffer], outbox: Outbox) -> list[RowOutcome]:
+    def _run_part(
+        self, rows: Sequence[Row], blobs: Sequence[Buffer], traceparent: str, outbox: Outbox
+    ) -> list[RowOutcome]:
         started_s = time.perf_counter()
         data = _decode(rows, blobs)
         processors = [RequestProcessor(request_header(row)) for row in rows]
         self._context.request_ids = {index: row.request_id for index, row in enumerate(rows)}
         self._context.request_processor = processors
         self._clock.add("preprocess", time.perf_counter() - started_s)
-        answers = self._call(data)
+        with self._tracing.around(rows, traceparent, data) as data:
+            answers = self._call(data)
         started_s = time.perf_counter()
         outcomes = [
             row_outcome(row, answer, processor, self._signature, outbox)

@@ -96,4 +96,5 @@ def moved(row: Row, offset: int) -> Row:
         tuple(Tensor(tensor.name, tensor.datatype, tensor.shape, tensor.blob + offset) for tensor in row.tensors),
         row.url_path,
         row.explain,
+        row.traceparent,
     )

@@ -40,6 +40,13 @@ def refusal(refused: Refused, request_id: str) -> HttpAnswer:
     return HttpAnswer(status, headers, refusal_body(reason, refused.message, request_id, refused.status))
 
 
+def reason_in(answer: HttpAnswer) -> str:
+    """Return why an answer is a refusal; "" for an answer of the model."""
+    if answer.status < 400:
+        return ""
+    return next((value for name, value in answer.headers if name == REASON_HEADER and value in REASONS), "")
+
+
 def usage_headers(usage: Usage) -> HeaderFields:
     """Return what a request cost (``penstock-usage``) and where its time went (``server-timing``, milliseconds)."""
     stages = usage.stages

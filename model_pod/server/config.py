@@ -26,6 +26,8 @@ class PodConfig:
         queue_rows: most rows that may wait; also the most that one request may have.
         queue_bytes: most bytes that arriving bodies, waiting requests and running batches hold together.
         lifeline_fd: the process stops at once when this pipe ends; -1 when there is none.
+        records: path of the sidecar's socket; "" records nothing.
+        kept_per_s: traces kept per second of requests that come by no gateway.
     """
 
     model: str
@@ -41,6 +43,8 @@ class PodConfig:
     queue_bytes: int = 256 * 2**20
     max_body_bytes: int = 64 * 2**20
     lifeline_fd: int = -1
+    records: str = ""
+    kept_per_s: float = 20.0
 
     @property
     def name(self) -> str:
@@ -65,6 +69,8 @@ def parse_arguments(argv: Sequence[str]) -> PodConfig:
     parser.add_argument("--queue-bytes", type=_number(2**20, 2**30), default=256 * 2**20)
     parser.add_argument("--max-body-bytes", type=_number(1, 2**29), default=64 * 2**20)
     parser.add_argument("--lifeline-fd", type=_number(0, 2**20), default=-1, help="a pipe; its end stops the pod")
+    parser.add_argument("--records", default="", help="path of the sidecar's socket; nothing is recorded without one")
+    parser.add_argument("--kept-per-s", type=float, default=20.0, help="traces kept of requests without a gateway (20)")
     return PodConfig(**vars(parser.parse_args(argv)))
 
 

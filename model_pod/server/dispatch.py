@@ -13,7 +13,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from model_pod.protocols.exchange import RowOutput, moved
+from msgspec.structs import replace
+
+from model_pod.protocols.exchange import RowInput, RowOutput, moved
+from model_pod.server.batch import Batch
 from model_pod.server.batching import BatchingPolicy, Plan, plan_batch, plan_expiry
 from model_pod.server.inference_process import InferenceProcess
 from model_pod.server.queue import QueuedRequest, RequestQueue
@@ -22,6 +25,9 @@ from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import Ran, Run
 from model_pod.wire.refusals import Refused
 from model_pod.wire.rows import Row
+from telemetry.record import Recorder
+from telemetry.records import MAX_PARTS, Stage, part_id
+from telemetry.trace_context import traceparent
 
 # The second hides the way back and forth between the processes behind the first one's run. That is for devices that
 # work beside the CPU: with a small model on 2 CPU cores 2 against 1 made no difference (requests/s x 0.97 to 1.08).
@@ -32,41 +38,41 @@ class WrongAnswer(Exception):
     """The inference process answered a batch that it was not given, or with another number of outcomes."""
 
 
-@dataclass(slots=True)
-class _Batch:
-    batch_id: int
-    requests: tuple[QueuedRequest, ...]
-    row_count: int
-    started_s: float
-    is_hung: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class Engine:
     """An inference process that is ready for batches.
 
     Attributes:
         response_timeout_s: how long one batch may run before the process is taken for hung and killed.
+        device: where it runs, as spans tell it.
+        records_spans: the handler records spans of its own, and is told whose children they are.
     """
 
     process: InferenceProcess
     policy: BatchingPolicy
     response_timeout_s: float
+    device: str = ""
+    records_spans: bool = False
 
 
 class Dispatcher:
     """Moves requests from the queue to the inference process and their outcomes back.
 
+    Args:
+        recorder: what the sidecar is told by; None where there is none.
+
     Attributes:
         idle: set while nothing arrives, waits or runs.
     """
 
-    def __init__(self, queue: RequestQueue) -> None:
+    def __init__(self, queue: RequestQueue, recorder: Recorder | None = None) -> None:
         self.queue = queue
+        self._recorder = recorder
+        self._device = ""
         self.idle = asyncio.Event()
         self.idle.set()
         self._engine: Engine | None = None
-        self._batches: deque[_Batch] = deque()
+        self._batches: deque[Batch] = deque()
         self._arriving = 0
         self._next_batch_id = 1
         self._pump_is_due = False
@@ -120,6 +126,7 @@ class Dispatcher:
     def attach(self, engine: Engine) -> None:
         """Send batches to this process from now on."""
         self._engine = engine
+        self._device = engine.device
         self._pump_soon()
 
     def detach(self) -> None:
@@ -132,7 +139,9 @@ class Dispatcher:
         if self._batches:
             self._refuse_lost(self._batches.popleft())
         while self._batches:
-            self.queue.put_back(self._batches.pop().requests)
+            batch = self._batches.pop()
+            self.queue.put_back(batch.requests)
+            batch.let_go()
         self._pump_soon()
 
     def on_ran(self, ran: Ran, blobs: Sequence[Buffer]) -> None:
@@ -145,36 +154,45 @@ class Dispatcher:
         if batch is None or batch.batch_id != ran.batch_id or batch.row_count != len(ran.outcomes):
             raise WrongAnswer(f"batch {ran.batch_id} with {len(ran.outcomes)} outcomes")
         self._batches.popleft()
+        now_s = time.monotonic()
         if self._batches:
-            self._batches[0].started_s = time.monotonic()
+            self._batches[0].started_s = now_s
+        batch.ended(ran, now_s)
         self._watch_first()
         self._pump()  # before the answers are written, so that the device does not wait for that
         self._answer(batch, ran, blobs)
         self._note_idle()
 
-    def _answer(self, batch: _Batch, ran: Ran, blobs: Sequence[Buffer]) -> None:
+    def _answer(self, batch: Batch, ran: Ran, blobs: Sequence[Buffer]) -> None:
         first = 0
+        if self._recorder is not None:
+            self._recorder.record(batch.record(self._device, ""))
         for request in batch.requests:
             outcomes = ran.outcomes[first : first + request.row_count]
             first += request.row_count
             usage = Usage(
                 device_s=ran.device_s * request.row_count / batch.row_count,
                 batch_rows=batch.row_count,
-                queue_s=max(0.0, batch.started_s - request.enqueued_s),
+                queue_s=batch.waited_s(request),
                 stages=ran.stages,
             )
             self.queue.release(request.byte_count)
             request.resolve([RowOutput(outcome, blobs) for outcome in outcomes], usage)
+        batch.let_go()
 
-    def _refuse_lost(self, batch: _Batch) -> None:
+    def _refuse_lost(self, batch: Batch) -> None:
+        batch.ended(None, time.monotonic())
         if batch.is_hung:
             message = "the model's handler did not answer in the time it has; it was stopped"
             refused = Refused("deadline_exceeded_running", message)
         else:
             refused = Refused("inference_lost", "the model's process died while it ran this request")
+        if self._recorder is not None:
+            self._recorder.record(batch.record(self._device, refused.reason))
         for request in batch.requests:
             self.queue.release(request.byte_count)
             request.reply.refuse(refused)
+        batch.let_go()
 
     def _has_room(self) -> bool:
         return self.has_engine and len(self._batches) < MAX_BATCHES_SENT
@@ -213,19 +231,29 @@ class Dispatcher:
         rows: list[Row] = []
         blobs: list[Buffer] = []
         for request in requests:
-            for row, row_blobs in request.inputs:
+            inputs = _with_parents(request) if engine.records_spans else request.inputs
+            for row, row_blobs in inputs:
                 rows.append(moved(row, len(blobs)))
                 blobs += row_blobs
+        span = self._new_span()
+        parent = traceparent(*span, True) if engine.records_spans and span[0] else ""
         try:
-            engine.process.send(Run(self._next_batch_id, tuple(rows)), blobs)
+            engine.process.send(Run(self._next_batch_id, tuple(rows), parent), blobs)
         except ValueError as error:
             self._refuse(requests, Refused("body_too_large", f"the batch of this request cannot be sent: {error}"))
             return
         self.queue.take(requests)
-        self._batches.append(_Batch(self._next_batch_id, requests, len(rows), time.monotonic()))
+        batch = Batch(self._next_batch_id, requests, len(rows), time.monotonic(), span, self.queue.row_count)
+        for request in requests:
+            request.batch = batch
+        self._batches.append(batch)
         self._next_batch_id += 1
         if len(self._batches) == 1:
             self._watch_first()
+
+    def _new_span(self) -> tuple[str, str]:
+        recorder = self._recorder
+        return (recorder.new_trace_id(), recorder.new_span_id()) if recorder is not None else ("", "")
 
     def _watch_first(self) -> None:
         """Watch the batch that runs now, and no other."""
@@ -256,3 +284,12 @@ class Dispatcher:
     def _note_idle(self) -> None:
         if not self._batches and not len(self.queue) and not self._arriving:
             self.idle.set()
+
+
+def _with_parents(request: QueuedRequest) -> Sequence[RowInput]:
+    """Return the inputs, each row with its request's ``pod.inference`` as the parent of what the handler records."""
+    span = request.span
+    if span is None or request.part > MAX_PARTS:
+        return request.inputs
+    parent = traceparent(span.trace_id, part_id(span.span_id, request.part, Stage.INFERENCE), span.sampled)
+    return [RowInput(replace(row, traceparent=parent), blobs) for row, blobs in request.inputs]

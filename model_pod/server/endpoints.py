@@ -19,6 +19,7 @@ from model_pod.server.events import say
 from model_pod.server.pod import Pod
 from model_pod.server.queue import split
 from model_pod.server.reply import Settled
+from model_pod.server.request_span import RequestSpan
 from model_pod.server.routes import Endpoint, Route, match
 from model_pod.wire.http1 import RequestHead
 from model_pod.wire.refusals import Refused
@@ -44,6 +45,7 @@ class WholeRequest:
     request_id: str
     body: bytes
     arrived_s: float
+    span: RequestSpan | None = None
 
 
 def request_id_of(head: RequestHead) -> str:
@@ -71,10 +73,10 @@ class Endpoints:
         self._decoding = Decoding(pod.dispatcher)
 
     def route(self, head: RequestHead) -> Route:
-        """Judge a request by its head, before its body is read.
+        """Return what a request asks for, by its head.
 
         Raises:
-            Refused: the path, the method, the model or the version is not ours, or nothing is taken in now.
+            Refused: the path, the method, the model or the version is not ours.
         """
         route = match(head.method, head.path)
         if route.model and route.model != self._name.model:
@@ -82,9 +84,31 @@ class Endpoints:
         if route.version and route.version != self._name.version:
             message = f"Model version: {route.version} does not exist for model: {route.model}"
             raise Refused("version_not_found", message)
+        return route
+
+    def admit(self, route: Route) -> None:
+        """Judge whether a request may come in, before its body is read.
+
+        Raises:
+            Refused: nothing is taken in now.
+        """
         if route.needs_inference:
             self.pod.admit()
-        return route
+
+    def begin_span(self, head: RequestHead, route: Route, request_id: str) -> RequestSpan | None:
+        """Return the span of a request; None for what is no inference, or where nothing is recorded."""
+        spans = self.pod.spans
+        if spans is None or not route.needs_inference:
+            return None
+        endpoint = "explain" if route.explain else route.endpoint.name.lower()
+        span = spans.begin(head, endpoint, request_id, time.monotonic())
+        span.cold = not self.pod.is_ready
+        return span
+
+    def end_span(self, span: RequestSpan, status: int, reason: str) -> None:
+        """Record how a request ended."""
+        if self.pod.spans is not None:
+            self.pod.spans.end(span, status, reason, time.monotonic())
 
     def answer(self, request: WholeRequest, respond: Respond) -> Cancel:
         """Answer a request, now or later; return what to call when its caller leaves.
@@ -172,7 +196,8 @@ class Endpoints:
             respond(self._settled(request, settled, encode))
 
         max_rows = self.pod.served().policy.max_rows
-        parts = split(rows, batch_key, request.arrived_s, deadline_s(request), max_rows, on_settled)
+        late_at_s = deadline_s(request)
+        parts = split(rows, batch_key, time.monotonic(), late_at_s, max_rows, on_settled, request.span)
         dispatcher.add(parts)
 
         def cancel() -> None:

@@ -10,11 +10,12 @@ from enum import Enum
 from typing import cast
 
 from model_pod.protocols.exchange import HttpAnswer
-from model_pod.server.answers import CONTINUE, encode, refusal
+from model_pod.server.answers import CONTINUE, encode, reason_in, refusal
 from model_pod.server.endpoints import Cancel, Endpoints, WholeRequest, new_request_id, request_id_of
+from model_pod.server.request_span import CALLER_LEFT, RequestSpan
 from model_pod.server.routes import Route
 from model_pod.wire.http1 import End, HeadLimits, RequestHead, RequestReader
-from model_pod.wire.refusals import Refused
+from model_pod.wire.refusals import REASONS, Refused
 
 SWEEP_EVERY_S = 1.0
 BACKLOG = 4096
@@ -71,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
         self._unsent_bytes = 0
         self._head: RequestHead | None = None
         self._route: Route | Refused | None = None
+        self._span: RequestSpan | None = None
         self._request_id = ""
         self._pieces: list[memoryview] = []
         self._body_bytes = 0
@@ -103,6 +105,7 @@ class HttpConnection(asyncio.Protocol):
         if self._cancel:
             self._cancel()
             self._cancel = None
+        self._end_span(CALLER_LEFT, "")
 
     def pause_writing(self) -> None:
         self._client_is_slow = True
@@ -188,7 +191,10 @@ class HttpConnection(asyncio.Protocol):
         self._head = head
         self._request_id = request_id_of(head)
         try:
-            self._route = self._endpoints.route(head)
+            route = self._endpoints.route(head)
+            self._span = self._endpoints.begin_span(head, route, self._request_id)
+            self._endpoints.admit(route)
+            self._route = route
         except Refused as refused:
             if head.body_expected:
                 raise  # the body is not worth reading, and what follows it cannot be found without
@@ -211,7 +217,7 @@ class HttpConnection(asyncio.Protocol):
         try:
             if isinstance(self._route, Refused):
                 raise self._route
-            request = WholeRequest(self._head, self._route, self._request_id, body, time.monotonic())
+            request = WholeRequest(self._head, self._route, self._request_id, body, time.monotonic(), self._span)
             cancel = self._endpoints.answer(request, self._respond)
         except Refused as refused:
             self._respond(refusal(refused, self._request_id))
@@ -239,6 +245,8 @@ class HttpConnection(asyncio.Protocol):
             return
         keep_alive = self._head.keep_alive and not self._endpoints.pod.is_draining
         self._transport.writelines(encode(answer, self._request_id, keep_alive, self._head.method == "HEAD"))
+        if self._span is not None:
+            self._end_span(answer.status, reason_in(answer))
         if not keep_alive:
             self._close()
         elif self._client_is_slow:
@@ -260,6 +268,7 @@ class HttpConnection(asyncio.Protocol):
         """Refuse a request that is not whole; nothing that follows on this connection can be trusted."""
         self._drop_body()
         self._note_arrival()
+        self._end_span(refused.status or REASONS[refused.reason].status, refused.reason)
         self._enter(Phase.LINGER)
         if self._transport.is_closing():
             return
@@ -267,6 +276,11 @@ class HttpConnection(asyncio.Protocol):
         is_head = self._head is not None and self._head.method == "HEAD"
         self._transport.writelines(encode(refusal(refused, request_id), request_id, False, is_head))
         self._transport.write_eof()
+
+    def _end_span(self, status: int, reason: str) -> None:
+        span, self._span = self._span, None
+        if span is not None:
+            self._endpoints.end_span(span, status, reason)
 
     def _close(self) -> None:
         self._await_reader(Phase.CLOSED)

@@ -119,6 +119,11 @@ class InferenceProcess(asyncio.Protocol):
         if self._transport is not None and self.hears:
             self._transport.writelines(pieces)
 
+    def finish(self) -> None:
+        """Say that nothing more will come, which lets it end by itself."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
     def kill(self) -> None:
         """End it now; nothing that it still says is heard."""
         if self._child:

@@ -17,11 +17,13 @@ from model_pod.server.inference_process import Child, EngineChild, InferenceProc
 from model_pod.server.lifecycle import Happened, Life, after, failed_load
 from model_pod.server.opened_model import ModelUnusable, OpenedModel, open_model
 from model_pod.server.queue import RequestQueue
+from model_pod.server.request_span import RequestSpans
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import FromInference, Load, Loaded, LoadFailed, Ran
 from model_pod.wire.refusals import Refused
 from model_pod.wire.status import PodState, PodStatus
 
+SPANS_SENT_WITHIN_S = 1.2  # a little more than the inference process gives its exporter
 KILLED_WITHIN_S = 5.0  # a process in an uninterruptible call may outlive its SIGKILL for a while
 
 
@@ -35,6 +37,7 @@ class Pod:
     Args:
         open_model: opens the archive; called in a thread.
         start_child: starts an inference process on one end of a socketpair; called in a thread.
+        spans: what the sidecar is told by; None where there is none.
 
     Attributes:
         model: None until the archive is open.
@@ -46,12 +49,15 @@ class Pod:
         config: PodConfig,
         open_model: Callable[[PodConfig], OpenedModel] = open_model,
         start_child: Callable[[socket.socket], Child] = EngineChild,
+        spans: RequestSpans | None = None,
     ) -> None:
         self.config = config
+        self.spans = spans
+        recorder = spans.recorder if spans is not None else None
         self.life = Life()
         self.model: OpenedModel | None = None
         self.opened = asyncio.Event()
-        self.dispatcher = Dispatcher(RequestQueue(config.queue_rows, config.queue_bytes))
+        self.dispatcher = Dispatcher(RequestQueue(config.queue_rows, config.queue_bytes), recorder)
         self._open_model = open_model
         self._start_child = start_child
         self._process: InferenceProcess | None = None
@@ -158,15 +164,25 @@ class Pod:
             raise _LoadingFailed(f"The model's process could not be started: {error.strerror}.") from error
         ended = asyncio.create_task(process.ended())
         try:
-            loaded = await self._load(process, ended, model)
+            try:
+                loaded = await self._load(process, ended, model)
+            except _LoadingFailed as error:
+                self._record_load(started_s, str(error), "", 0.0)
+                raise
+            self._record_load(started_s, "", loaded.device, loaded.load_s)
             # What its owner waits for is more than the handler's part: the process, and the import of torch.
             self._loaded = replace(loaded, load_s=time.monotonic() - started_s)
             self._note(Happened.LOADED, f"ready on {self._loaded.device} in {self._loaded.load_s:.1f} s")
             process.on_message = self._on_message
             process.on_end = self.dispatcher.detach
-            self.dispatcher.attach(Engine(process, model.policy, model.response_timeout_s))
+            self.dispatcher.attach(
+                Engine(process, model.policy, model.response_timeout_s, loaded.device, loaded.records_spans)
+            )
             return await asyncio.shield(ended)
         finally:
+            if self.is_draining and self._loaded is not None and self._loaded.records_spans:
+                process.finish()  # the handler's last spans are sent at its end
+                await asyncio.wait((ended,), timeout=SPANS_SENT_WITHIN_S)
             process.kill()
             await asyncio.wait((ended,), timeout=KILLED_WITHIN_S)
             self._process = self._loaded = None
@@ -190,6 +206,13 @@ class Pod:
         if ended.done():
             raise _LoadingFailed(f"The model's process ended with {ended.result()} while it loaded the model.")
         raise _LoadingFailed(f"The model did not load within {model.startup_timeout_s:g} s.")
+
+    def _record_load(self, started_s: float, message: str, device: str, handler_s: float) -> None:
+        if self.spans is None:
+            return
+        recorder = self.spans.recorder
+        ids = (recorder.new_trace_id(), recorder.new_span_id())
+        recorder.record(("l", *ids, started_s, time.monotonic(), message, device, handler_s))
 
     def _show(self, detail: str) -> None:
         """Write a failed load's traceback for the model's owner, once: the next attempts fail in the same way."""

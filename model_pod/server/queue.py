@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from model_pod.protocols.exchange import BatchKey, RowInput, RowOutput
 from model_pod.server.reply import Reply, Settled, Usage
+from model_pod.server.request_span import RequestSpan, TimedBatch
 from model_pod.wire.refusals import Refused
 
 
@@ -16,9 +17,22 @@ class QueuedRequest:
         enqueued_s: moment of arrival.
         deadline_s: moment after which it is not run any more.
         byte_count: what it holds of the queue's bytes.
+        batch: that it runs or ran in; None while it waits.
+        span: of the request; None where nothing is recorded.
     """
 
-    __slots__ = ("batch_key", "byte_count", "deadline_s", "enqueued_s", "inputs", "part", "reply", "row_count")
+    __slots__ = (
+        "batch",
+        "batch_key",
+        "byte_count",
+        "deadline_s",
+        "enqueued_s",
+        "inputs",
+        "part",
+        "reply",
+        "row_count",
+        "span",
+    )
 
     def __init__(
         self,
@@ -29,6 +43,7 @@ class QueuedRequest:
         reply: Reply,
         part: int = 0,
         byte_count: int = 0,
+        span: RequestSpan | None = None,
     ) -> None:
         self.inputs = inputs
         self.row_count = len(inputs)
@@ -38,6 +53,8 @@ class QueuedRequest:
         self.reply = reply
         self.part = part
         self.byte_count = byte_count
+        self.batch: TimedBatch | None = None
+        self.span = span
 
     def resolve(self, outputs: Sequence[RowOutput], usage: Usage) -> None:
         """Answer it; resolving twice is harmless."""
@@ -51,6 +68,7 @@ def split(
     deadline_s: float,
     max_rows: int,
     on_settled: Callable[[Settled], None],
+    span: RequestSpan | None = None,
 ) -> list[QueuedRequest]:
     """Return the parts of a request, each with at most ``max_rows`` rows, which share one reply."""
     starts = range(0, len(inputs), max_rows)
@@ -59,7 +77,9 @@ def split(
     for part, start in enumerate(starts):
         rows = inputs[start : start + max_rows]
         byte_count = sum(row.byte_count for row in rows)
-        parts.append(QueuedRequest(rows, batch_key, enqueued_s, deadline_s, reply, part, byte_count))
+        parts.append(QueuedRequest(rows, batch_key, enqueued_s, deadline_s, reply, part, byte_count, span))
+    if span is not None:
+        span.parts = parts
     return parts
 
 
@@ -134,6 +154,7 @@ class RequestQueue:
             if request.reply.is_settled:
                 self.byte_count -= request.byte_count
             else:
+                request.batch = None
                 back.append(request)
                 self.row_count += request.row_count
         self._waiting = dict.fromkeys([*back, *self._waiting])

@@ -14,6 +14,10 @@ from model_pod.server.config import PodConfig
 from model_pod.server.endpoints import Endpoints
 from model_pod.server.http import EdgeLimits, HttpEdge
 from model_pod.server.pod import Pod
+from model_pod.server.request_span import RequestSpans
+from telemetry.conventions import POD_SERVICE
+from telemetry.record import FLUSH_EVERY_S, Recorder
+from telemetry.records import Source
 
 DRAIN_WITHIN_S = 8.0
 CLOSE_WITHIN_S = 1.0
@@ -31,9 +35,12 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
     """Run the pod until it is told to stop."""
     stop = asyncio.Event()
     is_orphan = _watch(config.lifeline_fd, stop)
-    pod = Pod(config)
+    package = version("penstock")
+    spans = _spans(config, package)
+    pod = Pod(config, spans=spans)
     keeper = asyncio.create_task(pod.keep_running())
-    edge = HttpEdge(Endpoints(pod, version("penstock")), EdgeLimits(body_bytes=config.max_body_bytes))
+    recording = asyncio.create_task(_record_on(spans)) if spans is not None else None
+    edge = HttpEdge(Endpoints(pod, package), EdgeLimits(body_bytes=config.max_body_bytes))
     try:
         await _either(keeper, pod.opened.wait(), LISTEN_AFTER_S)
         await edge.listen(listener)
@@ -48,6 +55,24 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
     finally:
         keeper.cancel()
         await asyncio.wait((keeper,))
+        if recording is not None and spans is not None:
+            recording.cancel()
+            spans.recorder.close()
+
+
+def _spans(config: PodConfig, package: str) -> RequestSpans | None:
+    if not config.records:
+        return None
+    source = Source(POD_SERVICE, config.name, os.getpid(), config.model, config.version, package)
+    return RequestSpans(Recorder(config.records, source), config.kept_per_s)
+
+
+async def _record_on(spans: RequestSpans) -> None:
+    """Tell the sidecar what was recorded, now and again, for ever."""
+    while True:
+        begun_s = time.monotonic()
+        await asyncio.sleep(FLUSH_EVERY_S)
+        spans.flush(time.monotonic() - begun_s)
 
 
 async def _last_requests(edge: HttpEdge, is_orphan: asyncio.Event) -> None:

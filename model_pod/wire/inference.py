@@ -28,10 +28,15 @@ class Load(Struct, frozen=True, tag="load"):
 
 
 class Run(Struct, frozen=True, tag="run"):
-    """Run one batch."""
+    """Run one batch.
+
+    Attributes:
+        traceparent: the batch's span as a W3C value; "" when nobody records.
+    """
 
     batch_id: int
     rows: tuple[Row, ...]
+    traceparent: str = ""
 
 
 ToInference = Load | Run
@@ -44,11 +49,13 @@ class Loaded(Struct, frozen=True, tag="loaded"):
         device: where it runs: ``cpu`` or ``cuda:N``.
         load_s: seconds that loading took.
         timed_stages: whether preprocess and postprocess are timed apart (a handler with these methods).
+        records_spans: the handler records spans of its own, and wants to know whose children they are.
     """
 
     device: str
     load_s: float
     timed_stages: bool
+    records_spans: bool = False
 
 
 class LoadFailed(Struct, frozen=True, tag="load_failed"):
@@ -80,6 +87,7 @@ class Ran(Struct, frozen=True, tag="ran"):
         outcomes: one per row of the batch, in order.
         device_s: seconds the device was held by the batch.
         runs: how often the handler was called for it (more than one when a poisoned row had to be found).
+        began_s, ended_s: when the run began and ended, on the machine's monotonic clock.
     """
 
     batch_id: int
@@ -87,6 +95,8 @@ class Ran(Struct, frozen=True, tag="ran"):
     stages: StageTimes
     device_s: float
     runs: int = 1
+    began_s: float = 0.0
+    ended_s: float = 0.0
 
 
 FromInference = Loaded | LoadFailed | Ran

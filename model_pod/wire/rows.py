@@ -61,6 +61,8 @@ class Row(Struct, frozen=True, array_like=True):
         tensors: what the handler finds in its dict (input name -> torch.Tensor or list of bytes); empty otherwise.
         url_path: what followed the version in a TorchServe path, "" when nothing did.
         explain: the request came by an explanations path.
+        traceparent: the span of this row's inference as a W3C value: parent of what the handler records for it; "" when
+            nobody records.
     """
 
     request_id: str
@@ -69,6 +71,7 @@ class Row(Struct, frozen=True, array_like=True):
     tensors: tuple[Tensor, ...] = ()
     url_path: str = ""
     explain: bool = False
+    traceparent: str = ""
 
 
 class RowAnswer(Struct, frozen=True, array_like=True, tag="answer"):

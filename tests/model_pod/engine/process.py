@@ -38,7 +38,10 @@ class Engine:
         return answer
 
     def run(self, rows: Sequence[Row], blobs: Sequence[bytes]) -> tuple[Ran, list[bytes]]:
-        self._send(Run(7, tuple(rows)), blobs)
+        return self.ask(Run(7, tuple(rows)), blobs)
+
+    def ask(self, run: Run, blobs: Sequence[bytes]) -> tuple[Ran, list[bytes]]:
+        self._send(run, blobs)
         answer, answered = self._receive()
         assert isinstance(answer, Ran)
         return answer, [bytes(blob) for blob in answered]

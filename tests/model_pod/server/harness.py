@@ -19,6 +19,7 @@ from model_pod.server.endpoints import Endpoints
 from model_pod.server.http import EdgeLimits, HttpEdge
 from model_pod.server.opened_model import OpenedModel
 from model_pod.server.pod import Pod
+from model_pod.server.request_span import RequestSpans
 from tests.fakes.inference_process import FakeInference, FakeInferences
 
 T = TypeVar("T")
@@ -127,10 +128,11 @@ async def served(
     open_model: Callable[[PodConfig], OpenedModel] = lambda _: MODEL,
     config: PodConfig = CONFIG,
     limits: EdgeLimits | None = None,
+    spans: RequestSpans | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a pod; everything is gone afterwards."""
     inferences = FakeInferences()
-    pod = Pod(config, open_model, inferences.start_child)
+    pod = Pod(config, open_model, inferences.start_child, spans)
     edge = HttpEdge(Endpoints(pod, "0.0"), limits or EdgeLimits(body_bytes=config.max_body_bytes))
     listener = socket.create_server(("127.0.0.1", 0))
     keeper = asyncio.create_task(pod.keep_running())

@@ -1,0 +1,109 @@
+"""One batch on its way through the inference process, and what is recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from model_pod.server.queue import QueuedRequest
+from model_pod.wire.inference import Ran
+from telemetry.record import Packed
+
+
+class Batch:
+    """A batch that was sent.
+
+    Attributes:
+        started_s: when it was sent, or when the inference process came to it.
+        trace_id, span_id: of its ``pod.batch``; "" where nothing is recorded.
+        queued_rows: that were left waiting when it was sent.
+        is_hung: it ran longer than a handler may.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_times",
+        "answered_s",
+        "batch_id",
+        "is_hung",
+        "queued_rows",
+        "ran",
+        "request_count",
+        "requests",
+        "row_count",
+        "span_id",
+        "started_s",
+        "trace_id",
+    )
+
+    def __init__(
+        self,
+        batch_id: int,
+        requests: Sequence[QueuedRequest],
+        row_count: int,
+        started_s: float,
+        span: tuple[str, str],
+        queued_rows: int,
+    ) -> None:
+        self.batch_id = batch_id
+        self.requests = requests
+        self.request_count = len(requests)
+        self.row_count = row_count
+        self.started_s = started_s
+        self.trace_id, self.span_id = span
+        self.queued_rows = queued_rows
+        self.is_hung = False
+        self.ran: Ran | None = None
+        self.answered_s = 0.0
+        self._times: Packed | None = None
+
+    def ended(self, ran: Ran | None, now_s: float) -> None:
+        """It has run, or (None) it never will."""
+        self.ran = ran
+        self.answered_s = now_s
+        if ran is not None and ran.began_s:
+            # It begins a lying-ready batch before we hear that the one before it has ended.
+            self.started_s = min(self.started_s, ran.began_s)
+        self._times = None
+
+    def times(self) -> Packed:
+        """Return its times as far as they are known, a ``telemetry.records.BatchTimes`` as a tuple."""
+        if self._times is None:
+            self._times = self._timed()
+        return self._times
+
+    def _timed(self) -> Packed:
+        span = (self.batch_id, self.trace_id, self.span_id, self.started_s)
+        counts = (self.row_count, self.request_count)
+        ran = self.ran
+        if ran is None:
+            return (*span, 0.0, 0.0, 0.0, 0.0, 0.0, self.answered_s, *counts, 0, 0.0)
+        stages = ran.stages
+        return (
+            *span,
+            ran.began_s,
+            stages.preprocess_s,
+            stages.inference_s,
+            stages.postprocess_s,
+            ran.ended_s,
+            self.answered_s,
+            *counts,
+            ran.runs,
+            ran.device_s,
+        )
+
+    def record(self, device: str, reason: str) -> Packed:
+        """Return the record, a ``telemetry.records.PodBatch`` as a tuple."""
+        members = [
+            (span.trace_id, span.span_id, request.part, span.request_id, request.row_count, self.waited_s(request))
+            for request in self.requests
+            if (span := request.span) is not None
+        ]
+        return ("b", self.times(), members, device, self.queued_rows, reason)
+
+    def let_go(self) -> None:
+        """Forget the requests: each knows its batch, and a circle would keep their bodies until it is collected."""
+        self.requests = ()
+
+    def waited_s(self, request: QueuedRequest) -> float:
+        """Return how long a request of this batch waited for it."""
+        return max(0.0, self.started_s - request.enqueued_s)

@@ -1,0 +1,121 @@
+"""One request's span in the pod: begun with its head, ended with its answer, its refusal or its caller's leaving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from model_pod.wire.http1 import RequestHead
+from telemetry.conventions import TENANT, TRACEPARENT
+from telemetry.head_sampling import HeadSampler
+from telemetry.record import Packed, Recorder
+from telemetry.trace_context import parse_traceparent
+
+CALLER_LEFT = 499
+_TRACEPARENT, _TENANT = TRACEPARENT.encode(), TENANT.encode()
+
+
+class TimedBatch(Protocol):
+    """The batch that a part ran in."""
+
+    def times(self) -> Packed:
+        """Return a ``telemetry.records.BatchTimes`` as a tuple."""
+        ...
+
+
+class RecordedPart(Protocol):
+    """One part of a request, as far as it is recorded."""
+
+    part: int
+    row_count: int
+    enqueued_s: float
+    batch: TimedBatch | None
+
+
+class RequestSpan:
+    """What will be recorded of one request.
+
+    Attributes:
+        trace_id, span_id: of its ``pod.request``.
+        parts: filled in when it is queued.
+        cold: it came when no model was loaded.
+    """
+
+    __slots__ = (
+        "cold",
+        "endpoint",
+        "parent_id",
+        "parts",
+        "request_id",
+        "sampled",
+        "span_id",
+        "started_s",
+        "tenant",
+        "trace_id",
+    )
+
+    def __init__(
+        self, ids: tuple[str, str, str, bool], started_s: float, endpoint: str, request_id: str, tenant: str
+    ) -> None:
+        self.trace_id, self.span_id, self.parent_id, self.sampled = ids
+        self.started_s = started_s
+        self.endpoint = endpoint
+        self.request_id = request_id
+        self.tenant = tenant
+        self.parts: Sequence[RecordedPart] = ()
+        self.cold = False
+
+    def record(self, status: int, reason: str, now_s: float) -> Packed:
+        """Return the record, a ``telemetry.records.PodRequest`` as a tuple, and let go of the parts."""
+        parts, self.parts = self.parts, ()  # each part knows its span, and a circle would keep the request's body
+        return (
+            "p",
+            self.trace_id,
+            self.span_id,
+            self.parent_id,
+            self.sampled,
+            self.started_s,
+            now_s,
+            self.endpoint,
+            status,
+            reason,
+            self.request_id,
+            self.tenant,
+            sum([part.row_count for part in parts]),
+            self.cold,
+            [(part.part, part.row_count, part.enqueued_s, part.batch and part.batch.times()) for part in parts],
+        )
+
+
+class RequestSpans:
+    """Begins and ends the spans of a pod's requests.
+
+    Args:
+        kept_per_s: traces per second that are kept of requests which no gateway has decided about.
+    """
+
+    def __init__(self, recorder: Recorder, kept_per_s: float) -> None:
+        self.recorder = recorder
+        self._sampler = HeadSampler(kept_per_s)
+
+    def begin(self, head: RequestHead, endpoint: str, request_id: str, now_s: float) -> RequestSpan:
+        """Return the span of a request whose head has come."""
+        span_id = self.recorder.new_span_id()
+        given = head.get(_TRACEPARENT)
+        context = parse_traceparent(given.decode("latin-1")) if given else None
+        if context is None:
+            trace_id = self.recorder.new_trace_id()
+            ids = (trace_id, span_id, "", self._sampler.keeps(trace_id))
+        else:
+            ids = (context.trace_id, span_id, context.span_id, context.sampled)
+        tenant = (head.get(_TENANT) or b"").decode("latin-1")
+        return RequestSpan(ids, now_s, endpoint, request_id, tenant)
+
+    def end(self, span: RequestSpan, status: int, reason: str, now_s: float) -> None:
+        """Record how it ended."""
+        self.recorder.record(span.record(status, reason, now_s))
+
+    def flush(self, elapsed_s: float) -> None:
+        """Tell the sidecar; called about every ``FLUSH_EVERY_S``."""
+        self._sampler.measure(elapsed_s)
+        self.recorder.flush()
