@@ -1,15 +1,17 @@
-"""``python -m telemetry.sidecar``: one pod's sidecar."""
+"""``python -m telemetry.sidecar``: the sidecar of one pod, or the gateway's."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
 
 import setproctitle
 
-from telemetry.sidecar.config import parse_arguments
+from telemetry.sidecar.config import Address, parse_arguments
 from telemetry.sidecar.events import say
+from telemetry.sidecar.intake import open_records
 from telemetry.sidecar.serve import open_listener, serve
 
 WRONG_ARGUMENTS = 2
@@ -18,13 +20,32 @@ WRONG_ARGUMENTS = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sidecar; return the exit status."""
     config = parse_arguments(sys.argv[1:] if argv is None else argv)
-    setproctitle.setproctitle("penstock sidecar")
+    setproctitle.setproctitle("penstock sidecar" if config.pod else "penstock sidecar gateway")
     try:
-        listening = open_listener(config.listen)
+        listening = _listening(config.listen)
     except OSError as error:
-        say("", f"cannot listen on {config.listen} ({error.strerror or error}); name a free address with --listen")
-        return WRONG_ARGUMENTS
-    return asyncio.run(serve(config, listening))
+        return _refused("--listen", config.listen, error)
+    if config.records is None:
+        return asyncio.run(serve(config, listening, None))
+    try:
+        records = _records(config.records)
+    except OSError as error:
+        return _refused("--records", config.records, error)
+    return asyncio.run(serve(config, listening, records))
+
+
+def _listening(where: Address | int) -> socket.socket:
+    return open_listener(where) if isinstance(where, Address) else socket.socket(fileno=where)
+
+
+def _records(where: Address | int) -> socket.socket:
+    return open_records(where.path) if isinstance(where, Address) else socket.socket(fileno=where)
+
+
+def _refused(option: str, where: Address | int, error: OSError) -> int:
+    place = where if isinstance(where, Address) else f"descriptor {where}"
+    say("", f"cannot listen on {place} ({error.strerror or error}); name a free address with {option}")
+    return WRONG_ARGUMENTS
 
 
 if __name__ == "__main__":

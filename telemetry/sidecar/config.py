@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 SHORTEST_S = 0.1
 LONGEST_S = 60.0
 
+_ADDRESS = "unix:PATH or http://host:port"
+_DEFAULT_LISTEN = "127.0.0.1:9464"
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -35,34 +38,81 @@ class SidecarConfig:
     """How one sidecar is run.
 
     Attributes:
-        listen: where metrics are read; port 0 lets the system choose.
+        pod: whose sidecar it is; None for the gateway's.
+        listen: where metrics are read and spans are taken; port 0 lets the system choose. Or a descriptor that listens.
+        records: where recorders connect; None where there are none. Or a descriptor that listens.
+        export: what receives spans; None where they go nowhere.
+        keep_from: the gateway's sidecar; None where each decides for itself.
+        slos: file of the objectives by model; "" for none.
+        attributes: keys of spans' attributes that may leave beside the usual.
+        lifeline: a descriptor; when it reads as ended, the parent is gone. None without one.
         every_s: seconds from one question to the pod to the next.
     """
 
-    pod: Address
-    listen: Address
+    pod: Address | None
+    listen: Address | int
+    records: Address | int | None
+    export: Address | None
+    keep_from: Address | None
+    slos: str
+    attributes: tuple[str, ...]
+    lifeline: int | None
     every_s: float
 
 
 def parse_arguments(argv: Sequence[str]) -> SidecarConfig:
     """Read the command line; ends the process with status 2 and a sentence when it is wrong."""
-    parser = argparse.ArgumentParser(prog="penstock sidecar", description="Show one pod's metrics to Prometheus.")
-    parser.add_argument("--pod", required=True, type=_pod, help="unix:PATH or http://host:port")
-    parser.add_argument("--listen", type=_listen, default="127.0.0.1:9464", help="host:port (127.0.0.1:9464)")
+    parser = argparse.ArgumentParser(
+        prog="penstock sidecar", description="Count, sample and export what a pod or the gateway records."
+    )
+    parser.add_argument("--pod", type=_address, help=f"{_ADDRESS}; without it, the gateway's sidecar")
+    listen = parser.add_mutually_exclusive_group()
+    listen.add_argument("--listen", type=_listen, default=_DEFAULT_LISTEN, help=f"host:port ({_DEFAULT_LISTEN})")
+    listen.add_argument("--listen-fd", dest="listen", type=_descriptor, metavar="N", help="a listening socket")
+    records = parser.add_mutually_exclusive_group()
+    records.add_argument("--records", type=_unix, metavar="unix:PATH", help="where recorders connect")
+    records.add_argument("--records-fd", dest="records", type=_descriptor, metavar="N", help="a listening socket")
+    parser.add_argument("--export", type=_export, help=f"a receiver of OTLP over HTTP: {_ADDRESS} or none (none)")
+    parser.add_argument("--keep-from", type=_tcp_url, metavar="http://host:port", help="the gateway's sidecar")
+    parser.add_argument("--slos", default="", metavar="FILE", help="objectives by model")
+    parser.add_argument("--attributes", type=_keys, default=(), metavar="KEYS", help="keys that may leave: a,b.*")
+    parser.add_argument("--lifeline-fd", dest="lifeline", type=_descriptor, metavar="N", help="ends with the parent")
     parser.add_argument("--every-s", type=_every_s, default=1.0, help="seconds between questions to the pod (1)")
     return SidecarConfig(**vars(parser.parse_args(argv)))
 
 
-def _pod(text: str) -> Address:
-    if text.startswith("unix:") and text != "unix:":
-        return Address(path=text.removeprefix("unix:"))
-    if text.startswith("http://"):
-        return _tcp(text.removeprefix("http://").removesuffix("/"), text, "unix:PATH or http://host:port")
-    raise argparse.ArgumentTypeError(f"{text!r} is neither unix:PATH nor http://host:port")
+def _address(text: str) -> Address:
+    return _unix(text) if text.startswith("unix:") else _tcp_url(text, _ADDRESS)
+
+
+def _export(text: str) -> Address | None:
+    return None if text == "none" else _address(text)
+
+
+def _unix(text: str) -> Address:
+    if not text.startswith("unix:") or text == "unix:":
+        raise argparse.ArgumentTypeError(f"{text!r} is not unix:PATH")
+    return Address(path=text.removeprefix("unix:"))
+
+
+def _tcp_url(text: str, wanted: str = "http://host:port") -> Address:
+    if not text.startswith("http://"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return _tcp(text.removeprefix("http://").removesuffix("/"), text, wanted)
 
 
 def _listen(text: str) -> Address:
     return _tcp(text, text, "host:port")
+
+
+def _descriptor(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > 6:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a descriptor")
+    return int(text)
+
+
+def _keys(text: str) -> tuple[str, ...]:
+    return tuple(key for key in text.split(",") if key)
 
 
 def _tcp(authority: str, text: str, wanted: str) -> Address:

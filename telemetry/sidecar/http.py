@@ -1,28 +1,161 @@
-"""The listener that Prometheus reads: ``/metrics`` and ``/livez``, one request per connection, everything bounded."""
+"""The sidecar's HTTP listener: whole requests in, whole answers out, connections kept, and everything bounded."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
+import httptools
+from msgspec import Struct
+
 HEAD_BYTES = 16 * 1024
+# Exporters send 512 spans at once, some 200 KiB; what is decoded takes many times its length.
+BODY_BYTES = 4 * 2**20
 REQUEST_WITHIN_S = 5.0
-# Two Prometheus servers and some people; what comes beyond is told so.
+IDLE_S = 30.0
+# Prometheus servers, exporters of one inference process, pods' sidecars and some people; what comes beyond is told so.
 CONNECTIONS = 32
 
-_TEXT = "text/plain; charset=utf-8"
+_PLAIN = "text/plain; charset=utf-8"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-Exposition = Callable[[str], tuple[str, bytes]]
-"""Called with an ``Accept`` field; returns a content type and a body."""
+
+class Request(Struct, frozen=True):
+    """One request.
+
+    Attributes:
+        target: path and query as they came.
+        headers: by lower-case name; several of one name are joined by commas.
+        is_last: the connection ends with the answer.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes
+    is_last: bool
+
+
+class Answer(Struct, frozen=True):
+    """What is answered; ``headers`` are those beside the usual."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def plain(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
+    """Return an answer that says its status in words."""
+    return Answer(status, _PLAIN, f"{status.phrase.lower()}\n".encode(), headers)
+
+
+class Refused(Exception):
+    """What came is no request that we read; the connection ends with this status."""
+
+    def __init__(self, status: HTTPStatus) -> None:
+        super().__init__(status.phrase)
+        self.status = status
+
+
+class Reading:
+    """Bytes of one connection as requests; the methods that begin with ``on_`` are called by the parser."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._whole: deque[Request] = deque()
+        self._head_bytes = 0
+        self._has_begun = False
+        self._is_in_body = False
+        self._is_unknown = False
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self.is_awaited = False
+        """Whether the caller waits for a 100 before it sends a body."""
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes in.
+
+        Raises:
+            Refused: they are no HTTP, or too many.
+        """
+        if not self._is_in_body:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError) as error:
+            raise Refused(HTTPStatus.BAD_REQUEST) from error
+        if not self._is_in_body and self._head_bytes > HEAD_BYTES:
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if len(self._body) > BODY_BYTES:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if self._is_unknown:
+            raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+
+    def next(self) -> Request | None:
+        """Return the oldest request that is whole and was not returned before."""
+        return self._whole.popleft() if self._whole else None
+
+    @property
+    def is_between(self) -> bool:
+        """Whether no request has begun that is not whole yet."""
+        return not self._has_begun
+
+    def on_message_begin(self) -> None:
+        self._has_begun = True
+        self._target, self._headers, self._body = b"", {}, bytearray()
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._is_in_body = True
+        self._is_unknown = self._is_unknown or self._parser.get_http_version() not in ("1.0", "1.1")
+        self.is_awaited = self._headers.get("expect", "").lower() == "100-continue"
+
+    def on_body(self, piece: bytes) -> None:
+        if len(self._body) <= BODY_BYTES:
+            self._body += piece
+
+    def on_message_complete(self) -> None:
+        method, is_last = self._parser.get_method().decode("latin-1"), not self._parser.should_keep_alive()
+        target = self._target.decode("latin-1")
+        self._whole.append(Request(method, target, self._headers, bytes(self._body), is_last))
+        self._has_begun = self._is_in_body = self.is_awaited = False
+        self._head_bytes = 0
+
+
+def written(answer: Answer, is_last: bool) -> bytes:
+    """Return an answer as it goes over the connection."""
+    fields = (
+        ("content-type", answer.content_type),
+        ("content-length", str(len(answer.body))),
+        ("cache-control", "no-store"),
+        ("connection", "close" if is_last else "keep-alive"),
+        *answer.headers,
+    )
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    head = f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}\r\n{lines}\r\n"
+    return head.encode("latin-1") + answer.body
 
 
 class Listener:
-    """Answers on one listening socket."""
+    """Answers on one listening socket.
 
-    def __init__(self, exposition: Exposition) -> None:
-        self._exposition = exposition
+    Args:
+        answer: called with each request.
+    """
+
+    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+        self._answer = answer
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def listen(self, listening: socket.socket) -> asyncio.Server:
@@ -36,57 +169,48 @@ class Listener:
         conversation.add_done_callback(self._conversations.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reading = Reading()
+        is_last = len(self._conversations) > CONNECTIONS
         try:
-            async with asyncio.timeout(REQUEST_WITHIN_S):
-                writer.write(await self._answer(reader))
-                await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
+            if is_last:
+                await _write(writer, written(plain(HTTPStatus.SERVICE_UNAVAILABLE), is_last))
+            within_s = REQUEST_WITHIN_S
+            while not is_last and (request := await _read(reading, reader, writer, within_s)):
+                is_last = request.is_last
+                await _write(writer, written(self._answer(request), is_last))
+                within_s = IDLE_S
+        except Refused as refused:
+            writer.write(written(plain(refused.status), is_last=True))
+        except (TimeoutError, ConnectionError):
             writer.transport.abort()  # it left, or is too slow to be waited for
         finally:
             writer.close()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        if len(self._conversations) > CONNECTIONS:
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE)
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            return plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        return respond(head, self._exposition)
+
+async def _read(
+    reading: Reading, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within_s: float
+) -> Request | None:
+    """Return the next request; None when the caller has no more.
+
+    Args:
+        within_s: for its first byte; the rest has ``REQUEST_WITHIN_S``.
+    """
+    async with asyncio.timeout(within_s) as limit:
+        while not (request := reading.next()):
+            was_between = reading.is_between
+            data = await reader.read(HEAD_BYTES)
+            if not data:
+                return None
+            reading.feed(data)
+            if was_between:
+                limit.reschedule(asyncio.get_running_loop().time() + REQUEST_WITHIN_S)
+            if reading.is_awaited:
+                reading.is_awaited = False
+                writer.write(_CONTINUE)
+        return request
 
 
-def respond(head: bytes, exposition: Exposition) -> bytes:
-    """Return the whole answer to a request, of which only the head is looked at."""
-    line, *fields = head.decode("latin-1").split("\r\n")
-    match line.split(" "):
-        case [method, target, "HTTP/1.1" | "HTTP/1.0"]:
-            path = target.partition("?")[0]
-        case _:
-            return plain(HTTPStatus.BAD_REQUEST)
-    if path not in ("/metrics", "/livez"):
-        return plain(HTTPStatus.NOT_FOUND)
-    if method != "GET":
-        return plain(HTTPStatus.METHOD_NOT_ALLOWED, "allow: GET\r\n")
-    if path == "/livez":
-        return plain(HTTPStatus.OK)
-    content_type, body = exposition(_accept(fields))
-    return _whole(HTTPStatus.OK, content_type, body)
-
-
-def plain(status: HTTPStatus, fields: str = "") -> bytes:
-    """Return an answer that says its status in words."""
-    return _whole(status, _TEXT, f"{status.phrase.lower()}\n".encode(), fields)
-
-
-def _accept(fields: list[str]) -> str:
-    """Return every ``Accept`` field as one."""
-    pairs = (field.partition(":") for field in fields)
-    return ",".join(value for name, _, value in pairs if name.lower() == "accept")
-
-
-def _whole(status: HTTPStatus, content_type: str, body: bytes, fields: str = "") -> bytes:
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {content_type}\r\n"
-        f"content-length: {len(body)}\r\ncache-control: no-store\r\nconnection: close\r\n{fields}\r\n"
-    )
-    return head.encode("latin-1") + body
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
+    async with asyncio.timeout(REQUEST_WITHIN_S):
+        writer.write(data)
+        await writer.drain()

@@ -17,6 +17,10 @@ from telemetry.conventions import (
     Metric,
 )
 from telemetry.sidecar.account import PodAccount, State
+from telemetry.sidecar.histogram import Histogram
+
+WHOLE_LOAD = "whole"
+"""The phase of a load that is all of it; the others come from its record."""
 
 
 class PodView(Struct, frozen=True):
@@ -40,11 +44,11 @@ class PodView(Struct, frozen=True):
 
 
 class Sample(Struct, frozen=True):
-    """One value of one metric; the labels are in the metric's order."""
+    """One value of one metric, or many by their size; the labels are in the metric's order."""
 
     metric: Metric
     labels: tuple[str, ...]
-    value: float
+    value: float | Histogram
 
 
 def after_answer(account: PodAccount, now_s: float) -> PodView:
@@ -76,4 +80,4 @@ def _of_account(pod: tuple[str, str], account: PodAccount) -> Iterator[Sample]:
     yield Sample(RUNNING_ROWS, pod, float(account.running_rows))
     yield Sample(INFERENCE_RESTARTS, pod, float(account.restarts))
     if account.load_s > 0.0:
-        yield Sample(MODEL_LOAD_SECONDS, pod, account.load_s)
+        yield Sample(MODEL_LOAD_SECONDS, (*pod, WHOLE_LOAD), account.load_s)

@@ -8,17 +8,17 @@ import setproctitle
 
 from telemetry.sidecar.account import PodSilent
 from telemetry.sidecar.ask import ask
-from telemetry.sidecar.config import SidecarConfig
+from telemetry.sidecar.config import Address
 from telemetry.sidecar.events import say
-from telemetry.sidecar.exposition import expose
-from telemetry.sidecar.samples import PodView, after_answer, after_silence, samples
+from telemetry.sidecar.samples import PodView, Sample, after_answer, after_silence, samples
 
 
 class Watch:
     """One pod under watch."""
 
-    def __init__(self, config: SidecarConfig) -> None:
-        self._config = config
+    def __init__(self, pod: Address, every_s: float) -> None:
+        self._pod = pod
+        self._every_s = every_s
         self._loop = asyncio.get_running_loop()
         self._view = PodView(answered_s=self._loop.time())
         self._silence = ""
@@ -28,16 +28,16 @@ class Watch:
         while True:
             asked_s = self._loop.time()
             await self._ask()
-            await asyncio.sleep(asked_s + self._config.every_s - self._loop.time())
+            await asyncio.sleep(asked_s + self._every_s - self._loop.time())
 
-    def exposition(self, accept: str) -> tuple[str, bytes]:
-        """Return the content type and the body of the pod's metrics as they are now."""
-        return expose(samples(self._view, self._loop.time()), accept)
+    def samples(self) -> tuple[Sample, ...]:
+        """Return the pod's metrics as they are now."""
+        return samples(self._view, self._loop.time())
 
     async def _ask(self) -> None:
         before = self._view
         try:
-            account = await ask(self._config.pod)
+            account = await ask(self._pod)
         except PodSilent as silent:
             self._view = after_silence(before)
             self._say_silence(str(silent))

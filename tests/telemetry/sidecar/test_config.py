@@ -6,10 +6,43 @@ import pytest
 
 from telemetry.sidecar.config import Address, SidecarConfig, parse_arguments
 
+HOME = Address(host="127.0.0.1", port=9464)
 
-def test_by_default_metrics_are_read_on_loopback_and_the_pod_is_asked_every_second() -> None:
-    config = parse_arguments(["--pod", "unix:/run/pod.sock"])
-    assert config == SidecarConfig(Address(path="/run/pod.sock"), Address(host="127.0.0.1", port=9464), every_s=1.0)
+
+def test_by_default_it_is_the_gateway_s_is_read_on_loopback_and_exports_nothing() -> None:
+    config = parse_arguments([])
+    assert config == SidecarConfig(
+        pod=None,
+        listen=HOME,
+        records=None,
+        export=None,
+        keep_from=None,
+        slos="",
+        attributes=(),
+        lifeline=None,
+        every_s=1.0,
+    )
+
+
+def test_everything_can_be_said() -> None:
+    wanted = ["--pod=unix:/p", "--listen-fd=3", "--records-fd=4", "--export=unix:/hub.sock", "--slos=/slos.json"]
+    wanted += ["--keep-from=http://127.0.0.1:5", "--attributes=a,b.*", "--lifeline-fd=6", "--every-s=0.5"]
+    assert parse_arguments(wanted) == SidecarConfig(
+        pod=Address(path="/p"),
+        listen=3,
+        records=4,
+        export=Address(path="/hub.sock"),
+        keep_from=Address(host="127.0.0.1", port=5),
+        slos="/slos.json",
+        attributes=("a", "b.*"),
+        lifeline=6,
+        every_s=0.5,
+    )
+
+
+def test_records_may_come_on_a_path_and_spans_go_nowhere() -> None:
+    config = parse_arguments(["--records=unix:/r.sock", "--export=none"])
+    assert (config.records, config.export) == (Address(path="/r.sock"), None)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +53,10 @@ def test_by_default_metrics_are_read_on_loopback_and_the_pod_is_asked_every_seco
         ("http://[::1]:8500", Address(host="::1", port=8500)),
     ],
 )
-def test_a_pod_may_listen_on_tcp(text: str, address: Address) -> None:
-    pod = parse_arguments(["--pod", text, "--listen=0.0.0.0:0"]).pod
-    assert pod == address
-    assert str(pod) == text.removeprefix("http://").removesuffix("/")
+def test_a_pod_and_a_receiver_may_listen_on_tcp(text: str, address: Address) -> None:
+    config = parse_arguments(["--pod", text, "--export", text, "--listen=0.0.0.0:0"])
+    assert config.pod == config.export == address
+    assert str(config.pod) == text.removeprefix("http://").removesuffix("/")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +81,15 @@ def test_a_pod_may_listen_on_tcp(text: str, address: Address) -> None:
         ["--pod=unix:/p", "--every-s=61"],
         ["--pod=unix:/p", "--every-s=nan"],
         ["--pod=unix:/p", "--bogus"],
-        [],
+        ["--listen=127.0.0.1:1", "--listen-fd=3"],
+        ["--listen-fd=x"],
+        ["--listen-fd=-1"],
+        ["--records=/r.sock"],
+        ["--records=http://h:1"],
+        ["--records=unix:/r.sock", "--records-fd=3"],
+        ["--export=hub"],
+        ["--export=https://hub:4318"],
+        ["--keep-from=unix:/k.sock"],
     ],
 )
 def test_a_mistake_is_2_and_a_sentence(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from telemetry.conventions import QUEUE_WAIT_SECONDS
 from telemetry.sidecar.account import PodAccount, State
 from telemetry.sidecar.exposition import expose
+from telemetry.sidecar.histogram import Exemplar, Histogram
 from telemetry.sidecar.samples import Sample, after_answer, samples
 
 OPENMETRICS = "application/openmetrics-text"
@@ -23,7 +25,8 @@ def shown(model: str = "digits", version: str = "1") -> tuple[Sample, ...]:
 
 
 def series(written: tuple[Sample, ...]) -> list[tuple[str, dict[str, str], float]]:
-    return [(s.metric.name, dict(zip(s.metric.labels, s.labels, strict=True)), s.value) for s in written]
+    named = ((s.metric.name, dict(zip(s.metric.labels, s.labels, strict=True)), s.value) for s in written)
+    return [(name, labels, value) for name, labels, value in named if not isinstance(value, Histogram)]
 
 
 @pytest.mark.parametrize(
@@ -58,3 +61,21 @@ def test_types_and_help_are_the_conventions() -> None:
     for metric in {sample.metric for sample in shown()}:
         family = families[metric.name.removesuffix("_total")]
         assert (family.type, family.unit, family.documentation) == (metric.kind, metric.unit, metric.meaning)
+
+
+def test_a_histogram_has_its_buckets_and_only_openmetrics_has_the_trace_beside_one() -> None:
+    histogram = Histogram((0.1, 1.0))
+    for value in (0.05, 0.5, 7.0):
+        histogram.add(value)
+    histogram.show(Exemplar("a" * 32, 0.5, 1_700_000_000.5))
+    shown = [Sample(QUEUE_WAIT_SECONDS, ("digits", "1"), histogram)]
+    (family,) = parse_openmetrics(expose(shown, OPENMETRICS)[1].decode())  # type: ignore[no-untyped-call]  # theirs
+    buckets = {sample.labels["le"]: sample for sample in family.samples if sample.name.endswith("_bucket")}
+    assert {edge: sample.value for edge, sample in buckets.items()} == {"0.1": 1.0, "1.0": 2.0, "+Inf": 3.0}
+    labels, value, at_s = buckets["1.0"].exemplar
+    assert (labels, value, float(at_s)) == ({"trace_id": "a" * 32}, 0.5, 1_700_000_000.5)
+    assert buckets["+Inf"].exemplar is None
+    others = {sample.name: sample.value for sample in family.samples if not sample.name.endswith("_bucket")}
+    assert others == {"penstock_queue_wait_seconds_count": 3.0, "penstock_queue_wait_seconds_sum": 7.55}
+    (family,) = parse_text(expose(shown, "")[1].decode())
+    assert [sample.exemplar for sample in family.samples] == [None] * len(family.samples)

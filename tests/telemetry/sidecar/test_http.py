@@ -1,56 +1,113 @@
-"""What readers get, from heads as they come and over true connections."""
+"""Whole requests are read from bytes however they are cut, and over true connections everything is bounded."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from telemetry.sidecar import http as http_module
-from telemetry.sidecar.http import CONNECTIONS, HEAD_BYTES, Listener, respond
+from telemetry.sidecar.http import (
+    BODY_BYTES,
+    CONNECTIONS,
+    HEAD_BYTES,
+    Answer,
+    Listener,
+    Reading,
+    Refused,
+    Request,
+    plain,
+    written,
+)
 
 Port = int
 
+THREE = (
+    b"POST /v1/traces?a=b HTTP/1.1\r\nContent-Type: x\r\ncontent-length: 5\r\nx-a: 1\r\nX-A: 2\r\n\r\nhello"
+    b"POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    b"GET /metrics HTTP/1.1\r\nconnection: close\r\n\r\n"
+)
+READ = [
+    Request(
+        "POST", "/v1/traces?a=b", {"content-type": "x", "content-length": "5", "x-a": "1, 2"}, b"hello", is_last=False
+    ),
+    Request("POST", "/c", {"transfer-encoding": "chunked"}, b"abc", is_last=False),
+    Request("GET", "/metrics", {"connection": "close"}, b"", is_last=True),
+]
 
-def accepted(accept: str) -> tuple[str, bytes]:
-    """Show what the reader accepts."""
-    return "text/plain", accept.encode("latin-1")
+
+def all_of(reading: Reading) -> list[Request]:
+    found = []
+    while request := reading.next():
+        found.append(request)
+    return found
 
 
-def answered(head: str) -> tuple[str, str]:
-    """Return the status line's end and the body."""
-    first, _, body = respond(head.encode("latin-1"), accepted).decode("latin-1").partition("\r\n\r\n")
-    return first.split("\r\n")[0].removeprefix("HTTP/1.1 "), body
+@given(st.lists(st.integers(0, len(THREE))))
+def test_requests_are_read_however_their_bytes_are_cut(cuts: list[int]) -> None:
+    reading, found = Reading(), []
+    edges = [0, *sorted(cuts), len(THREE)]
+    for start, end in pairwise(edges):
+        if end > start:
+            reading.feed(THREE[start:end])
+        found += all_of(reading)
+    assert found == READ
+    assert reading.is_between
+
+
+def refusal(*pieces: bytes) -> HTTPStatus | None:
+    reading = Reading()
+    try:
+        for piece in pieces:
+            reading.feed(piece)
+    except Refused as refused:
+        return refused.status
+    return None
 
 
 @pytest.mark.parametrize(
-    ("head", "status", "body"),
+    ("data", "status"),
     [
-        ("GET /metrics HTTP/1.1\r\naccept: a\r\n\r\n", "200 OK", " a"),
-        ("GET /metrics HTTP/1.1\r\nAccept: a\r\nhost: h\r\nACCEPT: b\r\n\r\n", "200 OK", " a, b"),
-        ("GET /metrics?name[]=x HTTP/1.0\r\n\r\n", "200 OK", ""),
-        ("GET /livez HTTP/1.1\r\n\r\n", "200 OK", "ok\n"),
-        ("GET / HTTP/1.1\r\n\r\n", "404 Not Found", "not found\n"),
-        ("GET /metrics/ HTTP/1.1\r\n\r\n", "404 Not Found", "not found\n"),
-        ("POST /metrics HTTP/1.1\r\n\r\n", "405 Method Not Allowed", "method not allowed\n"),
-        ("GET /metrics HTTP/2.0\r\n\r\n", "400 Bad Request", "bad request\n"),
-        ("GET  /metrics HTTP/1.1\r\n\r\n", "400 Bad Request", "bad request\n"),
-        ("\r\n\r\n", "400 Bad Request", "bad request\n"),
+        (b"WAT\r\n\r\n", 400),
+        (b"\x16\x03\x01\x00", 400),
+        (b"GET / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", 400),
+        (b"CONNECT a:1 HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n", 400),
+        (b"GET / HTTP/2.0\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\nx: " + b"x" * HEAD_BYTES, 431),
+        (b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % (BODY_BYTES + 1) + b"x" * (BODY_BYTES + 1), 413),
     ],
 )
-def test_a_head_has_its_answer(head: str, status: str, body: str) -> None:
-    assert answered(head) == (status, body)
+def test_what_is_no_request_of_ours_is_refused(data: bytes, status: int) -> None:
+    assert refusal(data) == status
 
 
-@given(st.binary())
-def test_no_head_does_more_than_be_refused(head: bytes) -> None:
-    answer = respond(head + b"\r\n\r\n", accepted)
-    length = answer.partition(b"content-length: ")[2].partition(b"\r\n")[0]
-    assert int(length) == len(answer.partition(b"\r\n\r\n")[2])
+def test_a_body_may_be_as_long_as_allowed() -> None:
+    assert refusal(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % BODY_BYTES + b"x" * BODY_BYTES) is None
+
+
+@given(st.lists(st.binary(max_size=100), max_size=5))
+def test_bytes_of_anybody_do_no_more_than_be_refused(pieces: list[bytes]) -> None:
+    assert refusal(*(piece for piece in pieces if piece)) in (None, 400, 505)
+
+
+def test_an_answer_says_its_length_and_whether_the_connection_goes_on() -> None:
+    assert written(plain(HTTPStatus.METHOD_NOT_ALLOWED, ("allow", "GET")), is_last=False) == (
+        b"HTTP/1.1 405 Method Not Allowed\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 19\r\n"
+        b"cache-control: no-store\r\nconnection: keep-alive\r\nallow: GET\r\n\r\nmethod not allowed\n"
+    )
+
+
+def echo(request: Request) -> Answer:
+    """Answer with the target and the body."""
+    return Answer(200, "text/plain", request.target.encode() + request.body)
 
 
 def served(scenario: Callable[[Port], Awaitable[list[bytes]]]) -> list[bytes]:
@@ -58,13 +115,14 @@ def served(scenario: Callable[[Port], Awaitable[list[bytes]]]) -> list[bytes]:
 
     async def beside() -> list[bytes]:
         listening = socket.create_server(("127.0.0.1", 0))
-        async with await Listener(accepted).listen(listening):
+        async with await Listener(echo).listen(listening):
             return await scenario(listening.getsockname()[1])
 
     return asyncio.run(beside())
 
 
 async def exchange(port: Port, request: bytes) -> bytes:
+    """Return all that is answered until the connection ends."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     try:
@@ -73,39 +131,60 @@ async def exchange(port: Port, request: bytes) -> bytes:
         writer.close()
 
 
-def test_a_connection_is_closed_after_its_answer() -> None:
+def test_a_connection_goes_on_until_the_caller_says_it_is_the_last() -> None:
     async def scenario(port: Port) -> list[bytes]:
-        return [await exchange(port, b"GET /livez HTTP/1.1\r\n\r\n")]
+        return [await exchange(port, THREE)]
 
-    assert served(scenario)[0].endswith(b"connection: close\r\n\r\nok\n")
+    (answered,) = served(scenario)
+    assert answered.count(b"HTTP/1.1 200 OK") == 3
+    assert b"/v1/traces?a=bhelloHTTP/1.1 " in answered
+    assert answered.endswith(b"connection: close\r\n\r\n/metrics")
 
 
-def test_a_head_without_end_is_refused() -> None:
+def test_a_caller_that_waits_for_a_100_gets_one() -> None:
+    async def scenario(port: Port) -> list[bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /x HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 1\r\nconnection: close\r\n\r\n")
+        go_on = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"y")
+        rest = await reader.read()
+        writer.close()
+        return [go_on, rest]
+
+    go_on, rest = served(scenario)
+    assert go_on == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert rest.endswith(b"\r\n\r\n/xy")
+
+
+def test_a_head_without_end_is_refused_and_the_connection_ends() -> None:
     async def scenario(port: Port) -> list[bytes]:
         return [await exchange(port, b"GET /livez HTTP/1.1\r\n".ljust(HEAD_BYTES + 4, b"x"))]
 
     assert served(scenario)[0].startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_reader_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("begun", [b"", b"GET /livez", b"GET /a HTTP/1.1\r\n\r\nGET /b"])
+def test_a_caller_that_does_not_go_on_is_given_up(begun: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_module, "REQUEST_WITHIN_S", 0.05)
+    monkeypatch.setattr(http_module, "IDLE_S", 0.05)
 
     async def scenario(port: Port) -> list[bytes]:
         try:
-            return [await exchange(port, b"GET /livez")]
+            return [await exchange(port, begun)]
         except ConnectionResetError:
             return [b""]
 
-    assert served(scenario) == [b""]
+    (answered,) = served(scenario)
+    assert answered.count(b"HTTP/1.1 200") <= begun.count(b"/a")
 
 
-def test_a_reader_too_many_is_told_so_and_the_others_are_answered() -> None:
+def test_a_caller_too_many_is_told_so_and_the_others_are_answered() -> None:
     async def scenario(port: Port) -> list[bytes]:
         waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
         too_many = await exchange(port, b"")
         answers = []
         for reader, writer in waiting:
-            writer.write(b"GET /livez HTTP/1.1\r\n\r\n")
+            writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
             answers.append(await reader.read())
             writer.close()
         return [too_many, *answers]

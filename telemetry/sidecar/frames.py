@@ -1,0 +1,115 @@
+"""Reads a recorder's packet as a frame that the rest of the sidecar need not doubt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from telemetry.records import (
+    FRAME_VERSION,
+    BatchTimes,
+    Frame,
+    GatewayRequest,
+    PodBatch,
+    PodLoad,
+    PodRequest,
+    Record,
+)
+
+PACKET_BYTES = 192 * 2**10
+"""A recorder writes half as much at most; a packet that is longer is somebody else's."""
+
+# Monotonic clocks begin at the machine's start and the wall's in 1970: no moment of either is beyond these.
+_LATEST_S = 2.0**33
+_LATEST_NS = 2**62
+
+_is_trace_id = re.compile(r"[0-9a-f]{32}").fullmatch
+_is_span_id = re.compile(r"[0-9a-f]{16}").fullmatch
+_decode = msgspec.msgpack.Decoder(Frame).decode
+
+
+class BadPacket(Exception):
+    """A packet is no frame; the message says why."""
+
+
+def read_frame(packet: bytes | memoryview) -> Frame:
+    """Return what a packet says.
+
+    Raises:
+        BadPacket: it is no frame of this version, or an id or a moment in it is none.
+    """
+    if len(packet) > PACKET_BYTES:
+        raise BadPacket(f"longer than {PACKET_BYTES} bytes")
+    try:
+        frame = _decode(packet)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadPacket(str(error)) from error
+    if frame.frame_version != FRAME_VERSION:
+        raise BadPacket(f"version {frame.frame_version} instead of {FRAME_VERSION}")
+    if not 0 <= frame.wall_offset_ns <= _LATEST_NS or any(count < 0 for count in frame.dropped.values()):
+        raise BadPacket("a clock or a count is out of range")
+    for record in frame.records:
+        _check(record)
+    return frame
+
+
+def _check(record: Record) -> None:
+    traces, spans = zip(*_ids(record), strict=True)
+    if not all(map(_is_trace_id, traces)) or not all(map(_is_span_id, spans)):
+        raise BadPacket("an id is not hexadecimal digits")
+    if isinstance(record, GatewayRequest | PodRequest) and record.parent_id and not _is_span_id(record.parent_id):
+        raise BadPacket("a parent's id is not hexadecimal digits")
+    if not all(0.0 <= moment_s <= _LATEST_S for moment_s in _seconds(record)):
+        raise BadPacket("a time is out of range")
+    if any(batch.row_count < 1 for batch in _batches(record)) or any(part < 0 for part in _parts(record)):
+        raise BadPacket("a batch has no rows, or a part no number")
+
+
+def _ids(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a trace's and a span's id, parents' left out."""
+    match record:
+        case PodBatch():
+            yield from ((member.trace_id, member.span_id) for member in record.members)
+        case GatewayRequest():
+            yield record.trace_id, record.span_id
+            yield from ((record.trace_id, attempt.span_id) for attempt in record.attempts)
+        case PodRequest() | PodLoad():
+            yield record.trace_id, record.span_id
+    yield from ((times.trace_id, times.span_id) for times in _batches(record))
+
+
+def _parts(record: Record) -> Iterable[int]:
+    match record:
+        case PodBatch():
+            return (member.part for member in record.members)
+        case PodRequest():
+            return (part.part for part in record.parts)
+    return ()
+
+
+def _batches(record: Record) -> Iterable[BatchTimes]:
+    match record:
+        case PodBatch():
+            return (record.times,)
+        case PodRequest():
+            return (part.batch for part in record.parts if part.batch is not None)
+    return ()
+
+
+def _seconds(record: Record) -> Iterator[float]:
+    """Yield every moment and length of time."""
+    match record:
+        case GatewayRequest():
+            yield from (record.started_s, record.ended_s)
+            for attempt in record.attempts:
+                yield from (attempt.started_s, attempt.ended_s)
+        case PodRequest():
+            yield from (record.started_s, record.ended_s)
+            yield from (part.enqueued_s for part in record.parts)
+        case PodLoad():
+            yield from (record.started_s, record.ended_s, record.handler_s)
+    for times in _batches(record):
+        yield from (times.sent_s, times.began_s, times.preprocess_s, times.inference_s)
+        yield from (times.postprocess_s, times.ended_s, times.answered_s, times.device_s)

@@ -1,0 +1,67 @@
+"""Asks the gateway's sidecar, twice a second, which traces it kept beside the share that every process knows of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import msgspec
+
+from telemetry.sidecar.config import Address
+from telemetry.sidecar.kept import LISTED, Keeps
+
+ASK_EVERY_S = 0.5
+ANSWER_WITHIN_S = 1.0
+# A whole list is 50 bytes for each trace.
+_ANSWER_BYTES = 100 * LISTED
+
+_decode = msgspec.json.Decoder(Keeps).decode
+
+
+class KeepPoll:
+    """One reader of the gateway's list.
+
+    Attributes:
+        is_heard: the last question was answered.
+    """
+
+    def __init__(self, address: Address, take: Callable[[Keeps], None]) -> None:
+        self.is_heard = False
+        self._take = take
+        self._after = 0
+        # Every pod's sidecar asks: none of them keeps one of the few connections that the gateway's answers on.
+        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1, max_keepalive_connections=0))
+        self._client = httpx.AsyncClient(
+            transport=transport, base_url=f"http://{address}", timeout=ANSWER_WITHIN_S, trust_env=False
+        )
+
+    async def ask_for_ever(self) -> None:
+        """Ask again and again; while nobody answers, each sidecar decides for itself."""
+        while True:
+            await self.ask()
+            await asyncio.sleep(ASK_EVERY_S)
+
+    async def ask(self) -> None:
+        """Ask once, and hand on what is new."""
+        try:
+            keeps = _decode(await self._answer())
+        except (httpx.HTTPError, msgspec.MsgspecError, UnicodeDecodeError, TimeoutError):
+            self.is_heard = False
+        else:
+            self.is_heard = True
+            self._after = keeps.next
+            self._take(keeps)
+
+    async def _answer(self) -> bytes:
+        answer = bytearray()
+        async with (
+            asyncio.timeout(ANSWER_WITHIN_S),
+            self._client.stream("GET", "/keep", params={"after": self._after}) as response,
+        ):
+            response.raise_for_status()
+            async for piece in response.aiter_bytes():
+                answer += piece
+                if len(answer) > _ANSWER_BYTES:
+                    raise httpx.DecodingError("the list is too long")
+        return bytes(answer)

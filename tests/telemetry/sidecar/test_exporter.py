@@ -1,0 +1,257 @@
+"""The true exporter against a scripted receiver: one that takes, refuses, hangs, dies and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from telemetry.conventions import EXPORT_QUEUE_BYTES, EXPORTED_SPANS, EXPORTS
+from telemetry.otlp.decode import decode_protobuf
+from telemetry.otlp.encode import encode_spans
+from telemetry.sidecar import export_queue as queue_module
+from telemetry.sidecar import exporter as exporter_module
+from telemetry.sidecar.config import Address
+from telemetry.sidecar.drops import Drops
+from telemetry.sidecar.export_queue import PARCEL_SPANS, ExportQueue, Parcel
+from telemetry.sidecar.exporter import Exporter
+from telemetry.sidecar.http import Answer, Listener, Request
+from telemetry.span import Kind, Span
+
+
+def spans(first: int, count: int) -> list[Span]:
+    return [Span("a" * 32, f"{first + n + 1:016x}", "", "x", Kind.INTERNAL, 1, 2) for n in range(count)]
+
+
+class Receiver:
+    """A receiver that answers by a script, and what it took.
+
+    Args:
+        statuses: of its answers; when they are over it takes everything.
+    """
+
+    def __init__(self, *statuses: int) -> None:
+        self._statuses = iter(statuses)
+        self.asked = 0
+        self.encodings: list[str] = []
+        self.taken: list[Span] = []
+        self.wanted = 0
+        self.enough = asyncio.Event()
+
+    def answer(self, request: Request) -> Answer:
+        self.asked += 1
+        assert (request.method, request.target) == ("POST", "/v1/traces")
+        assert request.headers["content-type"] == "application/x-protobuf"
+        status = next(self._statuses, 200)
+        if status == 200:
+            self._take(request)
+        return Answer(status, "application/x-protobuf", b"", (("retry-after", "0"),))
+
+    def _take(self, request: Request) -> None:
+        encoding = request.headers.get("content-encoding", "")
+        self.encodings.append(encoding)
+        self.taken += decode_protobuf(gzip.decompress(request.body) if encoding else request.body).spans
+        if len(self.taken) >= self.wanted:
+            self.enough.set()
+
+
+class WatchedQueue(ExportQueue):
+    """A queue that says when something is asked for once more."""
+
+    def __init__(self, drops: Drops) -> None:
+        super().__init__(encode_spans, drops)
+        self.is_tried_again = asyncio.Event()
+        self._before: Parcel | None = None
+
+    def next(self, now_s: float, is_ending: bool = False) -> Parcel | None:
+        parcel = super().next(now_s, is_ending)
+        if parcel is not None and parcel is self._before:
+            self.is_tried_again.set()
+        self._before = parcel
+        return parcel
+
+
+class Exporting:
+    """An exporter with its queue, and what it counted."""
+
+    def __init__(self, to: Address) -> None:
+        self.drops = Drops()
+        self.queue = WatchedQueue(self.drops)
+        self.exporter = Exporter(to, self.queue, self.drops)
+
+    def put(self, first: int, count: int) -> None:
+        self.queue.put(spans(first, count), asyncio.get_running_loop().time())
+
+    def counted(self) -> dict[tuple[str, ...], object]:
+        return {(sample.metric.name, *sample.labels): sample.value for sample in self.exporter.samples()}
+
+    def lost(self) -> dict[tuple[str, ...], object]:
+        return {sample.labels: sample.value for sample in self.drops.samples()}
+
+
+@pytest.fixture(autouse=True)
+def _in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr(queue_module, "PARCEL_AFTER_S", 0.0)
+    monkeypatch.setattr(exporter_module, "LOOK_EVERY_S", 0.005)
+
+
+def beside(
+    receiver: Callable[[], Receiver], story: Callable[[Exporting, Receiver], Awaitable[None]], path: Path | None = None
+) -> None:
+    """Run a story beside a receiver on TCP, or on a Unix socket."""
+
+    async def run() -> None:
+        scripted = receiver()
+        listening = _listening(path)
+        port = 0 if path else listening.getsockname()[1]
+        exporting = Exporting(Address(path=str(path)) if path else Address(host="127.0.0.1", port=port))
+        async with await Listener(scripted.answer).listen(listening):
+            task = asyncio.create_task(exporting.exporter.export())
+            async with asyncio.timeout(20.0):
+                await story(exporting, scripted)
+                await exporting.exporter.finish(10.0)
+                await task
+
+    asyncio.run(run())
+
+
+def _listening(path: Path | None) -> socket.socket:
+    if path is None:
+        return socket.create_server(("127.0.0.1", 0))
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen()
+    return listening
+
+
+async def sent(exporting: Exporting, receiver: Receiver, count: int) -> None:
+    receiver.wanted = count
+    exporting.put(0, count)
+    await receiver.enough.wait()
+
+
+@pytest.mark.parametrize(("over_unix", "encoding"), [(True, ""), (False, "gzip")])
+def test_spans_arrive_once_in_their_order_and_packed_where_that_pays(
+    over_unix: bool, encoding: str, tmp_path: Path
+) -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        await sent(exporting, receiver, 2 * PARCEL_SPANS)
+        assert receiver.taken == spans(0, 2 * PARCEL_SPANS)
+        assert set(receiver.encodings) == {encoding}
+
+    beside(Receiver, story, tmp_path / "hub.sock" if over_unix else None)
+
+
+def test_what_is_small_is_not_packed() -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        await sent(exporting, receiver, 1)
+        assert receiver.encodings == [""]
+
+    beside(Receiver, story)
+
+
+def test_a_receiver_that_has_no_room_now_is_asked_again_and_nothing_is_lost() -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        await sent(exporting, receiver, 3)
+        assert receiver.taken == spans(0, 3)
+        await exporting.exporter.finish(10.0)
+        assert exporting.counted() == {
+            (EXPORT_QUEUE_BYTES.name,): 0.0,
+            (EXPORTED_SPANS.name,): 3.0,
+            (EXPORTS.name, "taken"): 1.0,
+            (EXPORTS.name, "again"): 4.0,
+            (EXPORTS.name, "refused"): 0.0,
+            (EXPORTS.name, "failed"): 0.0,
+        }
+        assert exporting.lost() == {}
+
+    beside(lambda: Receiver(503, 429, 502, 504), story)
+
+
+def test_what_a_receiver_refuses_is_lost_counted_and_not_sent_again() -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        exporting.put(0, PARCEL_SPANS)
+        exporting.put(PARCEL_SPANS, 1)
+        await receiver.enough.wait()
+        assert receiver.taken == spans(PARCEL_SPANS, 1)
+        assert receiver.asked == 2
+        assert exporting.lost() == {("spans", "refused"): float(PARCEL_SPANS)}
+
+    beside(lambda: Receiver(400), story)
+
+
+def test_a_receiver_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter_module, "ANSWER_WITHIN_S", 0.05)
+
+    async def run() -> tuple[int, dict[tuple[str, ...], object]]:
+        connections: list[asyncio.StreamWriter] = []
+        thrice = asyncio.Event()
+
+        def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.append(writer)
+            if len(connections) == 3:
+                thrice.set()
+
+        async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+            exporting = Exporting(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+            exporting.put(0, 1)
+            task = asyncio.create_task(exporting.exporter.export())
+            await asyncio.wait_for(thrice.wait(), 20.0)
+            await exporting.exporter.finish(0.01)
+            task.cancel()
+            await asyncio.wait({task})
+            for writer in connections:
+                writer.close()
+            return len(connections), exporting.counted()
+
+    count, counted = asyncio.run(run())
+    assert count >= 3
+    assert counted[EXPORTED_SPANS.name,] == 0.0
+    assert int(str(counted[EXPORTS.name, "failed"]).partition(".")[0]) >= 2
+
+
+def test_spans_wait_for_a_receiver_that_is_not_there_and_it_is_told_when_it_begins_and_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "hub.sock"
+
+    async def run() -> Receiver:
+        exporting = Exporting(Address(path=str(path)))
+        task = asyncio.create_task(exporting.exporter.export())
+        exporting.put(0, 2)
+        await asyncio.wait_for(exporting.queue.is_tried_again.wait(), 20.0)
+        receiver = Receiver()
+        async with await Listener(receiver.answer).listen(_listening(path)):
+            await asyncio.wait_for(receiver.enough.wait(), 20.0)
+            await exporting.exporter.finish(10.0)
+            await task
+        return receiver
+
+    assert asyncio.run(run()).taken == spans(0, 2)
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(" (")[0] for line in said] == [
+        "sidecar: spans cannot be exported",
+        "sidecar: spans are exported again",
+    ]
+
+
+def test_at_the_end_a_dead_receiver_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def run() -> float:
+        exporting = Exporting(Address(path=str(tmp_path / "none.sock")))
+        exporting.put(0, 1)
+        task = asyncio.create_task(exporting.exporter.export())
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
+        await exporting.exporter.finish(0.1)
+        took_s = loop.time() - asked_s
+        task.cancel()
+        await asyncio.wait({task})
+        return took_s
+
+    assert asyncio.run(run()) < 2.0
+    assert "lost at the end" in capsys.readouterr().err

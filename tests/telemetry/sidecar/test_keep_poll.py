@@ -1,0 +1,80 @@
+"""A pod's sidecar asks a true listener what the gateway's keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from telemetry.sidecar import keep_poll as poll_module
+from telemetry.sidecar.config import Address
+from telemetry.sidecar.endpoints import Endpoints
+from telemetry.sidecar.http import Answer, Listener, Request
+from telemetry.sidecar.judgement import Kept
+from telemetry.sidecar.keep_poll import KeepPoll
+from telemetry.sidecar.kept import Keep, KeepList, Keeps
+
+
+def beside(answer: Callable[[Request], Answer], story: Callable[[KeepPoll], Awaitable[None]]) -> list[Keep]:
+    """Run a story beside a listener; return what was taken."""
+    taken: list[Keep] = []
+
+    def take(keeps: Keeps) -> None:
+        taken.extend(keeps.traces)
+
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        poll = KeepPoll(Address(host="127.0.0.1", port=listening.getsockname()[1]), take)
+        async with await Listener(answer).listen(listening):
+            await story(poll)
+        await poll.ask()
+        assert not poll.is_heard  # the listener is gone
+
+    asyncio.run(run())
+    return taken
+
+
+def test_what_is_new_is_taken_once() -> None:
+    listed = KeepList(first=5)
+    targets: list[str] = []
+    answers = Endpoints(lambda accept: ("", b""), lambda number: listed.after(number, 0.0), lambda spans: None).answer
+
+    def answer(request: Request) -> Answer:
+        targets.append(request.target)
+        return answers(request)
+
+    async def story(poll: KeepPoll) -> None:
+        listed.add(Keep("a" * 32, Kept.ERROR), 0.0)
+        assert not poll.is_heard
+        await poll.ask()
+        assert poll.is_heard
+        listed.add(Keep("b" * 32, Kept.SLOW), 0.0)
+        await poll.ask()
+        await poll.ask()
+
+    assert beside(answer, story) == [Keep("a" * 32, Kept.ERROR), Keep("b" * 32, Kept.SLOW)]
+    assert targets == ["/keep?after=0", "/keep?after=6", "/keep?after=7"]
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"next": 1, "traces": [["a", "whim"]]}', b"[" * 500_000])
+def test_an_answer_that_is_no_list_is_not_heard(status: int, body: bytes) -> None:
+    async def story(poll: KeepPoll) -> None:
+        await poll.ask()
+        assert not poll.is_heard
+
+    assert beside(lambda request: Answer(status, "application/json", body), story) == []
+
+
+def test_a_list_that_is_long_in_coming_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_module, "ANSWER_WITHIN_S", 0.05)
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            poll = KeepPoll(Address(host="127.0.0.1", port=mute.getsockname()[1]), lambda keeps: None)
+            await poll.ask()
+            assert not poll.is_heard
+
+    asyncio.run(run())

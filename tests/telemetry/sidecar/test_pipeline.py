@@ -1,0 +1,207 @@
+"""The way of records and spans through the sidecar: what is kept, why, together with what, and what is left out."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from telemetry.conventions import (
+    POD_ATTEMPTS,
+    SIDECAR_RECORDS,
+    SIDECAR_REDACTED,
+    SIDECAR_UNDECIDED,
+    Attribute,
+    SpanName,
+)
+from telemetry.otlp.decode import decode_protobuf
+from telemetry.otlp.encode import encode_spans
+from telemetry.sidecar.drops import Drops
+from telemetry.sidecar.export_queue import ExportQueue
+from telemetry.sidecar.judgement import Kept
+from telemetry.sidecar.kept import Keep, KeepList, Keeps
+from telemetry.sidecar.pipeline import Pipeline
+from telemetry.sidecar.redaction import Redactor
+from telemetry.sidecar.undecided import CAPACITY, HOLD_S
+from telemetry.span import Attributes, Kind, Span
+from tests.telemetry.sidecar.recording import (
+    GATEWAY,
+    OUT_OF_SHARE,
+    POD,
+    WALL_OFFSET_NS,
+    batch_times,
+    gateway_request,
+    packet,
+    pod_batch,
+    pod_load,
+    pod_request,
+    span,
+    trace,
+)
+
+WALL_S = WALL_OFFSET_NS / 1e9 + 51.0
+
+
+class Under:
+    """A pipeline under test, and what it exported."""
+
+    def __init__(self, *, is_gateway: bool = False, exports: bool = True) -> None:
+        self.drops = Drops()
+        self.queue = ExportQueue(encode_spans, self.drops)
+        keep_list = KeepList(first=1) if is_gateway else None
+        self.pipeline = Pipeline(Redactor(), self.queue if exports else None, self.drops, keep_list)
+
+    def take(self, *packets: bytes, now_s: float = 0.0) -> None:
+        for one in packets:
+            self.pipeline.take_packet(one, now_s, WALL_S)
+
+    def exported(self) -> list[Span]:
+        """Return what was exported since the last time, as a receiver reads it."""
+        spans: list[Span] = []
+        while parcel := self.queue.next(0.0, is_ending=True):
+            spans += decode_protobuf(parcel.body).spans
+            self.queue.done()
+        return spans
+
+    def roots(self) -> dict[str, object]:
+        """Return why each trace was kept, as its first span says."""
+        return {s.trace_id: s.attributes[Attribute.KEPT] for s in self.exported() if Attribute.KEPT in s.attributes}
+
+    def fates(self) -> dict[tuple[str, ...], object]:
+        return {s.labels: s.value for s in self.pipeline.samples(WALL_S) if s.metric is SIDECAR_RECORDS}
+
+    def lost(self) -> dict[tuple[str, ...], object]:
+        return {sample.labels: sample.value for sample in self.drops.samples()}
+
+    def undecided(self) -> object:
+        return next(s.value for s in self.pipeline.samples(WALL_S) if s.metric is SIDECAR_UNDECIDED)
+
+
+def handler_span(
+    trace_id: str, parent_id: str = span(1), number: int = 9, attributes: Attributes | None = None
+) -> Span:
+    return Span(trace_id, f"{number:016x}", parent_id, "tokenise", Kind.INTERNAL, 1, 2, attributes=attributes or {})
+
+
+def test_a_request_of_the_share_becomes_spans_that_say_why_they_are_kept() -> None:
+    gateway = Under(is_gateway=True)
+    gateway.take(packet(GATEWAY, gateway_request(1, sampled=True)))
+    request, forward = gateway.exported()
+    assert (request.name, forward.name) == (SpanName.GATEWAY_REQUEST, SpanName.GATEWAY_FORWARD)
+    assert request.attributes[Attribute.KEPT] == "share"
+    assert Attribute.KEPT not in forward.attributes
+    assert gateway.fates() == {("gateway_requests", "share"): 1.0}
+
+
+def test_the_gateway_s_sidecar_decides_at_once_and_lists_what_pods_cannot_know() -> None:
+    gateway = Under(is_gateway=True)
+    told = (gateway_request(1, sampled=True), gateway_request(2), gateway_request(3, status=503))
+    gateway.take(packet(GATEWAY, *told))
+    assert gateway.roots() == {trace(1): "share", trace(3): "error"}
+    assert gateway.fates()["gateway_requests", "left_out"] == 1.0
+    assert gateway.undecided() == 0.0
+    assert gateway.pipeline.keeps_after(0, 0.0) == Keeps(2, (Keep(trace(3), Kept.ERROR),))
+
+
+def test_a_pod_s_sidecar_has_no_list() -> None:
+    assert Under().pipeline.keeps_after(0, 0.0) is None
+
+
+def test_a_pod_s_request_waits_for_the_gateway_s_word() -> None:
+    pod = Under()
+    pod.take(packet(POD, pod_request(1), pod_request(2)))
+    assert pod.roots() == {}
+    pod.pipeline.take_keeps(Keeps(1, (Keep(trace(1), Kept.SLOW), Keep(trace(7), Kept.ERROR))), now_s=1.0)
+    assert pod.roots() == {trace(1): "slow"}
+    pod.take(packet(POD, pod_request(7)), now_s=2.0)
+    assert pod.roots() == {trace(7): "error"}
+    assert pod.undecided() == 1.0
+
+
+def test_a_batch_is_kept_with_the_first_of_its_members_and_brings_no_other_along() -> None:
+    times = batch_times(1)
+    one, other = pod_request(1, batch=times), pod_request(2, batch=times)
+    for order in ((one, other, pod_batch(times, one, other)), (pod_batch(times, one, other), other, one)):
+        pod = Under()
+        pod.take(packet(POD, *order))
+        pod.pipeline.take_keeps(Keeps(1, (Keep(trace(1), Kept.ERROR),)), now_s=1.0)
+        assert pod.roots() == {trace(1): "error", times.trace_id: "linked"}
+        pod.take(packet(POD, replace(other, sampled=True)), now_s=2.0)
+        assert pod.roots() == {trace(2): "share"}  # the batch is not kept twice
+
+
+def test_a_batch_whose_member_was_kept_before_is_kept_at_once() -> None:
+    times = batch_times(1)
+    one = pod_request(1, sampled=True, batch=times)
+    pod = Under()
+    pod.take(packet(POD, one), packet(POD, pod_batch(times, one)))
+    assert pod.roots() == {trace(1): "share", times.trace_id: "linked"}
+
+
+def test_a_handler_s_spans_go_the_way_of_their_request_or_of_its_batch() -> None:
+    times = batch_times(1)
+    one = pod_request(1, batch=times)
+    pod = Under()
+    pod.pipeline.take_spans([handler_span(trace(1)), handler_span(times.trace_id), handler_span(trace(2))], 0.0)
+    pod.take(packet(POD, one, pod_batch(times, one)))
+    assert pod.exported() == []
+    pod.pipeline.take_keeps(Keeps(1, (Keep(trace(1), Kept.ERROR),)), now_s=1.0)
+    kept = pod.exported()
+    assert {s.trace_id for s in kept if s.name == "tokenise"} == {trace(1), times.trace_id}
+    pod.pipeline.take_spans([handler_span(trace(1), number=10)], 2.0)
+    assert [s.span_id for s in pod.exported()] == [f"{10:016x}"]
+    assert pod.undecided() == 1.0
+
+
+def test_a_trace_that_a_handler_begins_is_kept_within_a_share_of_its_own() -> None:
+    pod = Under()
+    pod.pipeline.take_spans([handler_span(trace(1, OUT_OF_SHARE), parent_id="")], 0.0)
+    assert len(pod.exported()) == 1
+    for number in range(100):
+        pod.pipeline.take_spans([handler_span(trace(number, OUT_OF_SHARE), parent_id="")], 0.0)
+    assert len(pod.exported()) < 100
+    assert pod.undecided() == 101.0 - float(str(pod.fates()["spans", "share"]))
+
+
+def test_what_a_handler_says_is_redacted_before_it_is_held() -> None:
+    pod = Under()
+    pod.take(packet(POD, pod_request(1, sampled=True)))
+    pod.exported()
+    pod.pipeline.take_spans([handler_span(trace(1), attributes={"secret": "4111", "http.route": "/x"})], 0.0)
+    (left,) = pod.exported()
+    assert left.attributes == {"http.route": "/x", Attribute.REDACTED: 1}
+    assert next(s.value for s in pod.pipeline.samples(WALL_S) if s.metric is SIDECAR_REDACTED) == 1.0
+
+
+def test_what_nobody_speaks_for_is_left_out_where_the_gateway_is_heard_and_lost_where_it_is_not() -> None:
+    pod = Under()
+    pod.take(packet(POD, pod_request(1)))
+    pod.pipeline.give_up(HOLD_S - 0.1, is_heard=True)
+    assert pod.undecided() == 1.0
+    pod.pipeline.give_up(HOLD_S, is_heard=True)
+    assert pod.fates() == {("pod_requests", "left_out"): 1.0}
+    assert pod.lost() == {}
+    pod.take(packet(POD, pod_request(2)))
+    pod.pipeline.give_up(2 * HOLD_S, is_heard=False)
+    assert pod.lost() == {("pod_requests", "undecided"): 1.0}
+    assert pod.exported() == []
+
+
+def test_beyond_what_can_be_held_the_oldest_is_lost_and_counted() -> None:
+    pod = Under()
+    for start in range(0, CAPACITY + 64, 64):
+        pod.take(packet(POD, *(pod_request(number) for number in range(start, start + 64))))
+    assert pod.lost() == {("pod_requests", "no_room"): 64.0}
+    assert pod.undecided() == float(CAPACITY)
+
+
+def test_everything_is_counted_whatever_is_kept_and_also_where_nothing_is_exported() -> None:
+    for pod in (Under(), Under(exports=False)):
+        pod.take(packet(POD, pod_request(1), pod_request(2, sampled=True), pod_load(3)), b"not a frame")
+        attempts = [s.value for s in pod.pipeline.samples(WALL_S) if s.metric is POD_ATTEMPTS]
+        assert attempts == [2.0]
+        assert pod.lost() == {("packets", "bad"): 1.0}
+
+
+def test_what_a_recorder_lost_is_shown() -> None:
+    gateway = Under(is_gateway=True)
+    gateway.take(packet(GATEWAY, dropped={"ring_full": 4}))
+    assert gateway.lost() == {("records", "ring_full"): 4.0}
