@@ -1,0 +1,1 @@
+"""The hub: receives spans, keeps traces, and shows the mesh in a browser."""

@@ -1,0 +1,122 @@
+"""The hub's configuration: read once from the command line, fixed until the process ends."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from telemetry.hub.gate import is_loopback
+from telemetry.hub.trace_files import Limits
+
+LEAST_BYTES = 4 * 2**20
+LEAST_S = 60.0
+_TOKEN_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a process listens; ``host`` is without brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """How the hub is run.
+
+    Attributes:
+        listen: where pages and API are; port 0 lets the system choose.
+        otlp: where spans are received besides ``otlp_unix``; None for nowhere.
+        otlp_unix: path of a Unix socket where spans are received; None for none.
+        store: directory of the trace files.
+        mesh: file in which the supervisor says where it listens.
+        publish: file in which the hub says where it listens.
+        token_file: None asks nobody for a token, which needs a ``listen`` on loopback.
+        lifeline_fd: read end of a pipe that ends when the parent does; None for none.
+    """
+
+    listen: Address
+    otlp: Address | None
+    otlp_unix: Path | None
+    store: Path
+    mesh: Path
+    publish: Path
+    token_file: Path | None
+    lifeline_fd: int | None
+    limits: Limits
+
+
+class ConfigError(Exception):
+    """The hub cannot be run so; the message says why and how to mend it."""
+
+
+def parse_arguments(argv: Sequence[str]) -> HubConfig:
+    """Read the command line; ends the process with status 2 and a sentence when it is wrong."""
+    parser = argparse.ArgumentParser(prog="penstock hub", description="Keep traces and show them in the browser.")
+    parser.add_argument("--listen", type=_address, default="127.0.0.1:8090", help="of the pages (127.0.0.1:8090)")
+    parser.add_argument("--otlp", type=_address, help="host:port that receives spans, usually 127.0.0.1:4318")
+    parser.add_argument("--otlp-unix", type=Path, help="path of a Unix socket that receives spans")
+    parser.add_argument("--store", type=Path, required=True, help="directory of the trace files")
+    parser.add_argument("--mesh", type=Path, required=True, help="mesh.json of the running mesh")
+    parser.add_argument("--publish", type=Path, required=True, help="where to write hub.json")
+    parser.add_argument("--retain-s", type=_retain_s, default=86400.0, help="keep traces so long (86400)")
+    parser.add_argument("--max-bytes", type=_max_bytes, default=2 * 2**30, help="of all traces together (2 GiB)")
+    parser.add_argument("--token-file", type=Path, help="whoever sees the pages must know what it holds")
+    parser.add_argument("--lifeline-fd", type=int, help="a pipe whose end is ours")
+    given = vars(parser.parse_args(argv))
+    limits = Limits(given.pop("retain_s"), given.pop("max_bytes"))
+    config = HubConfig(**given, limits=limits)
+    if config.token_file is None and not is_loopback(config.listen.host):
+        parser.error(f"{config.listen} can be reached from other machines: name a --token-file, or listen on 127.0.0.1")
+    return config
+
+
+def read_token(path: Path | None) -> str:
+    """Return the token that callers must know; "" for none.
+
+    Raises:
+        ConfigError: there is a file, and it holds no token.
+    """
+    if path is None:
+        return ""
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the token file {path} cannot be read: {error}") from error
+    if len(token) < _TOKEN_CHARACTERS:
+        raise ConfigError(f"{path} holds no token of at least {_TOKEN_CHARACTERS} characters")
+    return token
+
+
+def _address(text: str) -> Address:
+    """Read ``host:port`` or ``[v6]:port``."""
+    refused = argparse.ArgumentTypeError(f"{text!r} is not host:port")
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise refused from error
+    if not host or port is None or parts.netloc != text or "@" in text or not text.isascii():
+        raise refused
+    return Address(host, port)
+
+
+def _retain_s(text: str) -> float:
+    value_s = float(text)
+    if not LEAST_S <= value_s < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not at least {LEAST_S:g} seconds")
+    return value_s
+
+
+def _max_bytes(text: str) -> int:
+    value = int(text)
+    if value < LEAST_BYTES:
+        raise argparse.ArgumentTypeError(f"{text} is not at least {LEAST_BYTES} bytes")
+    return value

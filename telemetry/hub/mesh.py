@@ -1,0 +1,121 @@
+"""Asks the gateway's supervisor how the mesh does, again and again, and remembers what it said last."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from telemetry.hub.events import say
+from telemetry.hub.overview import Known
+
+EVERY_S = 2.0
+WITHIN_S = 2.0
+ANSWER_BYTES = 8 * 2**20
+HISTORY_KEYS = ("slo", "model", "version", "span_s")
+
+
+class MeshSilent(Exception):
+    """The supervisor did not answer; the message is a sentence."""
+
+
+class RunningMesh(Struct, frozen=True):
+    """What the supervisor publishes of itself, as far as the hub needs it."""
+
+    management: str
+    token: str
+
+
+class Mesh:
+    """The supervisor as the hub knows it."""
+
+    def __init__(self, published: Path) -> None:
+        """``published`` is the file in which the supervisor says where it listens; it may come and change."""
+        self._published = published
+        self._client = httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, follow_redirects=False)
+        self._known = Known()
+
+    @property
+    def known(self) -> Known:
+        """What the supervisor said last, and what is wrong since."""
+        return self._known
+
+    async def watch_for_ever(self) -> None:
+        """Ask every ``EVERY_S``."""
+        while True:
+            await self.ask()
+            await asyncio.sleep(EVERY_S)
+
+    async def ask(self) -> None:
+        """Ask once; silence leaves what was known, and says since when it is old."""
+        before = self._known
+        try:
+            status, slos = await asyncio.gather(self._get("/admin/status", {}), self._get("/admin/slo", {}))
+        except MeshSilent as silent:
+            self._known = msgspec.structs.replace(before, error=str(silent))
+            if self._known.error != before.error:
+                say(self._known.error)
+            return
+        self._known = Known(status, slos, time.time())
+        if before.error:
+            say("the gateway answers")
+
+    async def history(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """Return the supervisor's history of one objective.
+
+        Raises:
+            MeshSilent: it did not answer, or not with one.
+        """
+        return await self._get("/admin/slo/history", {key: query[key] for key in HISTORY_KEYS if key in query})
+
+    async def close(self) -> None:
+        """End its connections."""
+        await self._client.aclose()
+
+    async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        mesh = self._running()
+        headers = {"authorization": f"Bearer {mesh.token}"}
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                request = self._client.build_request("GET", f"{mesh.management}{path}", params=query, headers=headers)
+                answer = await self._client.send(request, stream=True)
+                try:
+                    body = await _body(answer)
+                finally:
+                    await answer.aclose()
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise MeshSilent(f"The gateway at {mesh.management} does not answer.") from error
+        return _read(answer.status_code, body, path)
+
+    def _running(self) -> RunningMesh:
+        try:
+            mesh = msgspec.json.decode(self._published.read_bytes(), type=RunningMesh)
+        except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+            raise MeshSilent("No gateway runs, or it does not say where.") from error
+        if not mesh.management:
+            raise MeshSilent("The gateway has no management address: mesh.yaml names no listener that serves admin.")
+        return mesh
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    async for some in answer.aiter_bytes():
+        body += some
+        if len(body) > ANSWER_BYTES:
+            raise MeshSilent(f"The gateway answers with more than {ANSWER_BYTES} bytes.")
+    return bytes(body)
+
+
+def _read(status: int, body: bytes, path: str) -> dict[str, Any]:
+    if status != 200:
+        raise MeshSilent(f"The gateway answers {status} to {path}.")
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise MeshSilent(f"The gateway answers something else than JSON to {path}.") from error

@@ -1,0 +1,173 @@
+"""The hub's application behind its gate: the JSON API over a real store, logging in, metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from telemetry.hub import reader
+from telemetry.hub.app import make_app
+from telemetry.hub.exposition import Exposition
+from telemetry.hub.gate import COOKIE, Gate
+from telemetry.hub.gatekeeper import Gatekeeper
+from telemetry.hub.mesh import Mesh
+from telemetry.hub.reader import Reader
+from telemetry.hub.source import HubSource
+from telemetry.hub.writer import StoreCounts
+from tests.telemetry.hub.test_trace_files import NOW_S, nobody, write
+from tests.telemetry.hub.traces import BATCH_TRACE, TRACE, batch_spans, numbered, request_spans
+
+TOKEN = "a-token-of-some-length"
+URL = "http://127.0.0.1:8090"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    write(tmp_path, [([*request_spans(), *batch_spans()], NOW_S), (numbered(5), NOW_S)])
+    return tmp_path
+
+
+def ask(
+    store: Path,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    gate: Gate | None = None,
+) -> httpx.Response:
+    """Return the answer of an application that is made for this one request."""
+
+    async def one_request() -> httpx.Response:
+        mesh = Mesh(store / "mesh.json")
+        source = HubSource(Reader(store, nobody), mesh)
+        exposition = Exposition(lambda: StoreCounts(10, 2, {"disk": 3}, 4, 5, 6))
+        exposition.told(200)
+        app = Gatekeeper(make_app(source, exposition.expose), gate or Gate("127.0.0.1"))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
+            answer = await client.request(method, path, headers=headers, content=body)
+        source.close()
+        await mesh.close()
+        return answer
+
+    return asyncio.run(one_request())
+
+
+def test_the_list_has_requests_newest_first_and_pages(store: Path) -> None:
+    first = ask(store, "/api/traces?limit=1").json()
+    assert [line["request_id"] for line in first["traces"]] == ["numbered-5"]
+    second = ask(store, f"/api/traces?limit=1&cursor={first['next']}").json()
+    assert [line["request_id"] for line in second["traces"]] == ["request-1"]
+    assert second["next"] is None
+
+
+def test_a_trace_is_the_same_by_either_id(store: Path) -> None:
+    by_trace = ask(store, f"/api/traces/{TRACE}")
+    by_request = ask(store, "/api/traces/request-1")
+    assert by_trace.status_code == 200
+    assert by_trace.json() == by_request.json()
+    assert [batch["trace_id"] for batch in by_trace.json()["batches"]] == [BATCH_TRACE]
+
+
+def test_what_is_not_stored_is_404_with_a_sentence(store: Path) -> None:
+    answer = ask(store, "/api/traces/nothing")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "No trace and no request nothing is stored."}
+
+
+def test_a_query_that_is_not_understood_is_400_with_a_sentence(store: Path) -> None:
+    answer = ask(store, "/api/traces?status=broken")
+    assert (answer.status_code, answer.json()) == (400, {"error": "status is ok or error."})
+
+
+def test_a_search_that_takes_too_long_is_503(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(store, [([span for number in range(3000) for span in numbered(number)], NOW_S)])
+    monkeypatch.setattr(reader, "WITHIN_S", -1.0)
+    answer = ask(store, "/api/traces?min_ms=1000")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+
+
+def test_without_a_mesh_the_api_says_so_and_answers_on(store: Path) -> None:
+    history = ask(store, "/api/slos/history?slo=a&model=digits").json()
+    assert (history["slo"], history["points"]) == ("a", [])
+    assert "No gateway runs" in history["error"]
+    assert ask(store, "/api/slos").json() == {"slos": None, "as_of": 0.0, "error": ""}
+    assert ask(store, "/api/overview").json()["mesh"] == ""
+
+
+def test_metrics_are_whole_in_both_formats(store: Path) -> None:
+    text = ask(store, "/metrics").text
+    values = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    assert values == {
+        ("penstock_hub_posts_total", "200"): 1,
+        ("penstock_hub_spans_total", "stored"): 10,
+        ("penstock_hub_spans_total", "repeated"): 2,
+        ("penstock_telemetry_dropped_total", "spans", "disk"): 3,
+        ("penstock_hub_queue",): 4,
+        ("penstock_hub_files",): 5,
+        ("penstock_hub_file_bytes",): 6,
+    }
+    assert ask(store, "/metrics", headers={"accept": "application/openmetrics-text"}).text.endswith("# EOF\n")
+
+
+def test_the_probe_answers(store: Path) -> None:
+    assert ask(store, "/livez", gate=Gate("0.0.0.0", TOKEN)).status_code == 200
+
+
+def test_every_answer_tells_browsers_to_keep_to_it(store: Path) -> None:
+    headers = ask(store, "/api/traces").headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_caller_by_a_foreign_name_gets_nothing(store: Path) -> None:
+    answer = ask(store, "/api/traces", headers={"host": "evil.example"})
+    assert (answer.status_code, list(answer.json())) == (403, ["error"])
+
+
+def test_off_loopback_programs_need_the_token_and_people_log_in(store: Path) -> None:
+    gate = Gate("0.0.0.0", TOKEN)
+    assert ask(store, "/api/traces", gate=gate).status_code == 401
+    assert ask(store, "/api/traces", gate=gate, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    page = ask(store, "/traces", gate=gate, headers={"accept": "text/html"})
+    assert (page.status_code, page.headers["location"]) == (303, "/login")
+    form = ask(store, "/login", gate=gate)
+    assert form.status_code == 200
+    assert 'type="password"' in form.text
+
+
+def test_logging_in_gives_a_cookie_that_opens_the_pages(store: Path) -> None:
+    gate = Gate("0.0.0.0", TOKEN)
+
+    def log_in(body: bytes) -> httpx.Response:
+        return ask(store, "/login", method="POST", body=body, gate=gate, headers={"origin": URL})
+
+    welcome = log_in(f"token={TOKEN}".encode())
+    assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
+    assert "HttpOnly" in welcome.headers["set-cookie"]
+    assert "SameSite=strict" in welcome.headers["set-cookie"]
+    cookie = f"{COOKIE}={welcome.cookies[COOKIE]}"
+    assert ask(store, "/api/traces", gate=gate, headers={"cookie": cookie}).status_code == 200
+    for wrong in (b"token=wrong", b"", b"\xff", b"token=" + b"x" * 10_000):
+        assert log_in(wrong).status_code == 401
+
+
+def test_nothing_of_the_framework_is_shown_beside_ours(store: Path) -> None:
+    for path in ("/docs", "/redoc", "/openapi.json"):
+        assert ask(store, path).status_code == 404
+
+
+def test_answers_are_json_all_through(store: Path) -> None:
+    answer: dict[str, Any] = ask(store, f"/api/traces/{BATCH_TRACE}").json()
+    assert answer["spans"][0]["attributes"]["penstock.batch.rows"] == 4

@@ -1,0 +1,62 @@
+"""The hub's command line: mistakes end it with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from telemetry.hub.config import Address, ConfigError, parse_arguments, read_token
+from telemetry.hub.trace_files import Limits
+
+NEEDED = ["--store", "/s/traces", "--mesh", "/s/mesh.json", "--publish", "/s/hub.json"]
+
+
+def test_what_is_not_said_is_as_a_mesh_on_one_machine_wants_it() -> None:
+    config = parse_arguments(NEEDED)
+    assert config.listen == Address("127.0.0.1", 8090)
+    assert (config.otlp, config.otlp_unix, config.token_file, config.lifeline_fd) == (None, None, None, None)
+    assert config.limits == Limits(86_400, 2 * 2**30)
+
+
+def test_everything_can_be_said() -> None:
+    said = ["--listen", "[::1]:1", "--otlp", "0.0.0.0:4318", "--otlp-unix", "/s/hub.sock", "--lifeline-fd", "7"]
+    config = parse_arguments([*NEEDED, *said, "--retain-s", "3600", "--max-bytes", "10000000"])
+    assert (str(config.listen), str(config.otlp), config.otlp_unix) == ("[::1]:1", "0.0.0.0:4318", Path("/s/hub.sock"))
+    assert (config.lifeline_fd, config.limits) == (7, Limits(3600, 10_000_000))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--listen", "8090"],
+        ["--listen", "127.0.0.1:99999"],
+        ["--otlp", "http://127.0.0.1:4318"],
+        ["--retain-s", "1"],
+        ["--retain-s", "nan"],
+        ["--max-bytes", "1000"],
+        ["--listen", "0.0.0.0:8090"],
+    ],
+    ids=str,
+)
+def test_mistakes_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        parse_arguments([*NEEDED, *wrong])
+    assert leaving.value.code == 2
+    assert wrong[1] in capsys.readouterr().err
+
+
+def test_other_machines_may_see_it_with_a_token(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("a-token-of-some-length\n")
+    config = parse_arguments([*NEEDED, "--listen", "0.0.0.0:8090", "--token-file", str(path)])
+    assert read_token(config.token_file) == "a-token-of-some-length"
+
+
+def test_a_token_file_without_a_token_is_a_mistake(tmp_path: Path) -> None:
+    assert read_token(None) == ""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_token(tmp_path / "none")
+    (tmp_path / "short").write_text("short")
+    with pytest.raises(ConfigError, match="holds no token"):
+        read_token(tmp_path / "short")

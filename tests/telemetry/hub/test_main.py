@@ -1,0 +1,162 @@
+"""The hub as a process: it says where it listens, takes spans on all its addresses, and leaves when it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from telemetry.otlp.encode import encode_spans
+from telemetry.span import Span
+from tests.telemetry.hub.traces import batch_spans, gateway_spans, numbered, pod_spans
+
+pytestmark = pytest.mark.system
+
+WITHIN_S = 20.0
+PROTOBUF = {"content-type": "application/x-protobuf"}
+
+
+@dataclass
+class RunningHub:
+    """One hub process and the directory that it works in."""
+
+    directory: Path
+    process: subprocess.Popen[str]
+    lifeline_fd: int
+
+    @property
+    def published(self) -> dict[str, str]:
+        published: dict[str, str] = json.loads((self.directory / "hub.json").read_bytes())
+        return published
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.published['dashboards']}{path}", trust_env=False)
+
+    def post(self, spans: list[Span]) -> int:
+        url = f"{self.published['otlp']}/v1/traces"
+        return httpx.post(url, content=encode_spans(spans), headers=PROTOBUF, trust_env=False).status_code
+
+    def post_to_socket(self, spans: list[Span]) -> int:
+        transport = httpx.HTTPTransport(uds=str(self.directory / "hub.sock"))
+        with httpx.Client(transport=transport, trust_env=False) as client:
+            return client.post("http://hub/v1/traces", content=encode_spans(spans), headers=PROTOBUF).status_code
+
+    def ended(self) -> tuple[int, str]:
+        """Return the exit status and what was said."""
+        _, said = self.process.communicate(timeout=WITHIN_S)
+        return self.process.returncode, said
+
+
+class Hubs:
+    """Starts hubs, and ends those that are left."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._running: list[RunningHub] = []
+
+    def start(self, otlp: str = "127.0.0.1:0") -> RunningHub:
+        read_fd, write_fd = os.pipe()
+        at = self._directory
+        argv = [sys.executable, "-m", "telemetry.hub", "--listen", "127.0.0.1:0", "--otlp", otlp]
+        argv += ["--otlp-unix", str(at / "hub.sock"), "--store", str(at / "traces"), "--lifeline-fd", str(read_fd)]
+        argv += ["--mesh", str(at / "mesh.json"), "--publish", str(at / "hub.json")]
+        process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, pass_fds=(read_fd,))
+        os.close(read_fd)
+        hub = RunningHub(at, process, write_fd)
+        self._running.append(hub)
+        wait_until(lambda: (at / "hub.json").exists() and int(hub.published["pid"]) == process.pid)
+        return hub
+
+    def end(self) -> None:
+        for hub in self._running:
+            if hub.process.poll() is None:
+                hub.process.kill()
+                hub.process.wait()
+            if hub.process.stderr is not None:
+                hub.process.stderr.close()
+            os.close(hub.lifeline_fd)
+
+
+def wait_until(holds: object) -> None:
+    assert callable(holds)
+    until_s = time.monotonic() + WITHIN_S
+    while not holds():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def hubs(tmp_path: Path) -> Iterator[Hubs]:
+    hubs = Hubs(tmp_path)
+    yield hubs
+    hubs.end()
+
+
+def test_spans_from_both_addresses_become_one_trace_that_can_be_asked_for(hubs: Hubs) -> None:
+    hub = hubs.start()
+    assert stat.S_IMODE((hub.directory / "hub.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE((hub.directory / "hub.sock").stat().st_mode) == 0o600
+    assert stat.S_IMODE((hub.directory / "traces").stat().st_mode) == 0o700
+    assert hub.post(gateway_spans()) == 200
+    assert hub.post_to_socket([*pod_spans(), *batch_spans()]) == 200
+    wait_until(lambda: len(hub.get("/api/traces/request-1").json().get("batches", [])) == 1)
+    assert hub.get("/api/traces/request-1").json()["covered_ratio"] == 1.0
+    assert hub.get("/livez").status_code == 200
+    assert hub.get("/").status_code == 200
+
+
+def test_a_signal_ends_it_when_all_it_took_is_stored(hubs: Hubs) -> None:
+    hub = hubs.start()
+    assert hub.post(gateway_spans()) == 200
+    hub.process.send_signal(signal.SIGTERM)
+    assert hub.ended()[0] == 0
+    assert not (hub.directory / "hub.json").exists()
+    assert hubs.start().get("/api/traces/request-1").status_code == 200
+
+
+def test_it_does_not_outlive_its_parent(hubs: Hubs) -> None:
+    hub = hubs.start()
+    spare_fd = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(spare_fd, hub.lifeline_fd)
+    os.close(spare_fd)
+    assert hub.ended()[0] == 0
+
+
+def test_after_a_kill_its_successor_has_what_was_committed_and_the_same_socket(hubs: Hubs) -> None:
+    killed = hubs.start()
+    assert killed.post(gateway_spans()) == 200
+    wait_until(lambda: killed.get("/api/traces/request-1").status_code == 200)
+    killed.process.kill()
+    killed.ended()
+    hub = hubs.start()
+    assert hub.get("/api/traces/request-1").status_code == 200
+    assert hub.post_to_socket(numbered(1)) == 200
+
+
+def test_an_address_that_a_collector_has_costs_that_address_alone(hubs: Hubs) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        hub = hubs.start(f"127.0.0.1:{taken.getsockname()[1]}")
+        assert hub.published["otlp"] == ""
+        assert hub.post_to_socket(gateway_spans()) == 200
+    hub.process.send_signal(signal.SIGTERM)
+    assert "no spans are received on 127.0.0.1" in hub.ended()[1]
+
+
+def test_pages_that_cannot_listen_are_a_mistake(hubs: Hubs, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        argv = [sys.executable, "-m", "telemetry.hub", "--listen", f"127.0.0.1:{taken.getsockname()[1]}"]
+        argv += ["--store", str(tmp_path), "--mesh", str(tmp_path / "m"), "--publish", str(tmp_path / "h")]
+        ended = subprocess.run(argv, stderr=subprocess.PIPE, text=True, timeout=WITHIN_S, check=False)
+    assert ended.returncode == 2
+    assert "name others with --listen" in ended.stderr

@@ -1,0 +1,150 @@
+"""Asking the supervisor: what it says is kept, and its silence is told without forgetting."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from telemetry.hub.mesh import Mesh, MeshSilent
+
+TOKEN = "a-token"
+
+
+class Supervisor(HTTPServer):
+    """Answers from a table; whoever has no token is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: dict[str, tuple[int, bytes]] = {
+            "/admin/status": (200, b'{"mesh":"demo"}'),
+            "/admin/slo": (200, b'{"slos":[]}'),
+        }
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Supervisor)
+        is_known = self.headers["authorization"] == f"Bearer {TOKEN}"
+        status, body = self.server.answers.get(self.path, (404, b"")) if is_known else (401, b"")
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    server = Supervisor()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def published(directory: Path, management: str, token: str = TOKEN) -> Path:
+    path = directory / "mesh.json"
+    path.write_bytes(msgspec.json.encode({"pid": 1, "management": management, "token": token, "metrics": ""}))
+    return path
+
+
+def with_mesh(path: Path, use: Callable[[Mesh], Awaitable[None]]) -> None:
+    async def run() -> None:
+        mesh = Mesh(path)
+        await use(mesh)
+        await mesh.close()
+
+    asyncio.run(run())
+
+
+def test_what_the_supervisor_says_is_known(tmp_path: Path, supervisor: Supervisor) -> None:
+    async def use(mesh: Mesh) -> None:
+        await mesh.ask()
+        assert mesh.known.status == {"mesh": "demo"}
+        assert mesh.known.slos == {"slos": []}
+        assert mesh.known.error == ""
+        assert mesh.known.at_s > 0
+
+    with_mesh(published(tmp_path, supervisor.url), use)
+
+
+def test_its_silence_is_told_once_and_what_was_known_stays(
+    tmp_path: Path, supervisor: Supervisor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = published(tmp_path, supervisor.url)
+
+    async def use(mesh: Mesh) -> None:
+        await mesh.ask()
+        supervisor.answers["/admin/slo"] = (503, b"")
+        await mesh.ask()
+        await mesh.ask()
+        assert mesh.known.status == {"mesh": "demo"}
+        assert mesh.known.error == "The gateway answers 503 to /admin/slo."
+        supervisor.answers["/admin/slo"] = (200, b'{"slos":[1]}')
+        await mesh.ask()
+        assert (mesh.known.error, mesh.known.slos) == ("", {"slos": [1]})
+
+    with_mesh(path, use)
+    assert capsys.readouterr().err.splitlines() == [
+        "hub: The gateway answers 503 to /admin/slo.",
+        "hub: the gateway answers",
+    ]
+
+
+def test_a_mesh_that_is_started_later_or_elsewhere_is_found(tmp_path: Path, supervisor: Supervisor) -> None:
+    async def use(mesh: Mesh) -> None:
+        await mesh.ask()
+        assert mesh.known.error == "No gateway runs, or it does not say where."
+        published(tmp_path, "http://127.0.0.1:9")
+        await mesh.ask()
+        assert mesh.known.error == "The gateway at http://127.0.0.1:9 does not answer."
+        published(tmp_path, "")
+        await mesh.ask()
+        assert "no management address" in mesh.known.error
+        published(tmp_path, supervisor.url)
+        await mesh.ask()
+        assert mesh.known.error == ""
+
+    with_mesh(tmp_path / "mesh.json", use)
+
+
+@pytest.mark.parametrize("answer", [(200, b"no json"), (200, b"[]"), (200, b"\xff"), (401, b"{}"), (302, b"")], ids=str)
+def test_an_answer_of_another_kind_is_silence(
+    tmp_path: Path, supervisor: Supervisor, answer: tuple[int, bytes]
+) -> None:
+    supervisor.answers["/admin/status"] = answer
+
+    async def use(mesh: Mesh) -> None:
+        await mesh.ask()
+        assert mesh.known.status is None
+        assert mesh.known.error.startswith("The gateway answers")
+
+    with_mesh(published(tmp_path, supervisor.url), use)
+
+
+def test_history_passes_on_what_the_supervisor_knows_and_no_other_parameter(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    supervisor.answers["/admin/slo/history?slo=a+b&model=digits&span_s=60"] = (200, b'{"points":[]}')
+
+    async def use(mesh: Mesh) -> None:
+        query = {"span_s": "60", "model": "digits", "slo": "a b", "evil": "1"}
+        assert await mesh.history(query) == {"points": []}
+        with pytest.raises(MeshSilent, match="answers 404"):
+            await mesh.history({"slo": "b"})
+
+    with_mesh(published(tmp_path, supervisor.url), use)

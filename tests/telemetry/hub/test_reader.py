@@ -1,0 +1,151 @@
+"""Reading the store: filters, pages, a trace by either id with its batch, and files that are no good."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from telemetry.hub import reader
+from telemetry.hub.hours import HOUR_S, HourName
+from telemetry.hub.query import TraceQuery, parse, place
+from telemetry.hub.reader import Reader, TooSlow
+from telemetry.span import Span
+from tests.telemetry.hub.test_trace_files import NOW_S, nobody, write
+from tests.telemetry.hub.traces import (
+    BATCH_TRACE,
+    MS,
+    OTHER_TRACE,
+    TRACE,
+    batch_spans,
+    gateway_spans,
+    numbered,
+    pod_spans,
+    request_spans,
+)
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty requests in three files: every third refused, every fifth of another model."""
+    directory = tmp_path_factory.mktemp("store")
+    posts: list[tuple[list[Span], float]] = []
+    for number in range(COUNT):
+        changes = {"status": 503, "reason": "overloaded"} if number % 3 == 0 else {}
+        model = {"model": "text"} if number % 5 == 0 else {}
+        posts.append((numbered(number, **changes, **model), NOW_S + (number % 3) * HOUR_S))
+    posts.append((batch_spans(), NOW_S))
+    write(directory, posts)
+    return directory
+
+
+def numbers(directory: Path, **query: str) -> list[int]:
+    found = Reader(directory, nobody).traces(parse({"limit": "1000", **query}))
+    return [int(summary.request_id.removeprefix("numbered-")) for summary in found]
+
+
+def test_the_newest_come_first_from_whatever_file(directory: Path) -> None:
+    assert numbers(directory) == list(reversed(range(COUNT)))
+
+
+def test_filters_narrow_the_list(directory: Path) -> None:
+    every = list(reversed(range(COUNT)))
+    assert numbers(directory, model="text") == [n for n in every if n % 5 == 0]
+    assert numbers(directory, status="error") == [n for n in every if n % 3 == 0]
+    assert numbers(directory, reason="overloaded", model="text") == [n for n in every if n % 15 == 0]
+    assert numbers(directory, tenant="nobody") == []
+    assert numbers(directory, min_ms="100", max_ms="100") == every
+    assert numbers(directory, min_ms="100.1") == []
+    assert numbers(directory, q="numbered-5") == [n for n in every if str(n).startswith("5")]
+    assert numbers(directory, q=f"{8:032x}") == [7]
+    assert numbers(directory, q="%") == []
+
+
+def test_a_time_range_has_its_begin_and_not_its_end(directory: Path) -> None:
+    everything = Reader(directory, nobody).traces(TraceQuery(limit=1000))
+    since_ns, until_ns = everything[30].start_ns, everything[10].start_ns
+    found = Reader(directory, nobody).traces(TraceQuery(since_ns=since_ns, until_ns=until_ns, limit=1000))
+    assert found == everything[11:31]
+
+
+def test_batches_are_listed_only_when_they_are_asked_for(directory: Path) -> None:
+    (batch,) = Reader(directory, nobody).traces(parse({"name": "pod.batch"}))
+    assert batch.trace_id == BATCH_TRACE
+    assert Reader(directory, nobody).traces(parse({"q": BATCH_TRACE})) == [batch]
+
+
+@settings(max_examples=20)
+@given(limit=st.integers(1, COUNT + 5))
+def test_pages_give_every_trace_once_and_in_order(directory: Path, limit: int) -> None:
+    seen = []
+    query = TraceQuery(limit=limit)
+    while True:
+        found = Reader(directory, nobody).traces(query)
+        seen += [summary.request_id for summary in found[:limit]]
+        if len(found) <= limit:
+            break
+        query = TraceQuery(limit=limit, after=place(found[limit - 1]))
+    assert seen == [f"numbered-{number}" for number in reversed(range(COUNT))]
+
+
+def test_a_trace_is_found_by_its_request_and_comes_with_its_batch(tmp_path: Path) -> None:
+    write(tmp_path, [(gateway_spans(), NOW_S), (pod_spans(), NOW_S), (batch_spans(), NOW_S + HOUR_S)])
+    stored = Reader(tmp_path, nobody).trace("request-1")
+    assert stored is not None
+    assert (stored.trace_id, stored.wanted_request) == (TRACE, "request-1")
+    assert list(stored.spans) == sorted(request_spans(), key=lambda span: span.start_ns)
+    assert [batch.span for batch in stored.batches] == batch_spans()
+    assert stored.request_ids == {TRACE: "request-1"}
+
+
+def test_a_batch_that_never_ran_is_found_from_its_side_alone(tmp_path: Path) -> None:
+    write(tmp_path, [([*gateway_spans(), pod_spans()[0]], NOW_S), (batch_spans(), NOW_S)])
+    stored = Reader(tmp_path, nobody).trace(TRACE)
+    assert stored is not None
+    assert [batch.span for batch in stored.batches] == batch_spans()
+
+
+def test_a_batch_is_a_trace_that_can_be_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, [(batch_spans(), NOW_S)])
+    stored = Reader(tmp_path, nobody).trace(BATCH_TRACE)
+    assert stored is not None
+    assert [batch.span for batch in stored.batches] == batch_spans()
+    assert stored.request_ids == {}
+
+
+def test_what_is_not_stored_is_not_found(directory: Path) -> None:
+    assert Reader(directory, nobody).trace("f" * 32) is None
+    assert Reader(directory, nobody).trace(OTHER_TRACE) is None
+    assert Reader(directory, nobody).trace("") is None
+
+
+def test_an_empty_store_has_no_traces(tmp_path: Path) -> None:
+    assert Reader(tmp_path, nobody).traces(TraceQuery()) == []
+    assert Reader(tmp_path, nobody).trace(TRACE) is None
+
+
+def test_a_damaged_file_is_reported_and_the_others_are_read(tmp_path: Path) -> None:
+    write(tmp_path, [(numbered(1), NOW_S)])
+    broken = HourName(NOW_S + HOUR_S)
+    (tmp_path / str(broken)).write_bytes(b"no database at all" * 1000)
+    suspects: list[HourName] = []
+    found = Reader(tmp_path, lambda name, _: suspects.append(name)).traces(TraceQuery())
+    assert [summary.request_id for summary in found] == ["numbered-1"]
+    assert suspects == [broken]
+
+
+def test_a_file_that_its_writer_has_just_made_is_empty(tmp_path: Path) -> None:
+    write(tmp_path, [(numbered(1), NOW_S)])
+    (tmp_path / str(HourName(NOW_S + HOUR_S))).touch()
+    assert len(Reader(tmp_path, nobody).traces(TraceQuery())) == 1
+
+
+def test_a_question_that_takes_too_long_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, [([span for number in range(3000) for span in numbered(number)], NOW_S)])
+    monkeypatch.setattr(reader, "WITHIN_S", -1.0)
+    with pytest.raises(TooSlow):
+        Reader(tmp_path, nobody).traces(TraceQuery(min_ns=1000 * MS))
