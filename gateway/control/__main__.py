@@ -44,6 +44,7 @@ def read_config(arguments: Sequence[str] | None) -> SupervisorConfig:
         runtime_file=runtime_path(os.environ, Path.home()),
         local_key_sha256=options.local_key_sha256,
         lifeline_fd=options.lifeline_fd,
+        records=options.records,
         drain_delay_s=options.drain_delay_s,
         drain_within_s=options.drain_within_s,
     )
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=_workers, default=workers, metavar="N", help="default: one per core")
     parser.add_argument("--local-key-sha256", type=_digest, metavar="HEX", help="a key that is added")
     parser.add_argument("--lifeline-fd", type=int, metavar="FD", help="drain when this pipe ends")
+    parser.add_argument(
+        "--records", default="", metavar="PATH", help="the sidecar's socket; without, nothing is recorded"
+    )
     parser.add_argument("--drain-delay-s", type=_seconds, default=0.0, metavar="S", help="serve on while not ready")
     parser.add_argument("--drain-within-s", type=_seconds, default=8.0, metavar="S", help="then cut off what runs")
     return parser

@@ -1,4 +1,4 @@
-"""Decides whether a caller may speak to the management API: from a known name, from no web page, with the token."""
+"""Decides whether a caller may speak to the supervisor: from a known name, from no web page, mostly with the token."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from model_pod.wire.refusals import Reason, Refused
 LIVE_PATH = "/livez"
 
 MANAGEMENT_REASONS: tuple[Reason, ...] = (
+    Reason("bad_query", 400, False, "BadRequestException", "A parameter of the query has a value it cannot have."),
+    Reason("objective_not_found", 404, False, "ResourceNotFoundException", "No model has an objective of this name."),
     Reason("host_not_allowed", 403, False, "InvalidKeyException", "The Host is no name of the management API."),
     Reason("foreign_origin", 403, False, "InvalidKeyException", "A web page may not call the management API."),
     Reason("management_failed", 500, False, "InternalServerException", "The management API failed."),
@@ -64,6 +66,20 @@ class Gate(Struct, frozen=True):
             _check_token(caller.values("authorization"), self.token_digest)
 
 
+def admit_reader(caller: AdminCaller, bound_hosts: tuple[str, ...]) -> None:
+    """Let a reader of metrics pass: a program, which needs no token.
+
+    On loopback it calls us by a name of ours, so that no web page's own name can lead here. Elsewhere readers use
+    whatever name their network has for this machine.
+
+    Raises:
+        Refused: with the reason.
+    """
+    if all(ipaddress.ip_address(host).is_loopback for host in bound_hosts):
+        _check_host(caller.values("host"), bound_hosts)
+    _check_origin(caller)
+
+
 def token_digest(token: str) -> bytes:
     """Return what a token is compared by, so that its length is not told by the time a comparison takes."""
     return hashlib.sha256(token.encode()).digest()
@@ -73,7 +89,7 @@ def _check_host(hosts: Sequence[str], bound_hosts: Sequence[str]) -> None:
     if len(hosts) != 1:
         raise Refused("malformed_http", "Send exactly one Host header.")
     if not _is_ours(_host_name(hosts[0]), bound_hosts):
-        raise Refused("host_not_allowed", "Call the management API by the address that it listens on.")
+        raise Refused("host_not_allowed", "Call it by the address that it listens on.")
 
 
 def _host_name(host: str) -> str:
@@ -99,7 +115,7 @@ def _is_ours(name: str, bound_hosts: Sequence[str]) -> bool:
 def _check_origin(caller: AdminCaller) -> None:
     fetches = caller.values("sec-fetch-site")
     if caller.values("origin") or any(fetch not in _OWN_FETCHES for fetch in fetches):
-        raise Refused("foreign_origin", "The management API is not for web pages; call it from a program.")
+        raise Refused("foreign_origin", "This is not for web pages; call it from a program.")
 
 
 def _check_token(credentials: Sequence[str], expected: bytes) -> None:

@@ -28,7 +28,7 @@ class GenerationSwitch(WorkerListener):
         self._switch: Switch | None = None
         self._target = workers.in_force
         self._over = asyncio.Event()
-        workers.listener = self
+        workers.listeners.append(self)
 
     async def to(self, target: GenerationBlob) -> None:
         """Return when every worker decides by the new generation.

@@ -1,4 +1,4 @@
-"""Listening sockets: the supervisor binds them once, and workers inherit them."""
+"""Listening sockets: the supervisor binds them once, and workers inherit those of the inference API."""
 
 from __future__ import annotations
 
@@ -51,31 +51,35 @@ def url(address: str) -> str:
 
 
 class Listeners:
-    """The sockets of both APIs, bound once for the life of the supervisor."""
+    """The gateway's sockets, bound once for the life of the supervisor; the hub binds its own."""
 
     def __init__(self, asked: tuple[Listen, ...]) -> None:
         self.inference: list[socket.socket] = []
         self.management: list[socket.socket] = []
+        self.metrics: list[socket.socket] = []
         self.inference_addresses: list[str] = []
         self.management_addresses: list[str] = []
+        self.metrics_addresses: list[str] = []
         self._asked = asked
 
     @classmethod
     async def bind(cls, mesh: Mesh) -> Listeners:
-        """Bind every address of the policy.
+        """Bind every address of the policy that is the gateway's.
 
         Raises:
             ListenRefused: one cannot be bound.
         """
         listeners = cls(mesh.listen)
+        ours = {
+            "inference": (listeners.inference, listeners.inference_addresses),
+            "admin": (listeners.management, listeners.management_addresses),
+            "metrics": (listeners.metrics, listeners.metrics_addresses),
+        }
         for asked in mesh.listen:
-            listening = await listen(asked.address)
-            if asked.serves == "admin":
-                listeners.management.append(listening)
-                listeners.management_addresses.append(bound_address(listening))
-            else:
-                listeners.inference.append(listening)
-                listeners.inference_addresses.append(bound_address(listening))
+            if asked.serves in ours:
+                sockets, addresses = ours[asked.serves]
+                sockets.append(await listen(asked.address))
+                addresses.append(bound_address(sockets[-1]))
         return listeners
 
     def differ_from(self, mesh: Mesh) -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.control.callers import LIVE_PATH, REASONS, AdminCaller, Gate
 from gateway.control.reports import LiveReport, MeshView, PodsReport, PolicyReport, RefusalReport, StatusReport
+from gateway.control.slo_reports import MAX_SPAN_S, MIN_SPAN_S, HistoryQuestion, SloHistoryReport, SloReport
 from gateway.control.view import installed_version
 from model_pod.wire.refusals import REASON_HEADER, Refused, refusal_body
 from telemetry.conventions import REQUEST_ID
@@ -23,6 +25,8 @@ _CONNECTIONS = 128
 _IDLE_S = 5
 _FINISH_WITHIN_S = 2
 _HEAD_BYTES = 16 * 1024
+# FastAPI's own 422 is left out of the OpenAPI where this is in it, and is never answered.
+_HISTORY_REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": RefusalReport}}
 _REASON_OF_STATUS = {404: "path_not_found", 405: "method_not_allowed"}
 
 
@@ -74,6 +78,17 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
     return answer
 
 
+async def _refuse(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)  # noqa: S101 - registered for nothing else
+    return refusal(error, request.state.request_id)
+
+
+async def _refuse_query(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
+    problems = "; ".join(f"{wrong['loc'][-1]}: {wrong['msg']}" for wrong in error.errors())
+    return refusal(Refused("bad_query", f"The query cannot be read. {problems}."), request.state.request_id)
+
+
 async def _refuse_failure(request: Request, _: Exception) -> Response:
     message = "The management API failed; the gateway's events say why."
     return refusal(Refused("management_failed", message), request.state.request_id)
@@ -88,7 +103,12 @@ def make_app(view: MeshView, gate: Gate) -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         responses=documented,
-        exception_handlers={HTTPException: _refuse_http, Exception: _refuse_failure},
+        exception_handlers={
+            HTTPException: _refuse_http,
+            Refused: _refuse,
+            RequestValidationError: _refuse_query,
+            Exception: _refuse_failure,
+        },
     )
 
     @api.get("/admin/policy", summary="The policy in force, and the errors of files that were refused")
@@ -102,6 +122,19 @@ def make_app(view: MeshView, gate: Gate) -> ASGIApp:
     @api.get("/admin/status", summary="The whole mesh at a glance")
     async def status() -> StatusReport:
         return view.status()
+
+    @api.get("/admin/slo", summary="Every objective: its budget, burn rates and alerts")
+    async def slo() -> SloReport:
+        return view.slo()
+
+    @api.get("/admin/slo/history", summary="An objective's past, in at most 400 steps", responses=_HISTORY_REFUSALS)
+    async def slo_history(
+        slo: Annotated[str, Query(description="The objective's name")],
+        model: Annotated[str, Query(description="One of its models")],
+        span_s: Annotated[float, Query(description="How far back", ge=MIN_SPAN_S, le=MAX_SPAN_S)] = 3600.0,
+        version: Annotated[str | None, Query(description="One version; all of them when left out")] = None,
+    ) -> SloHistoryReport:
+        return view.slo_history(HistoryQuestion(slo, model, version, span_s))
 
     @api.get(LIVE_PATH, summary="The supervisor runs; needs no token")
     async def live() -> LiveReport:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.control.slo_reports import HistoryQuestion, SloHistoryReport, SloReport
+
 PodStateName = Literal["starting", "ready", "restarting", "failed", "draining"]
 
 
@@ -183,8 +185,13 @@ class RefusalReport:
 
 @dataclass(frozen=True)
 class MeshView:
-    """What the management API can see of the mesh."""
+    """What the management API can see of the mesh.
+
+    `slo_history` takes a question, and refuses one for an objective that is not there.
+    """
 
     policy: Callable[[], PolicyReport]
     pods: Callable[[], PodsReport]
     status: Callable[[], StatusReport]
+    slo: Callable[[], SloReport]
+    slo_history: Callable[[HistoryQuestion], SloHistoryReport]

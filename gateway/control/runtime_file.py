@@ -23,6 +23,7 @@ class RunningMesh(Struct, frozen=True):
         management: URL of the management API, "" when it listens nowhere.
         token: of the management API.
         started_at: UTC, ISO 8601.
+        metrics: URL of what Prometheus reads, "" when it listens nowhere.
     """
 
     pid: int
@@ -31,6 +32,7 @@ class RunningMesh(Struct, frozen=True):
     token: str
     state_dir: str
     started_at: str
+    metrics: str = ""
 
 
 def runtime_path(environ: Mapping[str, str], home: Path) -> Path:

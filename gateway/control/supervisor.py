@@ -6,27 +6,34 @@ import asyncio
 import fcntl
 import os
 import signal
+import socket
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gateway.control import runtime_file, state_dir
-from gateway.control.callers import Gate, token_digest
+from gateway.control.callers import token_digest
 from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhile
 from gateway.control.desired_pods import FILE_NAME
 from gateway.control.events import Say
 from gateway.control.generation_switch import GenerationSwitch
-from gateway.control.listeners import Listeners, split_address, url
+from gateway.control.http_servers import HttpServers, management_server, metrics_server
+from gateway.control.listeners import Listeners, url
+from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_pods import MeshPods
 from gateway.control.messages import LIMITS_TABLE_BYTES
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.reports import AddressesReport, MeshView, PodsReport, PolicyReport, StatusReport
 from gateway.control.runtime_file import RunningMesh
+from gateway.control.slo_keeper import SloKeeper
+from gateway.control.slo_reports import HistoryQuestion, SloHistoryReport, SloReport
+from gateway.control.slo_view import history_report, slo_report
 from gateway.control.state_dir import write_private
 from gateway.control.view import (
     ended_report,
@@ -44,7 +51,6 @@ from gateway.control.workers import Workers
 from policies.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from gateway.control.management import ManagementServer
     from gateway.control.probe import PodProbes, Report
 
 _DEFECT_PAUSE_S = 1.0
@@ -59,6 +65,7 @@ class SupervisorConfig:
         workers: how many.
         local_key_sha256: of the key that this start adds to a tenant, "" for none.
         lifeline_fd: a pipe whose end means that whoever started us is gone; None without one.
+        records: path of the sidecar's socket for what workers record; "" records nothing.
         runtime_file: where this user's commands look for the mesh.
         worker_program: the command of a worker before our options.
     """
@@ -69,6 +76,7 @@ class SupervisorConfig:
     runtime_file: Path
     local_key_sha256: str = ""
     lifeline_fd: int | None = None
+    records: str = ""
     drain_delay_s: float = 0.0
     drain_within_s: float = 8.0
     worker_program: tuple[str, ...] = PROGRAM
@@ -150,25 +158,34 @@ class Supervisor:
             limits_fd=self._limits_fd,
             worker_count=config.workers,
             program=config.worker_program,
+            records=config.records,
+            package=installed_version(),
         )
         self._workers = Workers(spec, policy.blob(policy.in_force.snapshot), say)
         self._switch = GenerationSwitch(self._workers)
         self._pods = MeshPods(say, self._workers.show_pods)
-        self._management: ManagementServer | None = None
+        self._slos = SloKeeper(state, say)
+        self._workers.listeners.append(self._slos)
+        self._servers = HttpServers()
 
     async def run(self, stop: StopRequest) -> None:
         """Serve until told to stop, then drain."""
         self._announce()
+        await self._slos.restore()
         self._follow(self._policy.in_force.snapshot, None)
         self._workers.start_all()
         tasks = [
             self._keep_running("the watch over workers", self._workers.watch),
             self._keep_running("the policy watch", self._follow_policy),
+            self._keep_running("the objectives", self._slos.run),
         ]
-        management = self._keep_running("the management API", self._serve_management)
+        servers = [
+            self._keep_running("the management API", self._serve_management),
+            self._keep_running("the metrics", self._serve_metrics),
+        ]
         await self._probe_pods()
         await stop.wait()
-        await self._drain(stop.why, tasks, management)
+        await self._drain(stop.why, tasks, servers)
 
     def _announce(self) -> None:
         addresses = self._listeners
@@ -179,6 +196,7 @@ class Supervisor:
             token=self._token,
             state_dir=str(self._state),
             started_at=utc(self._started_at_s),
+            metrics=next(map(url, addresses.metrics_addresses), ""),
         )
         for path in self._runtime_files:
             self._publish(path, mesh)
@@ -235,6 +253,8 @@ class Supervisor:
         pods = desired_pods(waiting or in_force, places)
         write_private(self._state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
         self._pods.follow(places)
+        if waiting is None:
+            self._slos.follow(in_force)
         if waiting is None and self._listeners.differ_from(in_force.mesh):
             self._say("mesh.yaml: listen: other addresses take effect at the next start")
 
@@ -242,12 +262,20 @@ class Supervisor:
         self._pods.start_probing(await asyncio.to_thread(_make_probes, self._pods.probed))
 
     async def _serve_management(self) -> None:
-        view = MeshView(self._policy_report, self._pods_report, self._status_report)
-        hosts = tuple(split_address(address)[0] for address in self._listeners.management_addresses)
-        self._management = await asyncio.to_thread(_make_management, view, Gate(token_digest(self._token), hosts))
-        await self._management.serve(self._listeners.management)
+        view = MeshView(
+            self._policy_report, self._pods_report, self._status_report, self._slo_report, self._slo_history
+        )
+        addresses = self._listeners.management_addresses
+        make = partial(management_server, view, token_digest(self._token), addresses)
+        await self._servers.serve(make, self._listeners.management)
 
-    async def _drain(self, why: str, tasks: Sequence[asyncio.Task[None]], management: asyncio.Task[None]) -> None:
+    async def _serve_metrics(self) -> None:
+        make = partial(metrics_server, self._slos.engine, self._facts, self._listeners.metrics_addresses)
+        await self._servers.serve(make, self._listeners.metrics)
+
+    async def _drain(
+        self, why: str, tasks: Sequence[asyncio.Task[None]], servers: Sequence[asyncio.Task[None]]
+    ) -> None:
         self._say(f"draining: {why}")
         self._is_draining = True
         for task in tasks:
@@ -255,11 +283,9 @@ class Supervisor:
         self._listeners.close_inference()
         await self._workers.drain(self._config.drain_delay_s, self._config.drain_within_s)
         await self._pods.stop()
-        if self._management is not None:
-            self._management.should_exit = True
-        else:
-            management.cancel()
-        await asyncio.gather(*tasks, management, return_exceptions=True)
+        self._servers.stop()
+        await asyncio.gather(*tasks, *servers, return_exceptions=True)
+        await self._slos.stop()
         for path in self._runtime_files:
             runtime_file.withdraw(path, os.getpid())
         os.close(self._limits_fd)
@@ -295,6 +321,21 @@ class Supervisor:
             state_dir=str(self._state),
         )
 
+    def _slo_report(self) -> SloReport:
+        return slo_report(self._slos.engine, time.time())
+
+    def _slo_history(self, question: HistoryQuestion) -> SloHistoryReport:
+        return history_report(self._slos.engine, question, time.time())
+
+    def _facts(self) -> MeshFacts:
+        return MeshFacts(
+            generation=self._policy.in_force.snapshot.generation,
+            worker_restarts=self._workers.restarts,
+            pods=tuple(self._pods.table.values()),
+            dropped=self._slos.dropped,
+            host_name=socket.gethostname(),
+        )
+
 
 def limits_memory() -> int:
     """Return a memory file of zeros for the workers' shared limits; none of them can shrink it under the others."""
@@ -309,10 +350,3 @@ def _make_probes(report: Report) -> PodProbes:
     from gateway.control.probe import PodProbes
 
     return PodProbes(report)
-
-
-def _make_management(view: MeshView, gate: Gate) -> ManagementServer:
-    """Import and make the management API; the import takes too long for the supervisor's loop."""
-    from gateway.control.management import make_app, make_server
-
-    return make_server(make_app(view, gate))

@@ -17,6 +17,9 @@ import msgspec
 from gateway.control.messages import Accepting, Committed, Counts, Drain, FromWorker, ToWorker
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 
+# Two counts that arrive together, after either process was stopped, say nothing of a rate.
+_SHORTEST_RATE_S = 0.5
+
 PROGRAM = (sys.executable, "-m", "gateway.dataplane")
 
 
@@ -29,18 +32,24 @@ class WorkerSpec:
         limits_fd: memory that the workers share for rate limits.
         worker_count: how many accept requests; each has its share of what a pod may have in flight.
         program: the command before our options.
+        records: path of the sidecar's socket, "" records nothing.
+        package: version of Penstock, as spans tell it.
     """
 
     listen_fds: tuple[int, ...]
     limits_fd: int
     worker_count: int
     program: tuple[str, ...] = PROGRAM
+    records: str = ""
+    package: str = ""
 
     def arguments(self, index: int, control_fd: int) -> list[str]:
         """Return the command line of one worker."""
         command = [*self.program, "--control-fd", str(control_fd), "--worker-count", str(self.worker_count)]
         for descriptor in self.listen_fds:
             command += ["--listen-fd", str(descriptor)]
+        if self.records:
+            command += ["--records", self.records, "--package", self.package]
         return [*command, "--index", str(index), "--limits-fd", str(self.limits_fd)]
 
 
@@ -53,6 +62,7 @@ class WorkerProcess:
         has_counted: it has begun to send its counts, which go on as long as it does.
         generation: the one it has committed, 0 before the first.
         silent_ticks: the supervisor's ticks since it was last heard.
+        rate_per_s: requests it settled per second between its last two counts.
     """
 
     def __init__(self, index: int, serial: int, process: subprocess.Popen[bytes]) -> None:
@@ -65,6 +75,8 @@ class WorkerProcess:
         self.is_accepting = False
         self.counts = Counts(requests=0, by_reason={}, in_flight=0, connections=0)
         self.silent_ticks = 0
+        self.rate_per_s = 0.0
+        self._counted_s = time.monotonic()
         self._process = process
         self._transport: asyncio.WriteTransport | None = None
 
@@ -97,8 +109,15 @@ class WorkerProcess:
             case Accepting():
                 self.is_accepting = True
             case Counts():
+                self._note_rate(message)
                 self.counts = message
                 self.has_counted = True
+
+    def _note_rate(self, counts: Counts) -> None:
+        now_s = time.monotonic()
+        elapsed_s = max(now_s - self._counted_s, _SHORTEST_RATE_S)
+        self.rate_per_s = (counts.requests - self.counts.requests) / elapsed_s
+        self._counted_s = now_s
 
     def reap(self) -> str:
         """Collect the ended process and say how it ended."""

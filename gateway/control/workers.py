@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from gateway.control import restarts
 from gateway.control.events import Say
-from gateway.control.messages import Accepting, Commit, Counts, FromWorker, Pods, Prepare, Prepared
+from gateway.control.messages import Accepting, Commit, Counts, FromWorker, OthersRate, Pods, Prepare, Prepared
 from gateway.control.worker_process import WorkerProcess, WorkerSpec, start_worker
 
 TICK_S = 1.0
@@ -35,7 +35,7 @@ class GenerationBlob(Struct, frozen=True):
 
 
 class WorkerListener:
-    """What the switch of generations wants to hear about workers; each method does nothing by itself."""
+    """What others of the supervisor want to hear about workers; each method does nothing by itself."""
 
     def started(self, worker: WorkerProcess) -> None:
         """A worker was started with the generation in force."""
@@ -54,13 +54,14 @@ class Workers:
         restarts: workers replaced since the supervisor started.
         ended: the counts of all workers that have ended, as far as they were told.
         spare: started, not accepting; None while there is none.
+        listeners: whoever hears of every worker, the spare included.
     """
 
     def __init__(self, spec: WorkerSpec, in_force: GenerationBlob, say: Say) -> None:
         self.restarts = 0
         self.ended = Counts(requests=0, by_reason={}, in_flight=0, connections=0)
         self.wanted = spec.worker_count
-        self.listener = WorkerListener()
+        self.listeners: list[WorkerListener] = []
         self._in_force = in_force
         self._spec = spec
         self._say = say
@@ -161,7 +162,8 @@ class Workers:
         worker.send(Commit(self._in_force.number))
         if self._pods is not None:
             worker.send(self._pods)
-        self.listener.started(worker)
+        for listener in self.listeners:
+            listener.started(worker)
 
     def _on_message(self, worker: WorkerProcess, message: FromWorker) -> None:
         match message:
@@ -172,7 +174,8 @@ class Workers:
             case Prepared(generation=generation, error=error) if error and generation == self._in_force.number:
                 self._say(f"{worker} cannot build generation {generation}, which is in force: {error}")
                 worker.kill()
-        self.listener.said(worker, message)
+        for listener in self.listeners:
+            listener.said(worker, message)
 
     def _say_accepting(self, worker: WorkerProcess) -> None:
         if not self._untold_deaths:
@@ -188,7 +191,8 @@ class Workers:
         if was_spare:
             self.spare = None
         self._running.pop(worker.serial, None)
-        self.listener.gone(worker)
+        for listener in self.listeners:
+            listener.gone(worker)
         if not self._draining.is_set():
             self._replace(worker, how, was_spare)
         elif not self._everyone():
@@ -224,6 +228,12 @@ class Workers:
                 if worker.silent_ticks > (SILENT_TICKS if worker.has_counted else STARTING_TICKS):
                     self._say(f"{worker} has said nothing for {worker.silent_ticks} s and is killed")
                     worker.kill()
+            self._tell_rates()
+
+    def _tell_rates(self) -> None:
+        total_per_s = sum(worker.rate_per_s for worker in self.running)
+        for worker in self.running:
+            worker.send(OthersRate(max(0.0, total_per_s - worker.rate_per_s)))
 
     async def drain(self, delay_s: float, within_s: float) -> None:
         """Let every worker finish; those that do not in time are killed."""

@@ -1,7 +1,8 @@
 """A scripted gateway worker: speaks the control protocol, and answers any connection with its generation.
 
 Its script is the policy's mesh name, which it finds in the snapshot of each generation: ``refuse`` vetoes, ``hang``
-goes silent, ``die`` exits; with any other name it behaves.
+goes silent, ``die`` exits; with any other name it behaves. It tallies each connection as one request that the stable
+version of every model answered, with 503 under the name ``broken``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 import msgspec
 
 from gateway.control.messages import (
+    SLOT_S,
     Accepting,
     Commit,
     Committed,
@@ -25,12 +27,17 @@ from gateway.control.messages import (
     Pods,
     Prepare,
     Prepared,
+    RequestCounts,
+    SloEvents,
+    Tally,
     ToWorker,
 )
 from model_pod.wire.frames import FrameDecoder, encode
-from policies.snapshot import Snapshot
+from policies.snapshot import Mesh, Route, Snapshot
 
 _DIED = 7
+_EDGES_S = (0.1, 1.0)
+_TRACE = "a" * 32
 
 
 class FakeWorker:
@@ -43,6 +50,7 @@ class FakeWorker:
         self._generation = 0
         self._requests = 0
         self._pods = Pods(())
+        self._snapshot = Snapshot(0, "", Mesh(""))
 
     def run(self) -> None:
         """Serve until drained, or until the supervisor is gone."""
@@ -76,6 +84,7 @@ class FakeWorker:
                     sys.exit(0)
 
     def _prepare(self, generation: int, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
         match snapshot.mesh.name:
             case "refuse":
                 self._say(Prepared(generation, error="this one is not to my taste"))
@@ -104,6 +113,31 @@ class FakeWorker:
             states = ",".join(pod.state.value for pod in self._pods.pods)
             connection.sendall(f"pid={os.getpid()} generation={self._generation} pods={states}\n".encode())
         self._requests += 1
+        self._tally()
+
+    def _tally(self) -> None:
+        routes = self._snapshot.routes.values()
+        self._say(
+            Tally(
+                slot_s=int(time.time() // SLOT_S) * SLOT_S,
+                edges_s={route.model: _EDGES_S for route in routes},
+                requests=tuple(self._one_request(route) for route in routes),
+                events=tuple(self._one_event(route, slo) for route in routes for slo in route.slo),
+                dropped={"ring_full": 3},
+            )
+        )
+
+    def _one_request(self, route: Route) -> RequestCounts:
+        status, reason = (503, "no_pod_ready") if self._is_broken else (200, "")
+        return RequestCounts(route.model, route.stable, "demo", "", status, reason, (0, 1, 0), 0.25, 0.25, _TRACE)
+
+    def _one_event(self, route: Route, slo: str) -> SloEvents:
+        is_bad = int(self._is_broken)
+        return SloEvents(slo, route.model, route.stable, "", 1 - is_bad, is_bad, 0)
+
+    @property
+    def _is_broken(self) -> bool:
+        return self._snapshot.mesh.name == "broken"
 
 
 def main() -> None:

@@ -29,14 +29,16 @@ def test_the_url_of_every_address_is_one_that_reaches_it() -> None:
 
 
 def test_port_0_is_published_as_the_port_that_was_given() -> None:
-    mesh = Mesh("m", (Listen("127.0.0.1:0", "inference"), Listen("127.0.0.1:0", "admin")))
+    asked = ("inference", "admin", "metrics", "dashboards", "otlp")
+    mesh = Mesh("m", tuple(Listen("127.0.0.1:0", serves) for serves in asked))
     bound = asyncio.run(Listeners.bind(mesh))
     assert bound.inference_addresses == [bound_address(bound.inference[0])]
     assert not bound.management_addresses[0].endswith(":0")
+    assert bound.metrics_addresses == [bound_address(bound.metrics[0])]
     assert not os.get_inheritable(bound.inference[0].fileno())
     assert bound.differ_from(Mesh("m"))
     assert not bound.differ_from(mesh)
-    for listening in (*bound.inference, *bound.management):
+    for listening in (*bound.inference, *bound.management, *bound.metrics):
         listening.close()
 
 

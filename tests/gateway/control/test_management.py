@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,11 +15,15 @@ from gateway.control.management import make_app
 from gateway.control.pod_table import PodRecord, PodTable
 from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
 from gateway.control.reports import AddressesReport, EndedWorkersReport, MeshView, StatusReport, WaitingReport
+from gateway.control.slo_engine import SloEngine
+from gateway.control.slo_view import history_report, slo_report
 from gateway.control.view import pods_report, policy_report, readiness_report
 from policies.errors import PolicyError
 from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
+from tests.gateway.control.objectives import START_S, engine, events, requests, tally
 
 TOKEN = "t" * 43
+HISTORY = "/admin/slo/history?slo=digits-availability&model=digits"
 ROUTE = Route("digits", "vision", {"1": Version("1", launch=Launch("digits-1.mar"))}, "1")
 SNAPSHOT = Snapshot(3, "d" * 64, Mesh("demo"), routes={"digits": ROUTE})
 PLACE = PodPlace("digits/1/0", "digits", "1", "unix:/p", None)
@@ -54,7 +59,16 @@ VIEW = MeshView(
     ),
     pods=lambda: pods_report(3, TABLE, 10.0),
     status=status,
+    slo=lambda: slo_report(counted_engine(), START_S + 1.0),
+    slo_history=lambda question: history_report(counted_engine(), question, START_S + 1.0),
 )
+
+
+def counted_engine() -> SloEngine:
+    """Return an engine that has counted something of everything it reports."""
+    counted = engine()
+    counted.take(1, tally(START_S, events(90, 10), requests(100)), START_S)
+    return counted
 
 
 def ask(path: str, method: str = "GET", headers: dict[str, str] | None = None, view: MeshView = VIEW) -> httpx.Response:
@@ -107,13 +121,15 @@ def resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return dict(spec["components"]["schemas"][name]) if name else schema
 
 
-@pytest.mark.parametrize("path", ["/admin/policy", "/admin/pods", "/admin/status", "/livez"])
+@pytest.mark.parametrize("path", ["/admin/policy", "/admin/pods", "/admin/status", "/admin/slo", HISTORY, "/livez"])
 def test_the_openapi_names_exactly_what_is_answered(path: str) -> None:
     spec = ask("/openapi.json").json()
-    content = spec["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]
+    content = spec["paths"][path.partition("?")[0]]["get"]["responses"]["200"]["content"]["application/json"]
     schema = resolve(spec, content["schema"])
     assert set(schema["properties"]) == set(ask(path).json())
-    assert "401" in spec["paths"][path]["get"]["responses"]
+    responses = spec["paths"][path.partition("?")[0]]["get"]["responses"]
+    assert "401" in responses
+    assert "422" not in responses
 
 
 @pytest.mark.parametrize(
@@ -128,6 +144,12 @@ def test_the_openapi_names_exactly_what_is_answered(path: str) -> None:
         ("/admin/pods", "GET", {"host": "localhost/livez?x="}, 403, "host_not_allowed"),
         ("/admin/pods", "GET", {"origin": "https://evil.example"}, 403, "foreign_origin"),
         ("/docs", "GET", {}, 404, "path_not_found"),
+        ("/admin/slo", "GET", {"authorization": "Bearer no"}, 401, "key_unknown"),
+        ("/admin/slo/history", "GET", {}, 400, "bad_query"),
+        (f"{HISTORY}&span_s=1e9", "GET", {}, 400, "bad_query"),
+        (f"{HISTORY}&span_s=nan", "GET", {}, 400, "bad_query"),
+        (f"{HISTORY}&version=9", "GET", {}, 404, "objective_not_found"),
+        (HISTORY.replace("digits-", "no-"), "GET", {}, 404, "objective_not_found"),
     ],
 )
 def test_every_refusal_has_the_one_shape(
@@ -146,6 +168,6 @@ def test_a_failure_of_ours_is_a_refusal_too_and_tells_nothing_of_us() -> None:
     def broken() -> StatusReport:
         raise RuntimeError("/a/path/of/ours")
 
-    answer = ask("/admin/status", view=MeshView(VIEW.policy, VIEW.pods, broken))
+    answer = ask("/admin/status", view=replace(VIEW, status=broken))
     assert (answer.status_code, answer.json()["reason"]) == (500, "management_failed")
     assert "/a/path" not in answer.text

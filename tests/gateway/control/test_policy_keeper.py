@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
@@ -18,9 +17,9 @@ from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.workers import GenerationBlob
 from model_pod.wire.status import PodState, PodStatus
 from policies.snapshot import Snapshot
+from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
 
-DEMO = Path(__file__).parents[3] / "policies" / "demo"
 SECOND = '  # "2": {pods:'
 
 
@@ -30,7 +29,7 @@ class Town:
     def __init__(self, root: Path) -> None:
         self.told = Told()
         self.policies = root / "policies"
-        shutil.copytree(DEMO, self.policies)
+        lay_out_digits(self.policies)
         (root / "state").mkdir()
         self.keeper = PolicyKeeper(self.policies, root / "state", "", self.told)
         self.pods = MeshPods(self.told, lambda _: None)

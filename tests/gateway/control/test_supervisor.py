@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
+import re
 import signal
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.control.desired_pods import DesiredPods
 from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import RunningMesh, publish
 from gateway.control.supervisor import SupervisorConfig, supervise
+from policies.snapshot import Objective
+from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
 from tests.gateway.control.test_workers import FAKE
 
-DEMO = Path(__file__).parents[3] / "policies" / "demo"
 LOCAL_KEY = "5" * 64
+OPENMETRICS = "application/openmetrics-text"
+SOON_S = 20.0
 
 
 class Mesh:
@@ -32,9 +38,7 @@ class Mesh:
         self.policies = root / "policies"
         self.state = root / "s"
         self.runtime_file = root / "run" / "mesh.json"
-        shutil.copytree(DEMO, self.policies)
-        mesh = self.policies / "mesh.yaml"
-        mesh.write_text(mesh.read_text().replace(":8080", ":0").replace(":8081", ":0"))
+        lay_out_digits(self.policies)
 
     def rewrite(self, file: str, old: str, new: str) -> None:
         """Edit a policy file the way an editor does."""
@@ -204,3 +208,106 @@ def test_generations_and_the_token_go_on_over_restarts(mesh: Mesh) -> None:
     asyncio.run(mesh.serve(look))
     assert (mesh.state / "admin-token").read_bytes() == token
     assert LOCAL_KEY.encode() not in (mesh.state / "last-good-policy.msgpack").read_bytes()
+
+
+async def until(mesh: Mesh, path: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Ask the management API until its answer is as expected."""
+    async with asyncio.timeout(SOON_S):
+        while True:  # what a worker told is on its way
+            answer: dict[str, Any] = (await mesh.admin(path)).json()
+            if holds(answer):
+                return answer
+
+
+async def send_requests(mesh: Mesh, count: int) -> None:
+    """Connect to the scripted worker, which tallies each connection as a request."""
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(mesh.running().inference.rpartition(":")[2]))
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+
+def bad_events(report: dict[str, Any]) -> int:
+    """Return how many requests were bad for the objective of availability."""
+    return int(next(slo["bad"] for slo in report["slos"] if slo["name"] == "digits-availability"))
+
+
+def test_what_workers_tally_is_counted_shown_and_kept_over_a_restart(mesh: Mesh) -> None:
+    async def break_it(mesh: Mesh) -> None:
+        await send_requests(mesh, 5)
+        await until(mesh, "/admin/slo", lambda report: bad_events(report) == 5)
+
+    async def look(mesh: Mesh) -> None:
+        report = (await mesh.admin("/admin/slo")).json()
+        slo = next(slo for slo in report["slos"] if slo["name"] == "digits-availability")
+        assert (slo["good"], slo["bad"], slo["remaining_ratio"]) == (0, 5, pytest.approx(-199.0))
+        await send_requests(mesh, 1)
+        await until(mesh, "/admin/slo", lambda report: bad_events(report) == 6)
+        history = (await mesh.admin("/admin/slo/history?slo=digits-availability&model=digits")).json()
+        assert sum(point["bad"] for point in history["points"]) == 6
+
+    mesh.rewrite("mesh.yaml", "name: demo", "name: broken")
+    asyncio.run(mesh.serve(break_it))
+    asyncio.run(mesh.serve(look))
+
+
+def test_prometheus_reads_the_mesh_in_both_of_its_formats(mesh: Mesh) -> None:
+    async def story(mesh: Mesh) -> None:
+        await send_requests(mesh, 3)
+        await until(mesh, "/admin/slo", lambda report: any(slo["good"] == 3 for slo in report["slos"]))
+        plain = {sample.name: sample for family in parse_text(await scrape(mesh, "")) for sample in family.samples}
+        assert plain["penstock_generation"].value == 1
+        assert plain["Requests2XX"].value == 3
+        openmetrics = parse_openmetrics(await scrape(mesh, OPENMETRICS))  # type: ignore[no-untyped-call]  # theirs
+        samples = [sample for family in openmetrics for sample in family.samples]
+        requests = {"model": "digits", "version": "1", "tenant": "demo", "code_class": "2xx", "reason": ""}
+        assert [s.value for s in samples if s.name == "penstock_requests_total" and s.labels == requests] == [3]
+        assert any(s.exemplar is not None and s.exemplar.labels == {"trace_id": "a" * 32} for s in samples)
+        lost = {"what": "records", "why": "ring_full"}
+        assert [s.value for s in samples if s.name == "penstock_telemetry_dropped_total" and s.labels == lost] == [3]
+
+    asyncio.run(mesh.serve(story))
+
+
+async def scrape(mesh: Mesh, accept: str) -> str:
+    """Read the metrics as Prometheus does."""
+    async with httpx.AsyncClient(base_url=mesh.running().metrics, trust_env=False) as client:
+        answer = await client.get("/metrics", headers={"accept": accept})
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_pods_sidecars_find_the_objectives_of_the_generation_in_force(mesh: Mesh) -> None:
+    def published() -> dict[str, list[Objective]]:
+        return msgspec.json.decode((mesh.state / "slos.json").read_bytes(), type=dict[str, list[Objective]])
+
+    async def story(mesh: Mesh) -> None:
+        assert {model: len(objectives) for model, objectives in published().items()} == {"digits": 2}
+        mesh.rewrite("slos.yaml", "99.5%", "99.6%")
+        await mesh.told.line("generation 2 in force: ")
+        async with asyncio.timeout(SOON_S):
+            while published()["digits"][0].target != 0.996:  # noqa: ASYNC110 - no event tells of a file
+                await asyncio.sleep(0)
+
+    asyncio.run(mesh.serve(story))
+
+
+def test_a_damaged_file_of_budgets_is_told_set_aside_and_costs_nothing_else(mesh: Mesh) -> None:
+    asyncio.run(mesh.serve(nothing))
+    (mesh.state / "slo.db").write_bytes(b"no database, though as long as the head of one would be. " * 100)
+    asyncio.run(mesh.serve(nothing))
+    assert any("slo.db is damaged and now lies in slo.db.broken" in line for line in mesh.told.lines)
+    assert (mesh.state / "slo.db.broken").read_bytes().startswith(b"no database")
+
+
+def test_a_mesh_without_a_listener_for_metrics_has_none(mesh: Mesh) -> None:
+    path = mesh.policies / "mesh.yaml"
+    text = path.read_text()
+    path.write_text(re.sub(r"  - address: \S+\n    serves: metrics\n", "", text))
+    assert path.read_text() != text
+
+    async def story(mesh: Mesh) -> None:
+        assert mesh.running().metrics == ""
+
+    asyncio.run(mesh.serve(story))

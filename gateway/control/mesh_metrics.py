@@ -1,0 +1,147 @@
+"""Families of metrics of the whole mesh, from the supervisor's counts, with TorchServe's names beside ours."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.metrics_core import UnknownMetricFamily
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString
+
+from gateway.control.mesh_facts import MeshFacts
+from gateway.control.pod_table import PodRecord
+from gateway.control.request_totals import Durations, RequestTotals
+from gateway.control.slo_engine import Judged, SloEngine, alert_key
+from policies.units import duration_text
+from telemetry.conventions import (
+    GENERATION,
+    PODS,
+    REQUEST_DURATION_SECONDS,
+    REQUESTS,
+    SLO_ALERT_FIRING,
+    SLO_BUDGET_REMAINING,
+    SLO_BURN_RATE,
+    SLO_EVENTS,
+    TELEMETRY_DROPPED,
+    TS_BY_CLASS,
+    TS_LATENCY,
+    TS_REQUESTS,
+    WORKER_RESTARTS,
+    Metric,
+)
+from telemetry.slo.alerts import Firing
+
+_GOOD_CLASS = "2xx"
+_MICROSECONDS = 1_000_000
+
+
+def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Family]:
+    """Return every metric as of now."""
+    return [
+        *_request_families(engine.totals),
+        *_slo_families(engine, list(engine.judged(now_s))),
+        _pods_family(facts.pods),
+        _one(GENERATION, facts.generation),
+        _one(WORKER_RESTARTS, facts.worker_restarts),
+        _counters(TELEMETRY_DROPPED, facts.dropped.items()),
+        *_torchserve_families(engine.totals, facts.host_name),
+    ]
+
+
+def _request_families(totals: RequestTotals) -> Iterator[Family]:
+    kinds = totals.requests.items()
+    yield _counters(REQUESTS, (((k.model, k.version, k.tenant, k.code_class, k.reason), n) for k, n in kinds))
+    of = REQUEST_DURATION_SECONDS
+    histograms = HistogramMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
+    for kind, durations in totals.durations.items():
+        labels = (kind.model, kind.version, kind.code_class)
+        histograms.add_metric(labels, _buckets(durations), durations.sum_s)
+    yield histograms
+
+
+def _buckets(durations: Durations) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+    edges = (*map(floatToGoString, durations.edges_s), "+Inf")
+    buckets: list[tuple[str, float] | tuple[str, float, Exemplar]] = []
+    for bucket, (edge, count) in enumerate(zip(edges, accumulate(durations.buckets), strict=True)):
+        shown = durations.exemplars.get(bucket)
+        if shown is None:
+            buckets.append((edge, count))
+        else:
+            labels = {"trace_id": shown.trace_id}
+            buckets.append((edge, count, Exemplar(labels, shown.duration_s, round(shown.at_s, 3))))
+    return buckets
+
+
+def _slo_families(engine: SloEngine, judged: list[Judged]) -> Iterator[Family]:
+    yield _counters(
+        SLO_EVENTS,
+        (
+            ((*series, outcome), getattr(counts.total, outcome))
+            for series, counts in engine.counts.by_series.items()
+            for outcome in ("good", "bad", "ignored")
+        ),
+    )
+    burning, remaining, firing = _gauge(SLO_BURN_RATE), _gauge(SLO_BUDGET_REMAINING), _gauge(SLO_ALERT_FIRING)
+    for one in judged:
+        slo, model, found = one.objective.name, one.model, one.evaluation
+        for burn in found.burn:
+            burning.add_metric((slo, model, duration_text(burn.window_s)), burn.burn_rate)
+        if found.remaining_ratio is not None:
+            remaining.add_metric((slo, model), found.remaining_ratio)
+        for alert in one.objective.alerts:
+            state = engine.alerts.of(alert_key(one.objective, model, alert)).state
+            firing.add_metric((slo, model, alert.severity, alert.name), state is Firing.FIRING)
+    yield from (burning, remaining, firing)
+
+
+def _pods_family(pods: Iterable[PodRecord]) -> Family:
+    by_state = Counter((pod.place.model, pod.place.version, pod.state.value) for pod in pods)
+    family = _gauge(PODS)
+    for labels, count in by_state.items():
+        family.add_metric(labels, count)
+    return family
+
+
+def _torchserve_families(totals: RequestTotals, host_name: str) -> Iterator[Family]:
+    requests: Counter[tuple[str, str]] = Counter()
+    latencies_us: Counter[tuple[str, str]] = Counter()
+    for kind, durations in totals.durations.items():
+        if kind.version:
+            version = (kind.model, kind.version)
+            requests[version] += durations.count
+            # As TorchServe counts: requests that failed have no latency.
+            latencies_us[version] += round(durations.sum_s * _MICROSECONDS) if kind.code_class == _GOOD_CLASS else 0
+    for name, counts in ((TS_REQUESTS, requests), (TS_LATENCY, latencies_us)):
+        family = _torchserve(name, ("model_name", "model_version", "hostname"))
+        for version, count in counts.items():
+            family.add_metric((*version, host_name), count)
+        yield family
+    for code_class, name in TS_BY_CLASS.items():
+        family = _torchserve(name, ("Level", "Hostname"))
+        family.add_metric(("Host", host_name), totals.by_class.get(code_class, 0))
+        yield family
+
+
+def _torchserve(name: str, labels: tuple[str, ...]) -> UnknownMetricFamily:
+    """Return a family of TorchServe's name as it is; as a counter it would have ``_total`` at its end."""
+    return UnknownMetricFamily(name, "TorchServe's name for a count that this mesh keeps too.", labels=labels)
+
+
+def _counters(of: Metric, counts: Iterable[tuple[tuple[str, ...], int]]) -> Family:
+    family = CounterMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
+    for labels, count in counts:
+        family.add_metric(labels, count)
+    return family
+
+
+def _gauge(of: Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
+
+
+def _one(of: Metric, value: int) -> Family:
+    kind = CounterMetricFamily if of.kind == "counter" else GaugeMetricFamily
+    return kind(of.name, of.meaning, value=value)

@@ -1,0 +1,31 @@
+"""How many series of metrics may be opened: one bound over all of them, whatever names requests carry."""
+
+from __future__ import annotations
+
+# What Prometheus reads from one mesh at most; a few hundred is usual.
+MAX_SERIES = 10_000
+
+
+class SeriesRoom:
+    """What is left of the bound.
+
+    Attributes:
+        left: series that may still be opened.
+        refused: how often a count found no room, and was not kept.
+    """
+
+    def __init__(self, most: int = MAX_SERIES) -> None:
+        self.left = most
+        self.refused = 0
+
+    def take(self, series: int) -> bool:
+        """Take room for so many series; False, and counted, when there is not enough."""
+        if series > self.left:
+            self.refused += 1
+            return False
+        self.left -= series
+        return True
+
+    def give(self, series: int) -> None:
+        """Return the room of series that have ended."""
+        self.left += series

@@ -1,0 +1,68 @@
+"""What of objectives outlives the supervisor: slots, alerts that fire, and the transitions of alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from msgspec import Struct, field
+
+
+class Series(NamedTuple):
+    """What is counted apart; "" for a version or tier that the objective does not tell apart."""
+
+    slo: str
+    model: str
+    version: str
+    tier: str
+
+
+class SlotRow(NamedTuple):
+    """The counts of one slot of the level whose slots are this long."""
+
+    level_s: int
+    start_s: int
+    series: Series
+    good: int
+    bad: int
+    ignored: int
+
+
+class AlertKey(NamedTuple):
+    """One alert of one objective of one model."""
+
+    slo: str
+    model: str
+    severity: str
+    name: str
+
+
+class Transition(NamedTuple):
+    """An alert began or ceased to fire; ``at_s`` is in seconds since the epoch."""
+
+    at_s: float
+    state: Literal["firing", "resolved"]
+    alert: AlertKey
+
+
+class Kept(Struct, frozen=True):
+    """What a start finds; since when alerts fire, and their transitions, oldest first."""
+
+    slots: tuple[SlotRow, ...] = ()
+    firing: dict[AlertKey, float] = field(default_factory=dict)
+    transitions: tuple[Transition, ...] = ()
+
+
+class Changes(Struct, frozen=True):
+    """What is kept at once.
+
+    Attributes:
+        slots: those that changed since the last time.
+        firing, transitions: all of them, as in ``Kept``.
+        oldest_s: by the length of a level's slots, before when its slots are deleted.
+    """
+
+    slots: tuple[SlotRow, ...]
+    firing: Mapping[AlertKey, float]
+    transitions: tuple[Transition, ...]
+    oldest_s: Mapping[int, float]

@@ -1,0 +1,105 @@
+"""Prometheus' own parsers read back what the mesh shows."""
+
+from __future__ import annotations
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.samples import Sample
+
+from gateway.control.desired import PodPlace
+from gateway.control.exposition import expose
+from gateway.control.mesh_facts import MeshFacts
+from gateway.control.mesh_metrics import mesh_families
+from gateway.control.pod_table import PodRecord
+from gateway.control.slo_engine import SloEngine
+from model_pod.wire.status import PodState
+from telemetry.conventions import MESH_METRICS
+from tests.gateway.control.objectives import LATENCY, START_S, engine, events, requests, tally
+
+OPENMETRICS = "application/openmetrics-text"
+TRACE = "c" * 32
+NOW_S = START_S + 10.0
+FACTS = MeshFacts(
+    generation=7,
+    worker_restarts=2,
+    pods=(
+        PodRecord(PodPlace("digits/1/0", "digits", "1", "unix:/p", None), PodState.READY),
+        PodRecord(PodPlace("digits/1/1", "digits", "1", "unix:/q", None), PodState.READY),
+    ),
+    dropped={("records", "ring_full"): 4},
+    host_name="here",
+)
+
+
+def counted() -> SloEngine:
+    slos = engine()
+    told = tally(START_S, events(97, 3), requests(97, trace=TRACE), requests(3, 503), requests(1, 404))
+    slos.take(1, told, START_S)
+    slos.judge_alerts(NOW_S)
+    return slos
+
+
+def samples(accept: str = "", slos: SloEngine | None = None) -> list[Sample]:
+    _, body = expose(mesh_families(slos or counted(), FACTS, NOW_S), accept)
+    parse = parse_openmetrics if accept else parse_text
+    return [sample for family in parse(body.decode()) for sample in family.samples]
+
+
+def value(name: str, accept: str = "", **labels: str) -> float:
+    """Return the one sample that has this name and these labels among its own."""
+    found = [s.value for s in samples(accept) if s.name == name and labels.items() <= s.labels.items()]
+    assert len(found) == 1, (name, labels, found)
+    return found[0]
+
+
+def test_every_metric_of_the_conventions_is_shown_and_has_their_labels() -> None:
+    shown = {sample.name: sample for sample in samples(OPENMETRICS)}
+    for metric in MESH_METRICS:
+        sample = shown[metric.name + ("_bucket" if metric.kind == "histogram" else "")]
+        assert sample.labels.keys() - {"le"} == set(metric.labels)
+
+
+def test_both_formats_say_the_same() -> None:
+    plain = [(s.name, s.labels, s.value) for s in samples()]
+    assert plain == [(s.name, s.labels, s.value) for s in samples(OPENMETRICS)]
+
+
+def test_requests_durations_and_objectives_are_what_was_counted() -> None:
+    assert value("penstock_requests_total", code_class="5xx") == 3
+    assert value("penstock_request_duration_seconds_count", code_class="2xx") == 97
+    assert value("penstock_request_duration_seconds_sum", code_class="2xx") == 97 / 4
+    # The tally's edges were 0.1 and 1 s: above the first and the objective's own, not above the second.
+    for edge, count in (("0.1", 0), (str(LATENCY.within_s), 0), ("1.0", 97), ("+Inf", 97)):
+        assert value("penstock_request_duration_seconds_bucket", code_class="2xx", le=edge) == count
+    assert value("penstock_slo_events_total", slo="digits-availability", version="1", outcome="bad") == 3
+    assert round(value("penstock_slo_burn_rate", slo="digits-availability", window="5m"), 6) == 30
+    assert value("penstock_slo_alert_firing", alert="page 1h", severity="page") == 1
+    assert value("penstock_pods", model="digits", version="1", state="ready") == 2
+    assert value("penstock_generation") == 7
+    assert value("penstock_telemetry_dropped_total", what="records", why="ring_full") == 4
+
+
+def test_an_objective_without_events_has_counts_of_0_and_no_budget() -> None:
+    for outcome in ("good", "bad", "ignored"):
+        assert value("penstock_slo_events_total", slo="digits-latency", outcome=outcome) == 0
+    budgets = [s.labels["slo"] for s in samples() if s.name == "penstock_slo_error_budget_remaining_ratio"]
+    assert budgets == ["digits-availability"]
+
+
+def test_an_exemplar_is_in_the_bucket_of_its_duration() -> None:
+    ((sample, exemplar),) = [(s, s.exemplar) for s in samples(OPENMETRICS) if s.exemplar is not None]
+    assert (sample.labels["le"], exemplar.labels, exemplar.value) == ("0.25", {"trace_id": TRACE}, 0.25)
+
+
+def test_torchserve_s_names_are_exact() -> None:
+    of_model = {"model_name": "digits", "model_version": "1", "hostname": "here"}
+    assert value("ts_inference_requests_total", **of_model) == 101
+    assert value("ts_inference_latency_microseconds", **of_model) == 97 * 250_000
+    for name, count in (("Requests2XX", 97), ("Requests4XX", 1), ("Requests5XX", 3)):
+        assert value(name, Level="Host", Hostname="here") == count
+    assert "ts_inference_requests_total" in {sample.name for sample in samples(OPENMETRICS)}
+
+
+def test_a_mesh_that_has_counted_nothing_can_be_read() -> None:
+    names = {sample.name for sample in samples(OPENMETRICS, engine())}
+    assert {"penstock_slo_events_total", "penstock_slo_alert_firing", "Requests5XX"} <= names

@@ -1,0 +1,110 @@
+"""What the management API reports of objectives, whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import pytest
+
+from gateway.control.slo_engine import SloEngine
+from gateway.control.slo_reports import MAX_SPAN_S, MIN_SPAN_S, HistoryQuestion
+from gateway.control.slo_view import MAX_POINTS, history_report, history_step_s, slo_report
+from tests.gateway.control.objectives import DAY_S, START_S, engine, events, requests, tally
+
+NOW_S = START_S + 60.0
+
+
+def counted() -> SloEngine:
+    """One minute: 100 requests of version 1, ten of them bad, and 100 good ones of version 2."""
+    slos = engine()
+    told = tally(START_S, events(90, 10), events(100, version="2"), requests(90), requests(10, 503))
+    slos.take(1, told, START_S)
+    return slos
+
+
+def test_an_objective_is_reported_with_all_that_people_ask() -> None:
+    slos = counted()
+    slos.judge_alerts(NOW_S)
+    report = slo_report(slos, NOW_S)
+    assert (report.at, report.slot_s) == (NOW_S, 10)
+    availability, latency = report.slos
+    page = {"severity": "page", "name": "page 1h", "factor": 14.4, "long_s": 3600.0, "short_s": 300.0}
+    ticket = {"severity": "ticket", "name": "ticket 1d", "factor": 3.0, "long_s": 86400.0, "short_s": 7200.0}
+    burn = pytest.approx(50.0)
+    fires = {"long_burn": burn, "short_burn": burn, "state": "firing", "since": NOW_S, "held_back": ""}
+    windows = [
+        {"window_s": window_s, "burn_rate": burn, "good": 190, "bad": 10}
+        for window_s in (300.0, 3600.0, 7200.0, 86400.0)
+    ]
+    first, second = asdict(availability).pop("versions")
+    assert asdict(availability) | {"versions": []} == {
+        "name": "digits-availability",
+        "owner": "vision",
+        "model": "digits",
+        "target": 0.999,
+        "period_s": 30 * DAY_S,
+        "within_s": None,
+        "status": "page",
+        "good": 190,
+        "bad": 10,
+        "ignored": 0,
+        "remaining_ratio": pytest.approx(-49.0),
+        "is_enough": False,
+        "exhaustion_s": 0.0,
+        "burn": windows,
+        "alerts": [page | fires, ticket | fires],
+        "recent": [
+            {"state": "firing", "name": "ticket 1d", "severity": "ticket", "at": NOW_S},
+            {"state": "firing", "name": "page 1h", "severity": "page", "at": NOW_S},
+        ],
+        "versions": [],
+    }
+    assert (first["version"], first["good"], first["bad"], first["remaining_ratio"]) == (
+        "1",
+        90,
+        10,
+        pytest.approx(-99.0),
+    )
+    assert (second["version"], second["good"], second["bad"], second["remaining_ratio"]) == ("2", 100, 0, 1.0)
+    assert (latency.status, latency.remaining_ratio, latency.within_s) == ("no_data", None, 0.123)
+    assert latency.versions == []
+
+
+def test_models_are_reported_with_their_last_five_minutes() -> None:
+    (model,) = slo_report(counted(), NOW_S).models
+    assert (model.model, model.version, model.requests_per_s, model.error_ratio) == ("digits", "1", 100 / 60, 0.1)
+
+
+def test_a_history_has_every_step_to_now_and_loses_no_event() -> None:
+    slos = engine()
+    for minute in range(60):
+        at_s = START_S + minute * 60.0
+        slos.take(1, tally(at_s, events(9, minute % 2)), at_s)
+    history = history_report(slos, HistoryQuestion("digits-availability", "digits", None, 3600.0), START_S + 3595.0)
+    assert history.step_s == 10
+    assert len(history.points) == 360
+    assert history.points[-1].start_s == START_S + 3590
+    assert (sum(point.good for point in history.points), sum(point.bad for point in history.points)) == (540, 30)
+    assert history.points[0].burn["300"] == 0.0
+    last = history.points[-1]
+    assert last.burn == {window: pytest.approx(1000 * 30 / 570) for window in ("3600", "7200", "86400")} | {
+        "300": pytest.approx(1000 * 3 / 48)
+    }
+    assert last.remaining_ratio == pytest.approx(1 - 1000 * 30 / 570)
+
+
+def test_the_history_of_one_version_is_its_own() -> None:
+    question = HistoryQuestion("digits-availability", "digits", "2", 60.0)
+    assert sum(point.good + point.bad for point in history_report(counted(), question, NOW_S).points) == 100
+
+
+@pytest.mark.parametrize("span_s", [MIN_SPAN_S, 4000.0, 7200.0, 12 * 3600.0, 3 * DAY_S, 30 * DAY_S, MAX_SPAN_S])
+def test_a_history_has_at_most_400_steps_of_whole_slots_whatever_it_spans(span_s: float) -> None:
+    slos = counted()
+    at_s = START_S + 7 * 3600.0
+    history = history_report(slos, HistoryQuestion("digits-availability", "digits", None, span_s), at_s)
+    assert history.step_s == history_step_s(span_s)
+    assert len(history.points) <= MAX_POINTS
+    assert history.points[-1].start_s + history.step_s >= at_s
+    is_inside = history.points[0].start_s <= START_S
+    assert sum(point.good + point.bad for point in history.points) == (200 if is_inside else 0)
