@@ -31,8 +31,11 @@ COMMANDS: dict[str, Command] = {
     "gateway": Command("run the gateway alone: its supervisor and workers", "gateway.control", is_program=True),
     "pod": Command("run one pod alone", "model_pod.server", is_program=True),
     "sidecar": Command("run one pod's sidecar alone", "telemetry.sidecar", is_program=True),
+    "hub": Command("keep traces and show them in the browser, alone", "telemetry.hub", is_program=True),
     "policy": Command("check, format or describe policy files", "deploy.commands.policy"),
     "status": Command("show how the running mesh does", "deploy.commands.status"),
+    "slo": Command("show objectives: budgets, burn rates and alerts", "deploy.commands.slo"),
+    "trace": Command("show where one request's time went", "deploy.commands.trace"),
     "model": Command("list the models that the running mesh serves", "deploy.commands.model"),
     "version": Command("print the version", "deploy.commands.version"),
 }

@@ -1,4 +1,4 @@
-# A pod's sidecar: its metrics for Prometheus; no torch. Build from the top of the checkout:
+# A sidecar: metrics for Prometheus, spans for any receiver of OTLP; no torch. Build from the top of the checkout:
 #   docker build -f deploy/docker/sidecar.Dockerfile -t penstock-sidecar:0.1.0 .
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
@@ -21,5 +21,5 @@ USER 10001:10001
 EXPOSE 9464
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/livez', timeout=2)"]
-# Which pod is said per sidecar: --pod http://HOST:8500.
+# Which pod, and where spans go, is said per sidecar: --pod http://HOST:8500 --export http://HOST:4318.
 ENTRYPOINT ["penstock", "sidecar", "--listen", "0.0.0.0:9464"]

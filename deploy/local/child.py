@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from deploy.local.lines import LineSplitter
@@ -25,6 +25,7 @@ class Child:
         on_line: called with each line of its output.
         on_exit: called once, with the exit status as ``subprocess`` has it (negative: the signal that ended it).
         takes_group: processes left in its group when it ends are of no use, and are killed with it.
+        extra_environ: variables beside our own.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Child:
         on_line: Callable[[str], None],
         on_exit: Callable[[int], None],
         takes_group: bool = False,
+        extra_environ: Mapping[str, str] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_line = on_line
@@ -43,7 +45,7 @@ class Child:
         self._lines = LineSplitter()
         self._output_fd = -1
         self._exit_fd = -1
-        self._process = self._start(argv, pass_fds)
+        self._process = self._start(argv, pass_fds, {**os.environ, **(extra_environ or {})})
 
     @property
     def pid(self) -> int:
@@ -55,7 +57,9 @@ class Child:
         """Whether it ended and ``on_exit`` was called."""
         return self._exit_fd < 0
 
-    def _start(self, argv: Sequence[str], pass_fds: Sequence[int]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, argv: Sequence[str], pass_fds: Sequence[int], environ: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
         self._output_fd, child_end = os.pipe()
         try:
             process = subprocess.Popen(
@@ -64,6 +68,7 @@ class Child:
                 stdout=child_end,
                 stderr=child_end,
                 pass_fds=pass_fds,
+                env=environ,
                 process_group=0,
             )
         except BaseException:

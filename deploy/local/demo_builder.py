@@ -11,7 +11,7 @@ from deploy.local.child import Child
 
 
 class DemoBuilder:
-    """At most one builder at a time; when one demo archive is wanted, those missing beside it are made after it."""
+    """At most one builder at a time; when one demo archive is wanted, those missing beside it are made too."""
 
     def __init__(self, model_store: Path, say: Callable[[str], None]) -> None:
         self._store = model_store
@@ -38,9 +38,8 @@ class DemoBuilder:
             self._child.kill()
 
     def _start(self, wanted: str) -> None:
-        others = [name for name in DEMO_ARCHIVES if name != wanted and not (self._store / name).exists()]
-        names = [wanted, *others]
-        self._say(f"demo: training the models of {', '.join(names)} (a few seconds, once)")
+        names = [name for name in DEMO_ARCHIVES if name == wanted or not (self._store / name).exists()]
+        self._say(f"demo: making {', '.join(names)} (a few seconds, once)")
         self._child = Child(
             [sys.executable, "-m", "deploy.demo", "build", str(self._store), *names],
             on_line=lambda line: self._say(f"demo: {line}"),

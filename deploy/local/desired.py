@@ -1,4 +1,4 @@
-"""Reads the desired pods that the supervisor publishes, whenever they change."""
+"""Reads what the supervisor publishes, whenever it changes: the desired pods, and the policy in force."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.control import last_good
 from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
+from policies.snapshot import Snapshot
+
+_Stamp = tuple[int, int, int]
 
 
 class DesiredFile:
@@ -17,7 +21,7 @@ class DesiredFile:
     def __init__(self, state_dir: Path, say: Callable[[str], None]) -> None:
         self._path = state_dir / FILE_NAME
         self._say = say
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: _Stamp | None = None
         self._pods: tuple[DesiredPod, ...] = ()
 
     def forget_earlier(self) -> None:
@@ -30,21 +34,40 @@ class DesiredFile:
 
     def pods(self) -> tuple[DesiredPod, ...]:
         """Return what is desired now; what was desired last while the file cannot be read."""
-        stamp = self._read_stamp()
+        stamp = _stamp_of(self._path)
         if stamp is not None and stamp != self._stamp:
             self._stamp = stamp
             self._read()
         return self._pods
-
-    def _read_stamp(self) -> tuple[int, int, int] | None:
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return None
-        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _read(self) -> None:
         try:
             self._pods = msgspec.json.decode(self._path.read_bytes(), type=DesiredPods).pods
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             self._say(f"mesh: {self._path} cannot be read, pods stay as they are: {error}")
+
+
+class InForceFile:
+    """The policy in force, looked at as often as wanted: an unchanged one is not read again."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._stamp: _Stamp | None = None
+        self._snapshot: Snapshot | None = None
+
+    def read(self) -> Snapshot | None:
+        """Return the generation in force, None before there was any; the last one while the file cannot be read."""
+        stamp = _stamp_of(self._state_dir / last_good.FILE_NAME)
+        if stamp is not None and stamp != self._stamp:
+            self._stamp = stamp
+            kept = last_good.recall(self._state_dir)
+            self._snapshot = kept.snapshot if kept is not None else self._snapshot
+        return self._snapshot
+
+
+def _stamp_of(path: Path) -> _Stamp | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

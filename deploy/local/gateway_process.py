@@ -22,6 +22,7 @@ class GatewaySpec:
     Attributes:
         workers: how many; None leaves it to the supervisor.
         lifeline_fd: read end of a pipe that ends when the mesh does.
+        records: path that its workers record to; "" records nothing.
         program: the supervisor's command before our options.
     """
 
@@ -30,6 +31,7 @@ class GatewaySpec:
     workers: int | None
     local_key_sha256: str
     lifeline_fd: int
+    records: str = ""
     program: tuple[str, ...] = PROGRAM
 
     def argv(self) -> list[str]:
@@ -40,6 +42,7 @@ class GatewaySpec:
             *(() if self.workers is None else ("--workers", str(self.workers))),
             *("--local-key-sha256", self.local_key_sha256),
             *("--lifeline-fd", str(self.lifeline_fd)),
+            *(("--records", self.records) if self.records else ()),
             *("--drain-delay-s", "0", "--drain-within-s", str(DRAIN_WITHIN_S)),
         ]
 

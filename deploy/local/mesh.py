@@ -16,13 +16,15 @@ from urllib.parse import urlsplit
 import msgspec
 
 from deploy.demo.sample import read_sample
-from deploy.local import gateway_process, greeting, orphans, pods
+from deploy.local import gateway_process, greeting, hub, orphans, pods, sidecars
 from deploy.local.demo_builder import DemoBuilder
-from deploy.local.desired import DesiredFile
+from deploy.local.desired import DesiredFile, InForceFile
 from deploy.local.events import EventLog
 from deploy.local.gateway_process import GatewayProcess, GatewaySpec
+from deploy.local.kept import Kept
 from deploy.local.key import sha256_hex
 from deploy.local.pods import PodPlaces, Pods
+from deploy.local.sidecars import SidecarPlaces, Sidecars
 from gateway.control import last_good
 from gateway.control.desired_pods import DesiredPod
 from gateway.control.runtime_file import FILE_NAME as RUNTIME_FILE
@@ -32,6 +34,7 @@ LOOK_EVERY_S = 0.1
 REMIND_EVERY_S = 10.0
 READY_PROBE_TIMEOUT_S = 1.0
 GATEWAY_DRAINS_WITHIN_S = 7.5  # a little more than the gateway allows itself
+FLUSH_WITHIN_S = 2.5  # what sidecars, and then the hub, get to hand on and keep the last spans
 KILL_AFTER_S = 9.0  # of the ten seconds from the signal to the end
 ENDED_AFTER_S = 10.0
 IMPATIENT_AFTER_S = 1.0  # one Ctrl-C can arrive twice: from the terminal, and passed on by make
@@ -44,7 +47,7 @@ class MeshConfig:
     Attributes:
         workers: of the gateway; None leaves it to the gateway.
         key: the local key, whole.
-        gateway_program, pod_program: the commands of the processes, before our options.
+        gateway_program, pod_program, sidecar_program, hub_program: the commands of the processes, before our options.
     """
 
     policies: Path
@@ -54,6 +57,8 @@ class MeshConfig:
     key: str
     gateway_program: tuple[str, ...] = gateway_process.PROGRAM
     pod_program: tuple[str, ...] = pods.PROGRAM
+    sidecar_program: tuple[str, ...] = sidecars.PROGRAM
+    hub_program: tuple[str, ...] = hub.PROGRAM
 
 
 class Mesh:
@@ -69,13 +74,21 @@ class Mesh:
         self._hasten_from_s = float("inf")
         # Only this process holds the write end: however it ends, the children read the end of the pipe and leave.
         self._lifeline_fd, self._lifeline_held_fd = os.pipe()
+        side = SidecarPlaces(config.state, self._lifeline_fd, config.sidecar_program)
+        self._sidecars = Sidecars(side, log.event)
+        self._hub = Kept("hub", log.event, (self._lifeline_fd,))
         self._gateway = GatewayProcess(self._gateway_spec(), log.event, on_refused=self._give_up)
         places = PodPlaces(
-            config.model_store, config.state / "extracted", self._lifeline_fd, program=config.pod_program
+            config.model_store,
+            config.state / "extracted",
+            self._lifeline_fd,
+            self._sidecars.of_pod,
+            program=config.pod_program,
         )
         self._pods = Pods(places, log.event, on_missing=self._archive_is_missing, on_change=self._look_now.set)
         self._demo = DemoBuilder(config.model_store, log.event)
         self._desired = DesiredFile(config.state, log.event)
+        self._in_force = InForceFile(config.state)
 
     def _gateway_spec(self) -> GatewaySpec:
         config = self._config
@@ -85,6 +98,7 @@ class Mesh:
             workers=config.workers,
             local_key_sha256=sha256_hex(config.key),
             lifeline_fd=self._lifeline_fd,
+            records=self._sidecars.of_gateway(),
             program=config.gateway_program,
         )
 
@@ -102,6 +116,7 @@ class Mesh:
             greeter.cancel()
             await self._drain()
             self._pods.close()
+            self._sidecars.close()
             os.close(self._lifeline_fd)
             os.close(self._lifeline_held_fd)
             with suppress(asyncio.CancelledError):
@@ -139,10 +154,23 @@ class Mesh:
         now_s = time.monotonic()
         self._gateway.tend(now_s)
         self._pods.tend(self._desired.pods(), now_s)
+        if not self._stop_asked.is_set():
+            self._tend_telemetry(now_s)
         orphans.reap_orphans(self._known_pids())
 
+    def _tend_telemetry(self, now_s: float) -> None:
+        """See that sidecars and the hub run as the generation in force says; there is none before the first start."""
+        in_force = self._in_force.read()
+        if in_force is None or not self._gateway.has_started:
+            return
+        argv = hub.hub_argv(in_force.mesh.listen, self._config.state, self._lifeline_fd, self._config.hub_program)
+        if argv is not None:
+            self._hub.tend(argv, now_s)
+        attributes = in_force.mesh.tracing.attributes
+        self._sidecars.tend(self._pods.present, attributes, has_hub=argv is not None, now_s=now_s)
+
     def _known_pids(self) -> set[int]:
-        return {self._gateway.pid, self._demo.pid} | self._pods.pids
+        return {self._gateway.pid, self._demo.pid, self._hub.pid} | self._pods.pids | self._sidecars.pids
 
     async def _wait_for_news(self) -> None:
         with suppress(TimeoutError):
@@ -187,6 +215,11 @@ class Mesh:
         log.event("mesh: ready")
         log.plain(f"inference   {mesh.inference}")
         log.plain(f"management  {mesh.management}")
+        if mesh.metrics:
+            log.plain(f"metrics     {mesh.metrics}/metrics")
+        running_hub = hub.running_hub(self._config.state)
+        if running_hub is not None and running_hub.pid == self._hub.pid:
+            log.plain(f"dashboards  {running_hub.dashboards}")
         log.plain(f"key         {self._config.key}")
         in_force = last_good.recall(self._config.state)
         route = greeting.greeted_route(in_force.snapshot.routes) if in_force else None
@@ -209,8 +242,16 @@ class Mesh:
         await self._until(lambda: self._gateway.pid == 0, stopped_s + GATEWAY_DRAINS_WITHIN_S)
         self._pods.stop_all(time.monotonic())
         await self._until(lambda: not self._pods.pids, self._kill_at_s)
+        self._sidecars.stop_all()
+        await self._until(
+            lambda: not self._sidecars.pids - {0}, min(self._kill_at_s, time.monotonic() + FLUSH_WITHIN_S)
+        )
+        self._hub.stop()
+        await self._until(lambda: not self._hub.pid, min(self._kill_at_s, time.monotonic() + FLUSH_WITHIN_S))
         self._gateway.kill()
         self._pods.kill_all()
+        self._sidecars.kill_all()
+        self._hub.kill()
         self._kill_at_s = float("inf")
         await self._until(self._nothing_is_left, stopped_s + ENDED_AFTER_S)
         self._log.event(f"mesh: everything has stopped ({time.monotonic() - stopped_s:.1f} s)")

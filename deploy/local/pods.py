@@ -29,6 +29,7 @@ from deploy.local.reconcile import (
     started,
     stopping,
 )
+from deploy.local.sidecars import Reports
 from gateway.control.desired_pods import DesiredPod
 from model_pod.wire.status import PodState
 
@@ -47,6 +48,7 @@ class PodPlaces:
         model_store: directory of archives.
         extracted_dir: where archives are unpacked.
         lifeline_fd: read end of a pipe that ends when the mesh does.
+        reports: where a pod tells its sidecar what happens; None where it cannot.
         program: the command of a pod's server before our options.
         most_loading: how many pods may load at a time; each has one processor busy.
     """
@@ -54,6 +56,7 @@ class PodPlaces:
     model_store: Path
     extracted_dir: Path
     lifeline_fd: int
+    reports: Callable[[DesiredPod], Reports | None] = lambda pod: None
     program: tuple[str, ...] = PROGRAM
     most_loading: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
 
@@ -85,6 +88,11 @@ class Pods:
     def pids(self) -> set[int]:
         """Process ids of the pods' servers."""
         return {child.pid for child in self._children.values()}
+
+    @property
+    def present(self) -> list[DesiredPod]:
+        """The pods that run, or are started again."""
+        return [record.pod for record in self._records.values()]
 
     def tend(self, desired: Iterable[DesiredPod], now_s: float) -> None:
         """Do what must be done now for the running pods to become the desired ones."""
@@ -152,12 +160,14 @@ class Pods:
         self._say(f"pod {pod.name}: started (pid {child.pid}) from {pod.archive}")
 
     def _spawn(self, pod: DesiredPod, listen_fd: int) -> Child:
+        reports = self._places.reports(pod)
         return Child(
-            server_argv(pod, self._places, listen_fd),
+            server_argv(pod, self._places, listen_fd, reports),
             pass_fds=(listen_fd, self._places.lifeline_fd),
             on_line=lambda line: self._say(line if line.startswith("pod ") else f"pod {pod.name}| {line}"),
             on_exit=lambda status: self._ended(pod.name, status),
             takes_group=True,
+            extra_environ={"OTEL_EXPORTER_OTLP_ENDPOINT": reports.otlp} if reports else None,
         )
 
     def _stop(self, name: str, replaced: bool, now_s: float) -> None:
@@ -209,7 +219,7 @@ class Pods:
                 Path(address.removeprefix(UNIX)).unlink(missing_ok=True)
 
 
-def server_argv(pod: DesiredPod, places: PodPlaces, listen_fd: int) -> list[str]:
+def server_argv(pod: DesiredPod, places: PodPlaces, listen_fd: int, reports: Reports | None) -> list[str]:
     """Return the command that serves one pod."""
     return [
         *places.program,
@@ -219,4 +229,5 @@ def server_argv(pod: DesiredPod, places: PodPlaces, listen_fd: int) -> list[str]
         *("--extracted-dir", str(places.extracted_dir)),
         *("--device", pod.device),
         *("--max-rows", str(pod.max_rows), f"--max-wait-s={pod.max_wait_s}"),
+        *(("--records", reports.records) if reports else ()),
     ]

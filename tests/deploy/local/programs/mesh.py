@@ -1,4 +1,4 @@
-"""The true mesh around the stand-ins for the gateway and the pods."""
+"""The true mesh around the stand-ins for the gateway, the pods, the sidecars and the hub."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ def main() -> int:
         key="msk_key",
         gateway_program=(sys.executable, "-m", f"{PROGRAMS}.gateway"),
         pod_program=(sys.executable, "-m", f"{PROGRAMS}.pod"),
+        sidecar_program=(sys.executable, "-m", f"{PROGRAMS}.side"),
+        hub_program=(sys.executable, "-m", f"{PROGRAMS}.side"),
     )
     log = EventLog()
     try:

@@ -1,0 +1,56 @@
+"""The hub of a local mesh: when there is one, where it listens, and the command that runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from deploy.local.sidecars import HUB_SOCKET
+from gateway.control.runtime_file import FILE_NAME as MESH_FILE
+from policies.snapshot import Listen
+
+PROGRAM = (sys.executable, "-m", "telemetry.hub")
+HUB_FILE = "hub.json"
+STORE = "traces"
+
+
+class RunningHub(Struct, frozen=True):
+    """What a running hub publishes of itself.
+
+    Attributes:
+        dashboards: URL of the pages.
+        otlp: URL of its OTLP receiver, "" when it has none but its socket.
+    """
+
+    pid: int
+    dashboards: str
+    otlp: str = ""
+
+
+def hub_argv(
+    listen: Iterable[Listen], state: Path, lifeline_fd: int, program: tuple[str, ...] = PROGRAM
+) -> list[str] | None:
+    """Return the command of the hub; None where policy lists no address for its pages."""
+    addresses = {one.serves: one.address for one in listen}
+    if "dashboards" not in addresses:
+        return None
+    return [
+        *program,
+        *("--listen", addresses["dashboards"]),
+        *(("--otlp", addresses["otlp"]) if "otlp" in addresses else ()),
+        *("--otlp-unix", str(state / HUB_SOCKET)),
+        *("--store", str(state / STORE), "--mesh", str(state / MESH_FILE), "--publish", str(state / HUB_FILE)),
+        *("--lifeline-fd", str(lifeline_fd)),
+    ]
+
+
+def running_hub(state: Path) -> RunningHub | None:
+    """Return what the hub published; None when it has not."""
+    try:
+        return msgspec.json.decode((state / HUB_FILE).read_bytes(), type=RunningHub)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None

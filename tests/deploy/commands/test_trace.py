@@ -1,0 +1,157 @@
+"""``penstock trace`` against a hub on loopback that learns of a trace bit by bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from deploy.cli import main
+from deploy.commands import trace
+from gateway.control.runtime_file import RunningMesh, publish, runtime_path
+from tests.deploy.commands.test_waterfall import SPANS, TRACE
+
+PARTIAL = replace(TRACE, spans=SPANS[1:2] + SPANS[3:], batches=())
+
+
+class HubServer(HTTPServer):
+    """Gives each question the next of its answers, and the last of them ever after."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[tuple[int, bytes]] = [(200, msgspec.json.encode(TRACE))]
+        self.asked: list[tuple[str, str]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, HubServer)
+        self.server.asked.append((self.path, self.headers.get("authorization", "")))
+        status, body = self.server.answers[0]
+        if len(self.server.answers) > 1:
+            self.server.answers.pop(0)
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    monkeypatch.setattr(trace, "EVERY_S", 0.001)
+    server = HubServer()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def state_of(directory: Path, hub: HubServer) -> Path:
+    published = {"pid": os.getpid(), "dashboards": hub.url, "otlp": ""}
+    (directory / "hub.json").write_bytes(msgspec.json.encode(published))
+    return directory
+
+
+def test_the_trace_of_a_request_is_shown(hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "a/b?", "--state", str(state_of(tmp_path, hub))]) == 0
+    out = capsys.readouterr().out
+    assert "gateway.request" in out
+    assert "request-1 (this)" in out
+    assert "the parts cover 40.0%" in out
+    assert hub.asked == [("/api/traces/a%2Fb%3F", "")]
+
+
+def test_this_users_mesh_is_found_by_itself(
+    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    state = state_of(tmp_path, hub)
+    publish(
+        runtime_path(os.environ, tmp_path),
+        RunningMesh(
+            pid=os.getpid(), inference="", management="", token="", state_dir=str(state), started_at="", metrics=""
+        ),
+    )
+    assert main(["trace", "request-1"]) == 0
+    assert "gateway.request" in capsys.readouterr().out
+
+
+def test_json_is_passed_on_as_it_came(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trace", "request-1", "--hub", hub.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(hub.answers[0][1])
+
+
+def test_a_trace_that_is_still_coming_is_waited_for(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.answers = [(404, b"{}"), (404, b"{}"), (200, msgspec.json.encode(PARTIAL)), *hub.answers]
+    assert main(["trace", "request-1", "--hub", hub.url]) == 0
+    assert "pod.batch" in capsys.readouterr().out
+    assert len(hub.asked) == 4
+
+
+def test_a_trace_that_stays_partial_is_shown_when_the_time_is_over(
+    hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.answers = [(200, msgspec.json.encode(PARTIAL))]
+    assert main(["trace", "request-1", "--hub", hub.url, "--wait", "0.02"]) == 0
+    assert "gateway.forward" in capsys.readouterr().out
+
+
+def test_an_unknown_id_says_why_that_may_be(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.answers = [(404, b"{}")]
+    assert main(["trace", "nothing\x1b", "--hub", hub.url, "--wait", "0"]) == 1
+    error = capsys.readouterr().err
+    assert "no trace and no request nothing?" in error
+    assert "kept_per_s" in error
+
+
+def test_a_hub_with_a_token_is_asked_with_it(
+    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    assert main(["trace", "a", "--hub", hub.url, "--token-file", str(tmp_path / "token")]) == 0
+    assert hub.asked[-1][1] == "Bearer secret"
+    hub.answers = [(401, b"{}")]
+    assert main(["trace", "a", "--hub", hub.url]) == 1
+    assert "--token-file" in capsys.readouterr().err
+    monkeypatch.setenv("PENSTOCK_TOKEN", "of-the-mesh")
+    assert main(["trace", "a", "--state", str(state_of(tmp_path, hub)), "--wait", "0"]) == 1
+    assert hub.asked[-1][1] == ""
+
+
+@pytest.mark.parametrize(("answer", "sentence"), [((500, b"oh"), "answers 500: oh"), ((200, b"[]"), "another shape")])
+def test_a_hub_that_answers_something_else_is_said(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], sentence: str
+) -> None:
+    hub.answers = [answer]
+    assert main(["trace", "a", "--hub", hub.url]) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_without_a_hub_the_fix_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["trace", "a", "--state", str(tmp_path)]) == 1
+    assert "serves dashboards" in capsys.readouterr().err
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert main(["trace", "a"]) == 1
+    assert "penstock up" in capsys.readouterr().err
+    assert main(["trace", "a", "--hub", "http://127.0.0.1:9"]) == 1
+    assert "does not answer" in capsys.readouterr().err
+    assert main(["trace", "a", "--hub", "http://127.0.0.1:9", "--token-file", str(tmp_path / "none")]) == 1
+    assert "cannot be read" in capsys.readouterr().err
