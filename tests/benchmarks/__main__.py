@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [gateway|pod|all] [--quick]``: figures of this machine, and no judgement of them."""
+"""``python -m tests.benchmarks [gateway|pod|recorder|all] [--quick]``: figures of this machine, not judged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-from tests.benchmarks import gateway, pod
+from tests.benchmarks import gateway, pod, recorder
 from tests.benchmarks.contenders import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
@@ -17,7 +17,7 @@ from tests.benchmarks.report import describe_run
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks asked for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("gateway", "pod", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=("gateway", "pod", "recorder", "all"), default="all")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter slices: a look, not a measurement")
     arguments = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -32,15 +32,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(what: str, *, is_quick: bool) -> bool:
-    """Run one benchmark or both; False when something that is here did not start."""
+    """Run one benchmark or all; False when something that is here did not start."""
     is_whole = True
+    cores = Cores.choose(os.sched_getaffinity(0))
     if what in ("gateway", "all"):
         say("")
-        cores = Cores.choose(os.sched_getaffinity(0))
         is_whole = gateway.run(gateway.QUICK if is_quick else gateway.FULL, cores, say)
     if what in ("pod", "all"):
         say("")
         pod.run(pod.QUICK if is_quick else pod.FULL, say)
+    if what in ("recorder", "all"):
+        say("")
+        is_whole = recorder.run(recorder.QUICK if is_quick else recorder.FULL, cores, say) and is_whole
     return is_whole
 
 

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ def started(cores: Cores, key: str, folder: Path) -> Iterator[Started]:
     """Start the stub and every contender that this machine has; none of them keeps the others from being measured."""
     with ExitStack() as stack:
         behind = StubAddress(free_port(), folder / "stub.sock")
-        back_end = stack.enter_context(_running_stub(cores, behind, folder))
+        back_end = stack.enter_context(running_stub(cores, behind, folder))
         found = Started([Contender("no proxy", f"127.0.0.1:{behind.port}", PATH, None)], [], [])
         starts: tuple[Callable[[], AbstractContextManager[list[Contender]]], ...] = (
             lambda: nginx(cores, behind, folder),
@@ -107,7 +107,8 @@ def started(cores: Cores, key: str, folder: Path) -> Iterator[Started]:
 
 
 @contextmanager
-def _running_stub(cores: Cores, behind: StubAddress, folder: Path) -> Iterator[Program]:
+def running_stub(cores: Cores, behind: StubAddress, folder: Path) -> Iterator[Program]:
+    """Start the back end that stands for every pod."""
     arguments = [sys.executable, str(Path(stub.__file__)), str(behind.socket), str(behind.port)]
     with running(arguments, cores={cores.stub}, log=folder / "stub.log") as program:
         await_answer(f"127.0.0.1:{behind.port}", "/v2/health/ready", program)
@@ -187,29 +188,43 @@ backend stub
 @contextmanager
 def penstock(cores: Cores, behind: StubAddress, folder: Path, key: str) -> Iterator[list[Contender]]:
     """Start our gateway with one worker, keys checked and a rate counted, as its users start it."""
-    policies, state = folder / "policies", folder / "state"
-    write_policies(policies, behind, hashlib.sha256(key.encode()).hexdigest())
-    state.mkdir(mode=0o700)
-    arguments = [sys.executable, "-m", "gateway.control", "--policies", str(policies), "--state", str(state)]
-    with running(
-        [*arguments, "--workers", "1"],
-        cores={cores.proxy},
-        log=folder / "penstock.log",
-        environ={"XDG_RUNTIME_DIR": str(folder)},  # a mesh that runs here keeps its own runtime file
-    ) as process:
-        address = _published_address(state / "mesh.json", process)
-        await_answer(address, "/readyz", process, STARTS_WITHIN_S)
+    with running_gateway(cores, behind, folder, key) as (address, process):
         yield [
             Contender("Penstock", address, PATH, process),
             Contender("Penstock, unix socket", address, UNIX_PATH, process),
         ]
 
 
-def write_policies(folder: Path, behind: StubAddress, key_sha256: str) -> None:
+@contextmanager
+def running_gateway(
+    cores: Cores, behind: StubAddress, folder: Path, key: str, options: Sequence[str] = (), policy: str = ""
+) -> Iterator[tuple[str, Program]]:
+    """Start a gateway in front of the stub and yield its address; its policies and state lie in the folder.
+
+    Args:
+        options: of the gateway's command line.
+        policy: lines of mesh.yaml.
+    """
+    policies, state = folder / "policies", folder / "state"
+    write_policies(policies, behind, hashlib.sha256(key.encode()).hexdigest(), policy)
+    state.mkdir(mode=0o700)
+    arguments = [sys.executable, "-m", "gateway.control", "--policies", str(policies), "--state", str(state)]
+    with running(
+        [*arguments, "--workers", "1", *options],
+        cores={cores.proxy},
+        log=folder / "penstock.log",
+        environ={"XDG_RUNTIME_DIR": str(folder)},  # a mesh that runs here keeps its own runtime file
+    ) as process:
+        address = _published_address(state / "mesh.json", process)
+        await_answer(address, "/readyz", process, STARTS_WITHIN_S)
+        yield address, process
+
+
+def write_policies(folder: Path, behind: StubAddress, key_sha256: str, policy: str = "") -> None:
     """Write a policy directory with one tenant and a route to each of the stub's addresses."""
     files = {
         "mesh.yaml": (
-            "kind: mesh/v1\nname: bench\nlisten:\n"
+            f"kind: mesh/v1\n{policy}name: bench\nlisten:\n"
             '  - {address: "127.0.0.1:0", serves: inference}\n  - {address: "127.0.0.1:0", serves: admin}\n'
         ),
         "limits.yaml": "kind: limits/v1\ntiers:\n  bench: {rate: 1000000/s}\n",

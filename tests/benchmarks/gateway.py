@@ -17,7 +17,8 @@ from tests.benchmarks.heads import json_bodies, requests_for
 from tests.benchmarks.processes import cpu_s, family, pinned
 from tests.benchmarks.report import table
 from tests.benchmarks.spread import median_interval, pass_ratios, spread
-from tests.fakes.load import closed_loop
+from tests.fakes.load import MakeRequest, closed_loop
+from tests.fakes.load_connection import Check
 from tests.fakes.records import Record, summarize
 
 CONNECTIONS = 64
@@ -85,8 +86,13 @@ def measure(found: Sequence[Contender], key: str, plan: Plan, cores: Cores) -> d
 
 
 def take_slice(contender: Contender, key: str, slice_s: float) -> Slice:
-    """Drive one contender for a while."""
+    """Drive one contender in front of the stub for a while."""
     make_request = requests_for(contender.path, key, json_bodies([{"data": list(range(8))}]))
+    return drive(contender, slice_s, make_request, is_stub_answer)
+
+
+def drive(contender: Contender, slice_s: float, make_request: MakeRequest, is_right: Check) -> Slice:
+    """Keep a contender busy for a while, and look what it did and what it cost."""
     pids = family(contender.program.pid) if contender.program is not None else []
     gc.collect()
     gc.disable()  # records are many and none is part of a cycle
@@ -98,7 +104,7 @@ def take_slice(contender: Contender, key: str, slice_s: float) -> Slice:
                 connections=CONNECTIONS,
                 duration_s=slice_s,
                 make_request=make_request,
-                check=_is_stub_answer,
+                check=is_right,
             )
         )
         wall_s, used_s = time.monotonic() - started_s, cpu_s(pids) - cpu_before_s
@@ -107,7 +113,8 @@ def take_slice(contender: Contender, key: str, slice_s: float) -> Slice:
     return _slice_of(records, wall_s, used_s)
 
 
-def _is_stub_answer(index: int, status: int, body: bytes) -> bool:
+def is_stub_answer(index: int, status: int, body: bytes) -> bool:
+    """Say whether an answer is the stub's."""
     return status == 200 and body == stub.BODY
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,10 +20,10 @@ import httpx
 import msgspec
 
 from gateway.control.runtime_file import FILE_NAME, RunningMesh
+from tests.demo_policies import lay_out_digits
 from tests.system import processes
 
 ROOT = Path(__file__).parents[2]
-DEMO_POLICIES = ROOT / "policies" / "demo"
 # Bounds for a test that would hang; what is measured within them is printed, not judged.
 SOON_S = 60.0
 ENDED_WITHIN_S = 10.0
@@ -236,10 +235,8 @@ def running_mesh(
 
 
 def lay_out_policies(directory: Path, files: Mapping[str, str]) -> None:
-    """Copy the demo's policies, with ports that nobody else has, and write the given files over them."""
-    shutil.copytree(DEMO_POLICIES, directory)
-    mesh_file = directory / "mesh.yaml"
-    mesh_file.write_text(re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", mesh_file.read_text()))
+    """Copy the demo's policies for digits, with ports that nobody else has, and write the given files over them."""
+    lay_out_digits(directory)
     for name, content in files.items():
         (directory / name).write_text(content)
 
