@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from model_pod.server.queue import QueuedRequest
-from model_pod.wire.inference import Ran
+from model_pod.wire.inference import Ran, StageTimes
 from telemetry.record import Packed
+
+_NEVER_RAN = Ran(0, (), StageTimes(), 0.0, runs=0)
 
 
 class Batch:
@@ -72,21 +74,21 @@ class Batch:
         return self._times
 
     def _timed(self) -> Packed:
-        span = (self.batch_id, self.trace_id, self.span_id, self.started_s)
-        counts = (self.row_count, self.request_count)
-        ran = self.ran
-        if ran is None:
-            return (*span, 0.0, 0.0, 0.0, 0.0, 0.0, self.answered_s, *counts, 0, 0.0)
+        ran = self.ran or _NEVER_RAN
         stages = ran.stages
         return (
-            *span,
+            self.batch_id,
+            self.trace_id,
+            self.span_id,
+            self.started_s,
             ran.began_s,
             stages.preprocess_s,
             stages.inference_s,
             stages.postprocess_s,
             ran.ended_s,
             self.answered_s,
-            *counts,
+            self.row_count,
+            self.request_count,
             ran.runs,
             ran.device_s,
         )

@@ -167,7 +167,8 @@ class Pod:
             try:
                 loaded = await self._load(process, ended, model)
             except _LoadingFailed as error:
-                self._record_load(started_s, str(error), "", 0.0)
+                # What follows the colon is the handler's own text, which may say anything; it is in the log.
+                self._record_load(started_s, str(error).partition(": ")[0], "", 0.0)
                 raise
             self._record_load(started_s, "", loaded.device, loaded.load_s)
             # What its owner waits for is more than the handler's part: the process, and the import of torch.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import Struct
+
 from model_pod.wire.http1 import RequestHead
 from telemetry.conventions import TENANT, TRACEPARENT
 from telemetry.head_sampling import HeadSampler
@@ -32,38 +34,26 @@ class RecordedPart(Protocol):
     batch: TimedBatch | None
 
 
-class RequestSpan:
+class RequestSpan(Struct):
     """What will be recorded of one request.
 
     Attributes:
         trace_id, span_id: of its ``pod.request``.
-        parts: filled in when it is queued.
+        parent_id: the gateway's attempt; "" when the pod was asked directly.
         cold: it came when no model was loaded.
+        parts: filled in when it is queued.
     """
 
-    __slots__ = (
-        "cold",
-        "endpoint",
-        "parent_id",
-        "parts",
-        "request_id",
-        "sampled",
-        "span_id",
-        "started_s",
-        "tenant",
-        "trace_id",
-    )
-
-    def __init__(
-        self, ids: tuple[str, str, str, bool], started_s: float, endpoint: str, request_id: str, tenant: str
-    ) -> None:
-        self.trace_id, self.span_id, self.parent_id, self.sampled = ids
-        self.started_s = started_s
-        self.endpoint = endpoint
-        self.request_id = request_id
-        self.tenant = tenant
-        self.parts: Sequence[RecordedPart] = ()
-        self.cold = False
+    trace_id: str
+    span_id: str
+    parent_id: str
+    sampled: bool
+    started_s: float
+    endpoint: str
+    request_id: str
+    tenant: str
+    cold: bool = False
+    parts: Sequence[RecordedPart] = ()
 
     def record(self, status: int, reason: str, now_s: float) -> Packed:
         """Return the record, a ``telemetry.records.PodRequest`` as a tuple, and let go of the parts."""
@@ -101,15 +91,16 @@ class RequestSpans:
     def begin(self, head: RequestHead, endpoint: str, request_id: str, now_s: float) -> RequestSpan:
         """Return the span of a request whose head has come."""
         span_id = self.recorder.new_span_id()
+        tenant = (head.get(_TENANT) or b"").decode("latin-1")
         given = head.get(_TRACEPARENT)
         context = parse_traceparent(given.decode("latin-1")) if given else None
         if context is None:
             trace_id = self.recorder.new_trace_id()
-            ids = (trace_id, span_id, "", self._sampler.keeps(trace_id))
-        else:
-            ids = (context.trace_id, span_id, context.span_id, context.sampled)
-        tenant = (head.get(_TENANT) or b"").decode("latin-1")
-        return RequestSpan(ids, now_s, endpoint, request_id, tenant)
+            sampled = self._sampler.keeps(trace_id)
+            return RequestSpan(trace_id, span_id, "", sampled, now_s, endpoint, request_id, tenant)
+        return RequestSpan(
+            context.trace_id, span_id, context.span_id, context.sampled, now_s, endpoint, request_id, tenant
+        )
 
     def end(self, span: RequestSpan, status: int, reason: str, now_s: float) -> None:
         """Record how it ended."""
