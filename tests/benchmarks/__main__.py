@@ -8,7 +8,7 @@ import signal
 import sys
 from types import FrameType
 
-from tests.benchmarks import gateway, pod, recorder
+from tests.benchmarks import gateway, pod, recorder, recorder_calls
 from tests.benchmarks.contenders import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
@@ -43,6 +43,7 @@ def run(what: str, *, is_quick: bool) -> bool:
         pod.run(pod.QUICK if is_quick else pod.FULL, say)
     if what in ("recorder", "all"):
         say("")
+        recorder_calls.run(20 if is_quick else 200, cores, say)
         is_whole = recorder.run(recorder.QUICK if is_quick else recorder.FULL, cores, say) and is_whole
     return is_whole
 

@@ -236,6 +236,14 @@ def _sink(cores: Cores, folder: Path) -> Iterator[Reader]:
 
 
 @contextmanager
+def recorded_into(cores: Cores, folder: Path) -> Iterator[Path]:
+    """Return a socket whose packets another process takes and throws away."""
+    with _sink(cores, folder) as reader:
+        assert reader.records is not None
+        yield reader.records
+
+
+@contextmanager
 def _sidecar_and_hub(cores: Cores, folder: Path) -> Iterator[Reader]:
     spans, path, port = folder / "otlp.sock", folder / "records.sock", free_port()
     sidecar = [
