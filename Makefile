@@ -5,10 +5,10 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format bench soak
+.PHONY: help up test check format bench screenshots soak
 
 help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp is newer than what it was installed from, so a second `make up` starts at once.
 $(INSTALLED): pyproject.toml constraints.txt deploy/demo/text/requirements.txt telemetry/hub/assets.lock.json
@@ -39,6 +39,9 @@ format: $(INSTALLED) ## put the code into its one format, and mend what lint can
 
 bench: $(INSTALLED) ## measure the gateway and the pod beside their peers
 	$(BIN)/python -m tests.benchmarks
+
+screenshots: $(INSTALLED) ## take the pictures of the dashboards that the README shows; needs chromium
+	PENSTOCK_SCREENSHOTS=1 $(BIN)/pytest -q tests/browser/test_live.py
 
 SOAK_ROUNDS ?= 10
 soak: $(INSTALLED) ## run the tests with real processes SOAK_ROUNDS times over (10)
