@@ -107,7 +107,8 @@ class Objective(Struct, frozen=True):
         target: share of good events, as the shortest decimal that was written: 0.999.
         status_below: a good answer's status is below this.
         within_s: and it came within this time; None for any time.
-        ignore_status: answers that say nothing; None ignores every 4xx, which are the caller's own.
+        ignore_status: answers that say nothing; None ignores every 4xx, which are the caller's own. 499, a caller that
+            left, says nothing in either case unless it waited longer than ``within_s`` and is not named.
         by: what it is counted apart by besides the model: "version", "tier".
     """
 
@@ -205,6 +206,15 @@ class Snapshot(Struct, frozen=True):
     tenants: dict[str, Tenant] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
     objectives: dict[str, Objective] = field(default_factory=dict)
+
+
+def objectives_by_model(snapshot: Snapshot) -> dict[str, tuple[Objective, ...]]:
+    """Return the objectives of every model that has some, in the order in which its route names them."""
+    return {
+        route.model: tuple(snapshot.objectives[name] for name in route.slo)
+        for route in snapshot.routes.values()
+        if route.slo
+    }
 
 
 def default_burst(rate_per_s: float) -> int:

@@ -107,8 +107,17 @@ def read(target: Target, path: str, kind: type[Report]) -> Report:
     Raises:
         NotReachable: it does not answer, refuses, or answers something else.
     """
+    return decoded(target, path, ask(target, path), kind)
+
+
+def decoded(target: Target, path: str, answer: bytes, kind: type[Report]) -> Report:
+    """Return what a path of the management API answered as a typed report, as ``read`` does.
+
+    Raises:
+        NotReachable: it is something else.
+    """
     try:
-        return msgspec.json.decode(ask(target, path), type=kind)
+        return msgspec.json.decode(answer, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotReachable(
             f"{target.server}{path} answers in another shape ({error}): is it the same version?"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.commands.running_mesh import NotReachable, add_arguments, ask, find, read
+from deploy.commands.running_mesh import NotReachable, add_arguments, ask, decoded, find
 from deploy.commands.table import table
 from gateway.control.slo_reports import AlertReport, BurnReport, ModelActivityReport, ObjectiveReport, SloReport
 from gateway.control.slo_words import length
@@ -24,7 +24,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         target = find(options, os.environ, Path.home())
         answer = ask(target, "/admin/slo")
-        report = read(target, "/admin/slo", SloReport)
+        report = decoded(target, "/admin/slo", answer, SloReport)
     except NotReachable as error:
         print(f"penstock slo: {error}", file=sys.stderr)
         return 1
@@ -89,8 +89,8 @@ def _models(models: Sequence[ModelActivityReport]) -> str:
 
 
 def _measured(model: ModelActivityReport) -> tuple[str | None, ...]:
-    errors = None if model.error_ratio is None else f"{model.error_ratio:.2%}"
-    return (errors, *(None if s is None else f"{s * 1000:.0f} ms" for s in (model.p50_s, model.p99_s)))
+    times = (None if s is None else f"{s * 1000:.0f} ms" for s in (model.p50_s, model.p99_s))
+    return (f"{model.error_ratio:.2%}", *times)
 
 
 def _firing(report: SloReport) -> list[str]:

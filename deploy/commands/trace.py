@@ -103,7 +103,7 @@ def _find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) -
         raise NotReachable(
             f"no hub runs ({state / HUB_FILE} is not there): mesh.yaml must list one that serves dashboards"
         )
-    return Hub(hub.dashboards, _token(options.token_file, {}))
+    return Hub(hub.dashboards, _token(options.token_file, environ))
 
 
 def _token(path: Path | None, environ: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ begins at 0; the series of the other ends, and what is shared never shrinks, so 
 from __future__ import annotations
 
 SHOWN_TENANTS = 100
+# Workers say it too, of tenants that they could not tell apart any more; it is never one tenant among others.
 OTHER = "other"
 
 _CLEARLY = 2.0
@@ -26,9 +27,9 @@ class BusyTenants:
         self._shown: set[str] = set()
 
     def label(self, tenant: str, requests: int) -> str:
-        """Note so many requests and return the label that they are counted by; "" stays what it is."""
-        if not tenant:
-            return ""
+        """Note so many requests and return the label that they are counted by; "" and ``other`` stay what they are."""
+        if tenant in ("", OTHER):
+            return tenant
         if tenant in self._activity or len(self._activity) < _MAX_FOLLOWED:
             self._activity[tenant] = self._activity.get(tenant, 0.0) + requests
         if len(self._shown) < self._most:

@@ -43,7 +43,7 @@ def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Fam
     """Return every metric as of now."""
     return [
         *_request_families(engine.totals),
-        *_slo_families(engine, list(engine.judged(now_s))),
+        *_slo_families(engine, engine.judged_in_slot(now_s)),
         _pods_family(facts.pods),
         _one(GENERATION, facts.generation),
         _one(WORKER_RESTARTS, facts.worker_restarts),
@@ -80,14 +80,17 @@ def _slo_families(engine: SloEngine, judged: list[Judged]) -> Iterator[Family]:
     yield _counters(
         SLO_EVENTS,
         (
-            ((*series, outcome), getattr(counts.total, outcome))
-            for series, counts in engine.counts.by_series.items()
+            ((*series, outcome), getattr(total, outcome))
+            for series, total in engine.counts.totals()
+            if engine.is_shown(series.slo, series.model)
             for outcome in ("good", "bad", "ignored")
         ),
     )
     burning, remaining, firing = _gauge(SLO_BURN_RATE), _gauge(SLO_BUDGET_REMAINING), _gauge(SLO_ALERT_FIRING)
     for one in judged:
         slo, model, found = one.objective.name, one.model, one.evaluation
+        if not engine.is_shown(slo, model):
+            continue
         for burn in found.burn:
             burning.add_metric((slo, model, duration_text(burn.window_s)), burn.burn_rate)
         if found.remaining_ratio is not None:

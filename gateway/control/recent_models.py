@@ -55,10 +55,11 @@ class RecentModels:
 
     def add(self, slot_s: int, counts: RequestCounts, edges_s: tuple[float, ...], now_s: float) -> None:
         """Add what a worker settled in a slot; nothing that was refused before its version was known."""
-        if not counts.version or not now_s - SPAN_S < slot_s <= now_s + SLOT_S:
+        self._started_s = min(self._started_s, now_s)  # of a clock that was set back since
+        if not counts.version or not _is_recent(slot_s, now_s):
             return
         if slot_s not in self._slots:
-            self._slots = {start: slot for start, slot in self._slots.items() if start > now_s - SPAN_S}
+            self._slots = {start: slot for start, slot in self._slots.items() if _is_recent(start, now_s)}
         requests = sum(counts.buckets)
         is_good = counts.status < _GOOD_BELOW
         self._slots.setdefault(slot_s, {}).setdefault((counts.model, counts.version), _Counts(edges_s)).add(
@@ -72,13 +73,17 @@ class RecentModels:
         """Return every version that had a request, by name."""
         totals: dict[tuple[str, str], _Counts] = {}
         for start_s, slot in sorted(self._slots.items()):
-            if start_s <= now_s - SPAN_S:
+            if not _is_recent(start_s, now_s):
                 continue
             for key, counts in slot.items():
                 total = totals.setdefault(key, _Counts(counts.edges_s))
                 total.add(counts.requests, counts.errors, counts.buckets, counts.edges_s)
         span_s = max(SLOT_S, min(SPAN_S, now_s - self._started_s))
         return [_activity(key, totals[key], span_s) for key in sorted(totals)]
+
+
+def _is_recent(slot_s: int, now_s: float) -> bool:
+    return now_s - SPAN_S < slot_s <= now_s + SLOT_S
 
 
 def _activity(key: tuple[str, str], counts: _Counts, span_s: float) -> ModelActivity:

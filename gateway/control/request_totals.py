@@ -14,7 +14,7 @@ from gateway.control.series_room import SeriesRoom
 
 # Every bucket is a series; so are the one without an upper edge, the sum and the count.
 _BESIDE_EDGES = 3
-# How long the counts of a version that the policy no longer has are shown after its last request.
+# How long the counts of a model or version that the policy no longer has are shown after its last request.
 _FORGET_AFTER_S = 3600.0
 
 
@@ -112,6 +112,11 @@ class RequestTotals:
         self._edges_s: Mapping[str, tuple[float, ...]] = {}
         self._last_s: dict[tuple[str, str], float] = {}
 
+    @property
+    def refused(self) -> int:
+        """How often a count found no room for its series."""
+        return self._room.refused
+
     def add(self, counts: RequestCounts, edges_s: tuple[float, ...], now_s: float) -> bool:
         """Add what a worker settled; whether its version has room, and what finds none is counted there."""
         code_class = class_of(counts.status)
@@ -144,12 +149,14 @@ class RequestTotals:
             durations.use_edges(wanted)
 
     def tidy(self, in_policy: Collection[tuple[str, str]], now_s: float) -> None:
-        """Forget tenants that are no longer among the busiest, and versions that are gone and silent."""
+        """Forget tenants that are no longer among the busiest, and models and versions that are gone and silent."""
         lost = self._tenants.rank()
+        # Refusals before a version was known are the model's, and those before a model was known nobody's.
+        there = {("", ""), *in_policy, *((model, "") for model, _ in in_policy)}
         gone = {
             version
             for version, last_s in self._last_s.items()
-            if version[1] and version not in in_policy and now_s - last_s > _FORGET_AFTER_S
+            if version not in there and now_s - last_s > _FORGET_AFTER_S
         }
         if not lost and not gone:
             return

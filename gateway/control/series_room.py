@@ -1,8 +1,8 @@
-"""How many series of metrics may be opened: one bound over all of them, whatever names requests carry."""
+"""How many series Prometheus may read, whatever names requests carry; counting for objectives knows no such bound."""
 
 from __future__ import annotations
 
-# What Prometheus reads from one mesh at most; a few hundred is usual.
+# Of requests, and of objectives as many again; a few hundred is usual.
 MAX_SERIES = 10_000
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from gateway.control.slo_kept import AlertKey, Kept, Transition
+from gateway.control.slo_kept import AlertKey, Remembered, Transition
 from telemetry.slo.alerts import AlertState, Firing, Verdict, after
 
 # What is kept over all objectives, and shown of one.
@@ -24,10 +24,12 @@ class AlertStates:
         self.transitions: deque[Transition] = deque(maxlen=MAX_KEPT)
         self._states: dict[AlertKey, AlertState] = {}
 
-    def restore(self, kept: Kept) -> None:
-        """Go on from what was kept."""
-        self.transitions.extend(kept.transitions)
-        self._states = {key: AlertState(Firing.FIRING, since_s) for key, since_s in kept.firing.items()}
+    def restore(self, remembered: Remembered) -> None:
+        """Go on from what was kept, which is from before all that is known yet."""
+        self.transitions = deque([*remembered.transitions, *self.transitions], maxlen=MAX_KEPT)
+        for key, since_s in remembered.firing.items():
+            own_s = self.firing().get(key, since_s)
+            self._states[key] = AlertState(Firing.FIRING, min(since_s, own_s))
 
     def of(self, key: AlertKey) -> AlertState:
         """Return where an alert is."""

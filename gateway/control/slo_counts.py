@@ -1,19 +1,34 @@
-"""What requests meant to objectives, by slot and since the start, for each version and tier that is counted apart."""
+"""What requests meant to objectives, by slot and since the start: each objective whole, and apart by version and tier.
+
+The whole is what is judged. It needs no room of any bound, so that nothing which requests carry can hide what they
+meant; what is told apart is bounded, and beyond the bound it is in the whole alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from enum import Enum, auto
 
-from gateway.control.series_room import SeriesRoom
 from gateway.control.slo_kept import Series, SlotRow
 from telemetry.slo.events import NO_EVENTS, EventCount
 from telemetry.slo.windows import LEVELS, Slots
 
-# The slots of a series take memory whether it has events or not; 200 models with 3 versions and 2 objectives fit.
-MAX_SERIES = 2000
-# Each outcome of a series is one in Prometheus.
-_OUTCOMES = 3
-_LEVEL_OF = {level.slot_s: level for level in LEVELS}
+# Versions and tiers of all objectives together. A series takes 58 KiB for each outcome that it has seen: 87 MiB if all
+# have seen all three.
+MAX_APART = 512
+# Objectives that only the kept file knows, and that may come back.
+MAX_UNKNOWN = 512
+
+Pair = tuple[str, str]
+"""An objective and a model."""
+
+
+class Fate(Enum):
+    """What became of events."""
+
+    COUNTED = auto()
+    NOT_APART = auto()
+    TOO_LATE = auto()
 
 
 class SeriesCounts:
@@ -21,16 +36,14 @@ class SeriesCounts:
 
     Attributes:
         total: since the supervisor's start.
-        last_s: start of the latest slot with an event, 0 without one.
         changed_s: start of the earliest slot that changed since it was last taken to be kept; None when none did.
     """
 
-    __slots__ = ("changed_s", "last_s", "slots", "total")
+    __slots__ = ("changed_s", "slots", "total")
 
     def __init__(self) -> None:
         self.slots = Slots()
         self.total = NO_EVENTS
-        self.last_s = 0.0
         self.changed_s: float | None = None
 
     def add(self, slot_s: int, events: EventCount, now_s: float) -> bool:
@@ -38,9 +51,7 @@ class SeriesCounts:
         self.total += events
         if not self.slots.add(slot_s, events, now_s):
             return False
-        at_s = min(slot_s, now_s)
-        self.last_s = max(self.last_s, at_s)
-        self.mark(at_s)
+        self.mark(min(slot_s, now_s))
         return True
 
     def mark(self, slot_s: float) -> None:
@@ -60,70 +71,159 @@ class Together:
         """Return what happened in the window that ends now."""
         return sum((part.count(window_s, now_s) for part in self._parts), NO_EVENTS)
 
+    def merged(self) -> Slots:
+        """Return what happened to any of them by slot, for whoever asks for many windows."""
+        merged = Slots()
+        for part in self._parts:
+            merged.absorb(part)
+        return merged
+
+
+class _Counts:
+    """One objective of one model.
+
+    Attributes:
+        apart: by version and tier.
+        beside: since the supervisor's start, of what is not told apart.
+    """
+
+    __slots__ = ("apart", "beside", "whole")
+
+    def __init__(self) -> None:
+        self.whole = SeriesCounts()
+        self.apart: dict[tuple[str, str], SeriesCounts] = {}
+        self.beside = NO_EVENTS
+
 
 class SloCounts:
-    """All series; at the bound a new one is refused."""
+    """All objectives.
 
-    def __init__(self, room: SeriesRoom, most: int = MAX_SERIES) -> None:
-        self.by_series: dict[Series, SeriesCounts] = {}
-        self._by_objective: dict[tuple[str, str], dict[Series, SeriesCounts]] = {}
-        self._room = room
-        self._most = most
+    Args:
+        most_apart: series that are told apart by version or tier.
+    """
 
-    def open(self, series: Series) -> SeriesCounts | None:
-        """Return the counts of a series, made at 0 where there are none; None when there is no room for another."""
-        known = self.by_series.get(series)
-        if known is not None:
-            return known
-        if len(self.by_series) >= self._most or not self._room.take(_OUTCOMES):
-            return None
-        opened = self.by_series[series] = SeriesCounts()
-        self._by_objective.setdefault(series[:2], {})[series] = opened
-        return opened
+    def __init__(self, most_apart: int = MAX_APART) -> None:
+        self._by_pair: dict[Pair, _Counts] = {}
+        self._apart_left = most_apart
 
-    def of(self, slo: str, model: str, version: str | None = None) -> Together:
-        """Return what an objective of a model counts, of all its versions or of one."""
-        of_model = self._by_objective.get((slo, model), {})
-        return Together([counts.slots for series, counts in of_model.items() if version in (None, series.version)])
+    def open(self, series: Series) -> None:
+        """Show a series from now on, be its counts 0; one that is told apart only while there is room."""
+        self._apart(self._whole(series[:2]), series)
+
+    def add(self, series: Series, slot_s: int, events: EventCount, now_s: float) -> Fate:
+        """Add what happened in a slot."""
+        counts = self._whole(series[:2])
+        apart = self._apart(counts, series)
+        if apart is None:
+            counts.beside += events
+        else:
+            apart.add(slot_s, events, now_s)
+        if not counts.whole.add(slot_s, events, now_s):
+            return Fate.TOO_LATE
+        return Fate.NOT_APART if apart is None and any(series[2:]) else Fate.COUNTED
+
+    def _whole(self, pair: Pair) -> _Counts:
+        known = self._by_pair.get(pair)
+        if known is None:
+            known = self._by_pair[pair] = _Counts()
+        return known
+
+    def _apart(self, counts: _Counts, series: Series) -> SeriesCounts | None:
+        known = counts.apart.get(series[2:])
+        if known is None and any(series[2:]) and self._apart_left > 0:
+            self._apart_left -= 1
+            known = counts.apart[series[2:]] = SeriesCounts()
+        return known
+
+    def of(self, slo: str, model: str) -> Slots:
+        """Return what an objective of a model counts."""
+        return self._whole((slo, model)).whole.slots
+
+    def of_version(self, slo: str, model: str, version: str) -> Together:
+        """Return what an objective of a model counts of one version."""
+        apart = self._whole((slo, model)).apart
+        return Together([counts.slots for (own, _), counts in apart.items() if own == version])
 
     def versions(self, slo: str, model: str) -> list[str]:
         """Return the versions that an objective of a model tells apart, by name."""
-        return sorted({series.version for series in self._by_objective.get((slo, model), {})} - {""})
+        counts = self._by_pair.get((slo, model))
+        return sorted({version for version, _ in counts.apart} - {""}) if counts is not None else []
+
+    def totals(self) -> Iterator[tuple[Series, EventCount]]:
+        """Yield what happened since the supervisor's start: each event in one series, the one that tells most of it."""
+        for pair, counts in self._by_pair.items():
+            for names, apart in counts.apart.items():
+                yield Series(*pair, *names), apart.total
+            if counts.beside or not counts.apart:
+                yield Series(*pair, "", ""), counts.beside
+
+    def last_s(self) -> Iterator[tuple[Series, float]]:
+        """Yield when the latest events of each series were, 0 without any."""
+        for series, counts in self._each():
+            yield series, counts.slots.last_s
+
+    def _each(self) -> Iterator[tuple[Series, SeriesCounts]]:
+        for pair, counts in self._by_pair.items():
+            yield Series(*pair, "", ""), counts.whole
+            for names, apart in counts.apart.items():
+                yield Series(*pair, *names), apart
 
     def forget(self, gone: Collection[Series]) -> None:
-        """Forget series; what a file has of them grows old there."""
+        """Forget series, and with the whole all that it tells apart; what a file has of them grows old there."""
         for series in gone:
-            del self.by_series[series]
-            del self._by_objective[series[:2]][series]
-            self._room.give(_OUTCOMES)
+            counts = self._by_pair.get(series[:2])
+            if counts is None:
+                continue
+            if any(series[2:]):
+                del counts.apart[series[2:]]
+                self._apart_left += 1
+            else:
+                del self._by_pair[series[:2]]
+                self._apart_left += len(counts.apart)
 
-    def restore(self, row: SlotRow) -> None:
-        """Take a slot that was kept; those of a level come in the order of their time."""
-        level = _LEVEL_OF.get(row.level_s)
-        counts = self.open(row.series)
-        if level is not None and counts is not None:
-            # As of its own time: a slot costs one addition for each that is open after it.
-            counts.slots.put(level, row.start_s, EventCount(row.good, row.bad, row.ignored), row.start_s)
-            counts.last_s = max(counts.last_s, row.start_s)
+    def restore(self, kept: Mapping[Series, Slots], in_policy: Collection[Pair]) -> int:
+        """Add what was kept, the policy's objectives first; return how many series found no room.
+
+        What such a series of an objective in the policy had is in its whole all the same.
+        """
+        refused, most = 0, len(in_policy) + MAX_UNKNOWN
+        for series, slots in sorted(kept.items(), key=lambda item: (item[0][:2] not in in_policy, item[0])):
+            is_known = series[:2] in self._by_pair or series[:2] in in_policy
+            own = self._place(series) if is_known or len(self._by_pair) < most else None
+            if own is None:
+                refused += 1
+            else:
+                own.slots.absorb(slots)
+        return refused
+
+    def _place(self, series: Series) -> SeriesCounts | None:
+        counts = self._whole(series[:2])
+        return self._apart(counts, series) if any(series[2:]) else counts.whole
+
+    def empty_slots(self) -> None:
+        """Go on with empty slots, for what they had is to be restored; the totals stay."""
+        for _, counts in self._each():
+            counts.slots = Slots()
 
     def take_changed(self) -> tuple[SlotRow, ...]:
         """Return every slot that changed since the last time."""
-        changed = [(series, counts) for series, counts in self.by_series.items() if counts.changed_s is not None]
-        rows = tuple(row for series, counts in changed for row in _changed_slots(series, counts))
-        for _, counts in changed:
-            counts.changed_s = None
-        return rows
+        rows: list[SlotRow] = []
+        for series, counts in self._each():
+            if counts.changed_s is not None:
+                rows += _slots_from(series, counts.slots, counts.changed_s)
+                counts.changed_s = None
+        return tuple(rows)
 
     def mark(self, rows: Collection[SlotRow]) -> None:
         """Note that these slots were not kept after all."""
+        by_series = dict(self._each())
         for row in rows:
-            counts = self.by_series.get(row.series)
+            counts = by_series.get(row.series)
             if counts is not None:
                 counts.mark(row.start_s)
 
 
-def _changed_slots(series: Series, counts: SeriesCounts) -> Iterator[SlotRow]:
-    assert counts.changed_s is not None  # noqa: S101 - asked for changed ones alone
+def _slots_from(series: Series, slots: Slots, since_s: float) -> Iterator[SlotRow]:
     for level in LEVELS:
-        for start_s, events in counts.slots.slots(level, counts.changed_s):
+        for start_s, events in slots.slots(level, since_s):
             yield SlotRow(level.slot_s, start_s, series, events.good, events.bad, events.ignored)

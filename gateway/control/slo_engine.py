@@ -16,14 +16,13 @@ from gateway.control.recent_models import RecentModels
 from gateway.control.request_totals import RequestTotals
 from gateway.control.series_room import SeriesRoom
 from gateway.control.slo_alerts import AlertStates
-from gateway.control.slo_counts import SloCounts
-from gateway.control.slo_kept import AlertKey, Changes, Kept, Series, SlotRow
+from gateway.control.slo_counts import Fate, Pair, SloCounts
+from gateway.control.slo_kept import AlertKey, Changes, Remembered, Series, SlotRow
 from gateway.control.slo_words import fires, is_gone, is_over
-from policies.snapshot import BurnAlert, Objective, Snapshot
+from policies.snapshot import BurnAlert, Objective, Snapshot, objectives_by_model
 from telemetry.slo.classify import edges_for
 from telemetry.slo.evaluate import Evaluation, evaluate
 from telemetry.slo.events import EventCount
-from telemetry.slo.windows import LEVELS
 
 Dropped = tuple[str, str]
 """What was not counted or not told, and why."""
@@ -31,11 +30,20 @@ Dropped = tuple[str, str]
 _RECORDS = "records"
 _MALFORMED: Dropped = ("requests", "malformed")
 _UNKNOWN: Dropped = ("slo_events", "unknown_objective")
-_NO_ROOM: Dropped = ("slo_events", "series_full")
+_NOT_APART: Dropped = ("slo_events", "series_full")
 _TOO_LATE: Dropped = ("slo_events", "too_late")
+_NOT_RESTORED: Dropped = ("slo_series", "series_full")
 _NO_SERIES: Dropped = ("series", "full")
 # Of an objective that the policy no longer has: it may come back.
 _KEEP_UNKNOWN_S = 30 * 86_400.0
+# How long events are counted for the objectives of the generation before: workers commit each at its time, and tell
+# once a second.
+_LEAVE_AFTER_S = 10.0
+# What Prometheus reads of an objective beside its alerts and windows: three outcomes, and what is left.
+_OF_EACH = 4
+
+Objectives = Mapping[str, tuple[Objective, ...]]
+"""By model."""
 
 
 class Judged(Struct, frozen=True):
@@ -54,20 +62,23 @@ class SloEngine:
     """
 
     def __init__(self, started_s: float) -> None:
-        self._room = SeriesRoom()
-        self.counts = SloCounts(self._room)
-        self.totals = RequestTotals(self._room)
+        self.counts = SloCounts()
+        self.totals = RequestTotals(SeriesRoom())
         self.recent = RecentModels(started_s)
         self.alerts = AlertStates()
-        self._objectives: dict[str, tuple[Objective, ...]] = {}
+        self._objectives: Objectives = {}
+        self._expected: Objectives = {}
+        self._leaving: list[tuple[float, Objectives]] = []
         self._versions: frozenset[tuple[str, str]] = frozenset()
-        self._gauges = 0
-        self._dropped = dict.fromkeys((_MALFORMED, _UNKNOWN, _NO_ROOM, _TOO_LATE), 0)
+        self._shown: frozenset[Pair] = frozenset()
+        self._not_shown = 0
+        self._judged_in_slot: tuple[int, list[Judged]] | None = None
+        self._dropped = dict.fromkeys((_MALFORMED, _UNKNOWN, _NOT_APART, _NOT_RESTORED, _TOO_LATE), 0)
         self._records_lost: dict[int, dict[str, int]] = {}
         self._records_lost_by_ended: dict[str, int] = {}
 
     @property
-    def objectives(self) -> Mapping[str, tuple[Objective, ...]]:
+    def objectives(self) -> Objectives:
         """The objectives in force by model."""
         return self._objectives
 
@@ -78,27 +89,51 @@ class SloEngine:
         for lost in self._records_lost.values():
             _add_each(records, lost)
         told = {(_RECORDS, why): count for why, count in records.items()}
-        return self._dropped | {_NO_SERIES: self._room.refused} | told
+        return self._dropped | {_NO_SERIES: self.totals.refused + self._not_shown} | told
 
-    def follow(self, snapshot: Snapshot) -> None:
-        """Count and judge by this generation; every stable version has its counts from now on, be they 0."""
-        self._objectives = objectives_of(snapshot)
+    def expect(self, snapshot: Snapshot) -> None:
+        """Count by this generation too: workers may go over to it at any moment."""
+        self._expected = objectives_by_model(snapshot)
+
+    def follow(self, snapshot: Snapshot, now_s: float) -> None:
+        """Count and judge by this generation; every stable version has its counts from now on, be they 0.
+
+        For some seconds, what is told of the generation before is counted too, and then expected no more.
+        """
+        self._leaving.append((now_s + _LEAVE_AFTER_S, self._objectives))
+        self._objectives, self._expected = objectives_by_model(snapshot), {}
+        self._judged_in_slot = None
         self._versions = frozenset((r.model, version) for r in snapshot.routes.values() for version in r.versions)
-        gauges = sum(len(one.alerts) + len(windows(one)) + 1 for own in self._objectives.values() for one in own)
-        self._room.give(self._gauges - gauges)
-        self._gauges = gauges
+        self._show_what_fits()
         self.totals.use_edges({model: edges_for(own) for model, own in self._objectives.items()})
         for model, objectives in self._objectives.items():
             for objective in objectives:
                 for tier in snapshot.tiers if "tier" in objective.by else ("",):
                     self.counts.open(_series(objective, model, snapshot.routes[model].stable, tier))
 
-    def restore(self, kept: Kept, now_s: float) -> None:
-        """Go on from what was kept; a slot in the future was written by a clock that was wrong."""
-        for row in kept.slots:
-            if row.start_s <= now_s:
-                self.counts.restore(row)
-        self.alerts.restore(kept)
+    def _show_what_fits(self) -> None:
+        """Choose the objectives that metrics have room for: their number is the policy's, and no request's doing."""
+        room = SeriesRoom()
+        self._shown = frozenset(
+            (one.name, model)
+            for model, own in self._objectives.items()
+            for one in own
+            if room.take(len(one.alerts) + len(windows(one)) + _OF_EACH)
+        )
+        self._not_shown += room.refused
+
+    def is_shown(self, slo: str, model: str) -> bool:
+        """Whether metrics have room for an objective; also one that is judged no more is not shown."""
+        return (slo, model) in self._shown
+
+    def restore(self, remembered: Remembered) -> int:
+        """Add what was kept to what was counted meanwhile, and return how many series found no room."""
+        in_policy = {(one.name, model) for model, own in self._objectives.items() for one in own}
+        refused = self.counts.restore(remembered.series, in_policy)
+        self._dropped[_NOT_RESTORED] += refused
+        self.alerts.restore(remembered)
+        self._judged_in_slot = None
+        return refused
 
     def take(self, worker: int, tally: Tally, now_s: float) -> None:
         """Count what a worker settled."""
@@ -121,15 +156,22 @@ class SloEngine:
 
     def _take_events(self, slot_s: int, told: SloEvents, now_s: float) -> None:
         events = EventCount(told.good, told.bad, told.ignored)
-        objective = next((one for one in self._objectives.get(told.model, ()) if one.name == told.slo), None)
+        objective = self._find(told)
         if objective is None:
             self._drop(_UNKNOWN, events)
             return
-        counts = self.counts.open(_series(objective, told.model, told.version, told.tier))
-        if counts is None:
-            self._drop(_NO_ROOM, events)
-        elif not counts.add(slot_s, events, now_s):
-            self._drop(_TOO_LATE, events)
+        match self.counts.add(_series(objective, told.model, told.version, told.tier), slot_s, events, now_s):
+            case Fate.NOT_APART:
+                self._drop(_NOT_APART, events)
+            case Fate.TOO_LATE:
+                self._drop(_TOO_LATE, events)
+
+    def _find(self, told: SloEvents) -> Objective | None:
+        for objectives in (self._objectives, self._expected, *(left for _, left in reversed(self._leaving))):
+            for objective in objectives.get(told.model, ()):
+                if objective.name == told.slo:
+                    return objective
+        return None
 
     def _drop(self, what: Dropped, events: EventCount) -> None:
         self._dropped[what] += events.total + events.ignored
@@ -139,6 +181,13 @@ class SloEngine:
         for model, objectives in self._objectives.items():
             for objective in objectives:
                 yield Judged(objective, model, evaluate(objective, self.counts.of(objective.name, model), now_s))
+
+    def judged_in_slot(self, now_s: float) -> list[Judged]:
+        """Say it once in a slot, for those who ask at any time and often; what is newer they hear in the next."""
+        slot = floor(now_s / SLOT_S)
+        if self._judged_in_slot is None or self._judged_in_slot[0] != slot:
+            self._judged_in_slot = slot, list(self.judged(now_s))
+        return self._judged_in_slot[1]
 
     def judge_alerts(self, now_s: float) -> list[str]:
         """Decide at the end of a slot which alerts fire, and return an event line for each change.
@@ -169,38 +218,25 @@ class SloEngine:
 
     def tidy(self, now_s: float) -> None:
         """Forget what the policy no longer has and nobody asked for in a long time."""
+        self._leaving = [(until_s, left) for until_s, left in self._leaving if 0.0 < until_s - now_s <= _LEAVE_AFTER_S]
         self.totals.tidy(self._versions, now_s)
-        self.counts.forget([series for series in self.counts.by_series if self._is_over(series, now_s)])
+        self.counts.forget([series for series, last_s in self.counts.last_s() if self._is_over(series, last_s, now_s)])
 
-    def _is_over(self, series: Series, now_s: float) -> bool:
+    def _is_over(self, series: Series, last_s: float, now_s: float) -> bool:
         objectives = self._objectives.get(series.model, ())
         objective = next((one for one in objectives if one.name == series.slo), None)
         if objective is not None and (not series.version or (series.model, series.version) in self._versions):
             return False
         keep_s = _KEEP_UNKNOWN_S if objective is None else objective.period_s
-        return now_s - self.counts.by_series[series].last_s > keep_s
+        return now_s - last_s > keep_s
 
     def take_changes(self, now_s: float) -> Changes:
         """Return what must be kept."""
-        return Changes(
-            slots=self.counts.take_changed(),
-            firing=self.alerts.firing(),
-            transitions=tuple(self.alerts.transitions),
-            oldest_s={level.slot_s: now_s - level.reach_s - level.slot_s for level in LEVELS},
-        )
+        return Changes(self.counts.take_changed(), self.alerts.firing(), tuple(self.alerts.transitions), now_s)
 
     def not_kept(self, slots: tuple[SlotRow, ...]) -> None:
         """Note that these could not be kept, so that they are tried again."""
         self.counts.mark(slots)
-
-
-def objectives_of(snapshot: Snapshot) -> dict[str, tuple[Objective, ...]]:
-    """Return the objectives of every model that has some."""
-    return {
-        route.model: tuple(snapshot.objectives[name] for name in route.slo)
-        for route in snapshot.routes.values()
-        if route.slo
-    }
 
 
 def windows(objective: Objective) -> list[float]:

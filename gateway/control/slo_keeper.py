@@ -1,32 +1,50 @@
-"""Runs the engine of objectives: workers' tallies in; event lines, alerts, the kept file and pods' objectives out."""
+"""Runs the engine of objectives: workers' tallies in; event lines, alerts, the kept file and pods' objectives out.
+
+The file is read beside the workers' start, and what it has is added to what was counted meanwhile. Until it has been
+read nothing is written to it, for a slot is written whole.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from gateway.control.events import Say
 from gateway.control.messages import SLOT_S, FromWorker, Tally
 from gateway.control.slo_engine import Dropped, SloEngine
-from gateway.control.slo_kept import Changes, Kept
-from gateway.control.slo_store import FILE_NAME, SloStore
+from gateway.control.slo_kept import Changes, Remembered
+from gateway.control.slo_store import FILE_NAME, NewerFormat, SloStore
 from gateway.control.state_dir import write_private
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from policies.snapshot import Snapshot
+from telemetry.slo.windows import LEVELS
 
 # Objectives by model, for whoever counts attempts beside a pod.
 OBJECTIVES_FILE = "slos.json"
 SET_ASIDE = ".broken"
 # A worker tells of a slot within a second after its end.
 _AFTER_SLOT_S = 1.5
+# A write takes a few milliseconds of the thread, and no sync of the disk.
+_SAVE_EVERY_S = 3.0
+# Whoever wakes later was stopped, and what workers told meanwhile is not read yet: nothing is judged before it is.
+_ON_TIME_S = 1.0
+_CATCH_UP_S = 2.0
+# A clock that is set by more leaves slots that no longer hold what they held; the file still has it.
+_READ_AGAIN_S = LEVELS[0].reach_s
 _NOT_SAVED: Dropped = ("slo_saves", "failed")
+_MALFORMED: Dropped = ("tallies", "malformed")
+_FAILURES = (sqlite3.Error, OSError, OverflowError, NewerFormat)
+_DAMAGES = (sqlite3.DatabaseError, TypeError, ValueError, OverflowError)
+
+Done = TypeVar("Done")
 
 
 class SloKeeper(WorkerListener):
@@ -34,99 +52,175 @@ class SloKeeper(WorkerListener):
 
     Args:
         wall_s: tells seconds since the epoch.
+        steady_s: tells seconds by a clock that nobody sets.
 
     Attributes:
         engine: counts and decides.
     """
 
-    def __init__(self, state: Path, say: Say, wall_s: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        state: Path,
+        say: Say,
+        wall_s: Callable[[], float] = time.time,
+        steady_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self.engine = SloEngine(wall_s())
         self._wall_s = wall_s
-        self._state = state
+        self._steady_s = steady_s
+        self._sleep = sleep
+        self._path = state / FILE_NAME
+        self._objectives_path = state / OBJECTIVES_FILE
         self._say = say
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="slo-store")
         self._store: SloStore | None = None
+        self._is_read = False
+        self._unwritten: Changes | None = None
+        self._offset_s = wall_s() - steady_s()
         self._failures = 0
         self._is_failing = False
+        self._malformed = 0
 
     @property
     def dropped(self) -> dict[Dropped, int]:
         """What was not counted, not told or not kept, since the supervisor's start."""
-        return self.engine.dropped | {_NOT_SAVED: self._failures}
+        return self.engine.dropped | {_NOT_SAVED: self._failures, _MALFORMED: self._malformed}
 
-    async def restore(self) -> None:
-        """Go on from what was kept, before anything is counted; a file that cannot be read costs that alone."""
-        kept, problem = await asyncio.get_running_loop().run_in_executor(self._thread, self._load)
-        if problem:
-            self._say(f"{self._state / FILE_NAME} {problem}")
-        self.engine.restore(kept, self._wall_s())
+    def expect(self, snapshot: Snapshot) -> None:
+        """Count by a generation that workers are about to go over to, beside the one in force."""
+        self.engine.expect(snapshot)
 
     def follow(self, snapshot: Snapshot) -> None:
         """Follow a generation that is in force, and let pods' sidecars know its objectives."""
-        self.engine.follow(snapshot)
+        self.engine.follow(snapshot, self._wall_s())
         objectives = msgspec.json.encode(self.engine.objectives)
-        write_private(self._state / OBJECTIVES_FILE, msgspec.json.format(objectives) + b"\n")
+        write_private(self._objectives_path, msgspec.json.format(objectives) + b"\n")
 
     def said(self, worker: WorkerProcess, message: FromWorker) -> None:
-        """Count what a worker tells."""
-        if isinstance(message, Tally):
+        """Count what a worker tells; what cannot be counted costs that tally, and never the worker."""
+        if not isinstance(message, Tally):
+            return
+        self._heed_the_clock()
+        try:
             self.engine.take(worker.serial, message, self._wall_s())
+        except Exception as error:
+            # Whatever escapes from here kills who serves: a defect in counting must not.
+            if not self._malformed:
+                self._say(f"{worker} told what cannot be counted, which is dropped: {error!r}")
+            self._malformed += 1
 
     def gone(self, worker: WorkerProcess) -> None:
         """A worker ended; what it told stays."""
         self.engine.worker_gone(worker.serial)
 
     async def run(self) -> None:
-        """Judge and keep after every slot, for ever."""
+        """Judge after every slot, and keep what changed, for ever."""
+        await self.save()
+        due_s = next_due_s(self._wall_s())
         while True:
-            await asyncio.sleep(until_next_s(self._wall_s()))
-            for line in self.engine.judge_alerts(self._wall_s()):
-                self._say(line)
-            self.engine.tidy(self._wall_s())
+            before_s = self._wall_s()
+            wait_s = min(_SAVE_EVERY_S, max(0.0, due_s - before_s))
+            await self._sleep(wait_s)
+            now_s = self._wall_s()
+            if not is_on_time(before_s + wait_s, now_s):
+                due_s = now_s + _CATCH_UP_S
+            elif now_s >= due_s:
+                self._judge(now_s)
+                due_s = next_due_s(now_s)
+            self._heed_the_clock()
             await self.save()
 
-    async def stop(self) -> None:
-        """Keep what is not kept yet."""
-        await self.save()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+    def _heed_the_clock(self) -> None:
+        """Go on from the file as a start does once the clock is set so far that slots in memory lose what they hold.
 
-    def _load(self) -> tuple[Kept, str]:
-        """Return what was kept, and what is wrong with the file."""
-        path = self._state / FILE_NAME
-        try:
-            self._store = SloStore.open(path)
-            return self._store.load(), ""
-        except (sqlite3.OperationalError, OSError) as error:
-            return Kept(), f"cannot be read, so budgets begin anew: {error}"
-        except sqlite3.DatabaseError as error:
-            self._close()
-            set_aside(path)
-            return Kept(), f"is damaged and now lies in {path.name}{SET_ASIDE}; budgets begin anew: {error}"
+        This comes before anything is counted by the clock as it is now: what is counted then is added to the file's.
+        """
+        was_s, self._offset_s = self._offset_s, self._wall_s() - self._steady_s()
+        if abs(self._offset_s - was_s) > _READ_AGAIN_S and self._is_read and not self._is_failing:
+            self._unwritten = self.engine.take_changes(self._wall_s())
+            self.engine.counts.empty_slots()
+            self._is_read = False
+
+    def _judge(self, now_s: float) -> None:
+        for line in self.engine.judge_alerts(now_s):
+            self._say(line)
+        self.engine.tidy(now_s)
 
     async def save(self) -> None:
         """Keep what changed; what cannot be kept is told once, counted, and tried again."""
+        if not self._is_read and not await self._read():
+            return
         changes = self.engine.take_changes(self._wall_s())
         try:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._write, changes)
+            await self._in_thread(lambda: self._write(changes))
         except asyncio.CancelledError:
             self.engine.not_kept(changes.slots)  # it may be under way; twice is as good as once
             raise
-        except (sqlite3.Error, OSError) as error:
+        except _FAILURES as error:
             self.engine.not_kept(changes.slots)
-            self._failures += 1
-            if not self._is_failing:
-                self._say(f"budgets cannot be kept in {self._state / FILE_NAME}, a restart would forget them: {error}")
-            self._is_failing = True
+            self._fail(f"budgets cannot be kept in {self._path}, a restart would forget them: {error}")
         else:
             if self._is_failing:
                 self._say("budgets are kept again")
             self._is_failing = False
 
+    async def stop(self) -> None:
+        """Keep what is not kept yet."""
+        await self.save()
+        await self._in_thread(self._close)
+        self._thread.shutdown()
+
+    async def _read(self) -> bool:
+        """Add what was kept; whether that is done. A file that cannot be read now is tried again."""
+        until_s = self._wall_s()
+        try:
+            remembered = await self._in_thread(lambda: self._load(until_s))
+        except NewerFormat as newer:
+            self._fail(f"{self._path} {newer}; it is left alone, and budgets are not kept")
+        except (sqlite3.OperationalError, OSError) as error:
+            self._fail(f"{self._path} cannot be read: budgets begin anew, and are not kept, until it can: {error}")
+        except _DAMAGES as error:
+            await self._in_thread(self._set_aside)
+            self._unwritten = None
+            self._say(f"{self._path} is damaged and now lies in {FILE_NAME}{SET_ASIDE}; budgets begin anew: {error}")
+            self._is_read = True
+        else:
+            self._restore(remembered)
+        return self._is_read
+
+    def _restore(self, remembered: Remembered) -> None:
+        lost = self.engine.restore(remembered)
+        if lost:
+            self._say(f"{lost} series of {self._path} find no room, and are not told apart or not known any more")
+        self._is_read = True
+        self._unwritten = None
+
+    def _fail(self, what: str) -> None:
+        self._failures += 1
+        if not self._is_failing:
+            self._say(what)
+        self._is_failing = True
+
+    async def _in_thread(self, work: Callable[[], Done]) -> Done:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _load(self, until_s: float) -> Remembered:
+        if self._unwritten is not None:
+            self._write(self._unwritten)
+        return self._opened().load(until_s)
+
     def _write(self, changes: Changes) -> None:
+        self._opened().save(changes)
+
+    def _opened(self) -> SloStore:
         if self._store is None:
-            self._store = SloStore.open(self._state / FILE_NAME)
-        self._store.save(changes)
+            self._store = SloStore.open(self._path)
+        return self._store
+
+    def _set_aside(self) -> None:
+        self._close()
+        set_aside(self._path)
 
     def _close(self) -> None:
         if self._store is not None:
@@ -134,9 +228,14 @@ class SloKeeper(WorkerListener):
             self._store = None
 
 
-def until_next_s(now_s: float) -> float:
-    """Return the time until workers have told of the slot that ends next."""
-    return SLOT_S - (now_s - _AFTER_SLOT_S) % SLOT_S
+def next_due_s(now_s: float) -> float:
+    """Return when workers have told of the slot that ends next."""
+    return now_s + SLOT_S - (now_s - _AFTER_SLOT_S) % SLOT_S
+
+
+def is_on_time(expected_s: float, now_s: float) -> bool:
+    """Whether somebody woke about when they wanted: neither they were stopped nor the clock was set."""
+    return abs(now_s - expected_s) <= _ON_TIME_S
 
 
 def set_aside(path: Path) -> None:

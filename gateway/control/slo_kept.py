@@ -7,9 +7,11 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, field
 
+from telemetry.slo.windows import Slots
+
 
 class Series(NamedTuple):
-    """What is counted apart; "" for a version or tier that the objective does not tell apart."""
+    """What is counted: an objective of a model, whole where version and tier are "", and what it tells apart."""
 
     slo: str
     model: str
@@ -45,10 +47,10 @@ class Transition(NamedTuple):
     alert: AlertKey
 
 
-class Kept(Struct, frozen=True):
-    """What a start finds; since when alerts fire, and their transitions, oldest first."""
+class Remembered(Struct, frozen=True):
+    """What a start finds: events by series, since when alerts fire, and their transitions, oldest first."""
 
-    slots: tuple[SlotRow, ...] = ()
+    series: dict[Series, Slots] = field(default_factory=dict)
     firing: dict[AlertKey, float] = field(default_factory=dict)
     transitions: tuple[Transition, ...] = ()
 
@@ -58,11 +60,11 @@ class Changes(Struct, frozen=True):
 
     Attributes:
         slots: those that changed since the last time.
-        firing, transitions: all of them, as in ``Kept``.
-        oldest_s: by the length of a level's slots, before when its slots are deleted.
+        firing, transitions: all of them, as in ``Remembered``.
+        at_s: seconds since the epoch.
     """
 
     slots: tuple[SlotRow, ...]
     firing: Mapping[AlertKey, float]
     transitions: tuple[Transition, ...]
-    oldest_s: Mapping[int, float]
+    at_s: float

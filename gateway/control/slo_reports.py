@@ -16,14 +16,14 @@ SloStatus = Literal["ok", "page", "ticket", "no_data", "exhausted"]
 class ModelActivityReport:
     """One version in the last five minutes.
 
-    `error_ratio` is the share of statuses of 500 and more; the times are those of answers below 400. All three are null
-    where there was nothing to measure.
+    `error_ratio` is the share of statuses of 500 and more; the times are those of answers below 400, null without any.
+    A version that had no request is not there.
     """
 
     model: str
     version: str
     requests_per_s: float
-    error_ratio: float | None
+    error_ratio: float
     p50_s: float | None
     p99_s: float | None
 

@@ -103,7 +103,7 @@ def _alert_reports(engine: SloEngine, judged: Judged) -> list[AlertReport]:
 def _version_reports(engine: SloEngine, objective: Objective, model: str, now_s: float) -> list[VersionBudgetReport]:
     reports = []
     for version in engine.counts.versions(objective.name, model):
-        found = evaluate(objective, engine.counts.of(objective.name, model, version), now_s)
+        found = evaluate(objective, engine.counts.of_version(objective.name, model, version), now_s)
         reports.append(
             VersionBudgetReport(
                 version=version,
@@ -136,7 +136,8 @@ def history_report(engine: SloEngine, question: HistoryQuestion, now_s: float) -
     if version is not None and version not in engine.counts.versions(slo, model):
         raise Refused("objective_not_found", f"The objective {slo} counts no version {version[:64]} of {model} apart.")
     step_s = history_step_s(question.span_s)
-    counted = engine.counts.of(slo, model, version)
+    counts = engine.counts
+    counted = counts.of(slo, model) if version is None else counts.of_version(slo, model, version).merged()
     end_s = ceil(now_s / step_s) * step_s
     first_s = end_s - ceil(question.span_s / step_s) * step_s
     points = [_point(objective, counted, start_s, step_s) for start_s in range(first_s, end_s, step_s)]

@@ -47,7 +47,7 @@ from gateway.control.view import (
     worker_report,
 )
 from gateway.control.worker_process import PROGRAM, WorkerSpec
-from gateway.control.workers import Workers
+from gateway.control.workers import GenerationBlob, Workers
 from policies.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -171,7 +171,6 @@ class Supervisor:
     async def run(self, stop: StopRequest) -> None:
         """Serve until told to stop, then drain."""
         self._announce()
-        await self._slos.restore()
         self._follow(self._policy.in_force.snapshot, None)
         self._workers.start_all()
         tasks = [
@@ -239,10 +238,17 @@ class Supervisor:
             Surroundings(
                 pods=lambda: self._pods.table,
                 workers_accepting=lambda: len(self._workers.accepting),
-                switch=self._switch.to,
+                switch=self._switch_to,
                 follow=self._follow,
             )
         )
+
+    async def _switch_to(self, target: GenerationBlob) -> None:
+        waiting = self._policy.waiting
+        if waiting is not None:
+            # Each worker commits at its time; what it then tells must find the objectives that it counts by.
+            self._slos.expect(waiting.snapshot)
+        await self._switch.to(target)
 
     def _follow(self, in_force: Snapshot, waiting: Snapshot | None) -> None:
         """Let pods and addresses follow the generation in force, and pods the one that waits as well."""

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from policies.snapshot import EVERY_MODEL, Bounds, Key, Objective, Route, Snapshot, Tenant, Tier, Tracing
+from policies.snapshot import (
+    EVERY_MODEL,
+    Bounds,
+    Key,
+    Objective,
+    Route,
+    Snapshot,
+    Tenant,
+    Tier,
+    Tracing,
+    objectives_by_model,
+)
 
 
 class Caller(Struct, frozen=True):
@@ -39,11 +50,7 @@ class Tables:
     def __init__(self, snapshot: Snapshot) -> None:
         self.generation = snapshot.generation
         self.routes: dict[str, Route] = snapshot.routes
-        self.objectives: dict[str, tuple[Objective, ...]] = {
-            route.model: tuple(snapshot.objectives[name] for name in route.slo)
-            for route in snapshot.routes.values()
-            if route.slo
-        }
+        self.objectives: dict[str, tuple[Objective, ...]] = objectives_by_model(snapshot)
         self.bounds: Bounds = snapshot.mesh.bounds
         self.tracing: Tracing = snapshot.mesh.tracing
         self.callers: dict[bytes, Caller] = {}

@@ -26,7 +26,10 @@ class IgnoreWritten(Written, frozen=True, kw_only=True):
 
     status: Annotated[
         Annotated[list[Status], Meta(min_length=1, max_length=100)],
-        Meta(description="Answers with these statuses, and no others."),
+        Meta(
+            description="Answers with these statuses, and no others. A caller who left before the answer (499) does "
+            "not count either, unless `within` had passed and 499 is not named here: then it is bad."
+        ),
     ]
 
 
@@ -52,7 +55,11 @@ class SloWritten(Written, frozen=True, kw_only=True):
     window: Annotated[Duration, Meta(description="The time over which the error budget is spent, from 1h to 90d.")]
     good: Annotated[GoodWritten, Meta(description="What a good event is.")]
     ignore: Annotated[
-        IgnoreWritten | None, Meta(description="Events that do not count; answers of 400 to 499 when left out.")
+        IgnoreWritten | None,
+        Meta(
+            description="Events that do not count; answers of 400 to 499 when left out, but for a caller who left "
+            "after `within`."
+        ),
     ] = None
     by: Annotated[
         list[Literal["version", "tier"]] | None,

@@ -48,8 +48,3 @@ def burns_faster(events: EventCount, target: float, factor: float) -> bool:
     """Return whether the window burns faster than ``factor``, exactly: the factor itself is not faster."""
     share = bad_share(target, factor)
     return events.bad * share.denominator > events.total * share.numerator
-
-
-def consumed_ratio(events: EventCount, target: float, window_s: float, period_s: float) -> float:
-    """Return the share of the period's whole budget that one window spent, if traffic is steady; above 1 it is gone."""
-    return burn_rate(events, target) * window_s / period_s

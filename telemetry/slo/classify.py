@@ -1,15 +1,15 @@
-"""Classify: what a settled request means to an objective, one by one or by buckets of durations."""
+"""Classify: what a settled request means to an objective; in buckets of durations all of a bucket mean the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import inf
+from collections.abc import Iterable
 from typing import Final
 
 from policies.snapshot import Objective
-from telemetry.slo.events import EventCount, Meaning
+from telemetry.slo.events import Meaning
 
-# The caller left before it was answered: nobody saw whether it would have been good.
+# The caller left before it was answered. Nobody saw whether the answer would have been good; but that it did not come
+# within the time that was promised, they saw.
 CALLER_LEFT: Final = 499
 # Upper edges of buckets of durations. Source: 1-2-5 steps, and the default boundaries of OpenTelemetry's HTTP
 # conventions (0.25, 2.5) from which existing dashboards read.
@@ -23,13 +23,19 @@ _WORST_FIRST: Final = (Meaning.BAD, Meaning.GOOD, Meaning.IGNORED)
 def classify(objective: Objective, status: int, duration_s: float) -> Meaning:
     """Return what one request means.
 
+    A caller that left is ignored if it left in time, whatever statuses are named; if it waited longer, its request is
+    bad, unless its status is named among those that are ignored.
+
     Args:
         status: what the caller got; 499 when it left before.
-        duration_s: until the last byte was sent.
+        duration_s: until the last byte was sent, or until the caller left.
     """
+    is_in_time = objective.within_s is None or duration_s <= objective.within_s
+    if status == CALLER_LEFT:
+        is_named = status in (objective.ignore_status or ())
+        return Meaning.IGNORED if is_in_time or is_named else Meaning.BAD
     if _is_ignored(objective, status):
         return Meaning.IGNORED
-    is_in_time = objective.within_s is None or duration_s <= objective.within_s
     return Meaning.GOOD if status < objective.status_below and is_in_time else Meaning.BAD
 
 
@@ -45,25 +51,7 @@ def edges_for(objectives: Iterable[Objective]) -> tuple[float, ...]:
     return tuple(sorted(thresholds_s.union(USUAL_EDGES_S)))
 
 
-def classify_buckets(objective: Objective, status: int, edges_s: Sequence[float], buckets: Sequence[int]) -> EventCount:
-    """Return what requests with one status mean, known only by buckets of their durations.
-
-    A bucket is in time if its upper edge is. Where the objective's threshold is not among the edges, the bucket that it
-    parts counts as too slow: an objective is never better for what is not known.
-
-    Args:
-        edges_s: upper edges, ascending; an edge belongs to the bucket below it.
-        buckets: requests up to each edge, not cumulative, and at last those above all: one more than edges.
-    """
-    counts = dict.fromkeys(Meaning, 0)
-    for longest_s, count in zip((*edges_s, inf), buckets, strict=True):
-        counts[classify(objective, status, longest_s)] += count
-    return EventCount(counts[Meaning.GOOD], counts[Meaning.BAD], counts[Meaning.IGNORED])
-
-
 def _is_ignored(objective: Objective, status: int) -> bool:
-    if status == CALLER_LEFT:
-        return True
     if objective.ignore_status is None:
         return 400 <= status < 500
     return status in objective.ignore_status

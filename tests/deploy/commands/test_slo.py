@@ -46,8 +46,10 @@ class Management(BaseHTTPRequestHandler):
     """Answers one report."""
 
     report = REPORT
+    asked = 0
 
     def do_GET(self) -> None:
+        Management.asked += 1
         self.send_response(200 if self.path == "/admin/slo" else 404)
         self.end_headers()
         self.wfile.write(msgspec.json.encode(self.report))
@@ -65,6 +67,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield f"http://127.0.0.1:{management.server_port}"
         management.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize("options", [(), ("--json",), ("--check",)])
+def test_the_mesh_is_asked_once(server: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]) -> None:
+    monkeypatch.setattr(Management, "asked", 0)
+    main(["slo", "--server", server, *options])
+    assert Management.asked == 1
 
 
 def test_objectives_are_shown_for_people(server: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,10 +128,11 @@ def test_a_hub_with_a_token_is_asked_with_it(
     assert hub.asked[-1][1] == "Bearer secret"
     hub.answers = [(401, b"{}")]
     assert main(["trace", "a", "--hub", hub.url]) == 1
-    assert "--token-file" in capsys.readouterr().err
-    monkeypatch.setenv("PENSTOCK_TOKEN", "of-the-mesh")
-    assert main(["trace", "a", "--state", str(state_of(tmp_path, hub)), "--wait", "0"]) == 1
-    assert hub.asked[-1][1] == ""
+    assert "PENSTOCK_TOKEN" in capsys.readouterr().err
+    monkeypatch.setenv("PENSTOCK_TOKEN", "secret")
+    for where in (["--hub", hub.url], ["--state", str(state_of(tmp_path, hub))]):
+        assert main(["trace", "a", *where, "--wait", "0"]) == 1
+        assert hub.asked[-1][1] == "Bearer secret"
 
 
 @pytest.mark.parametrize(("answer", "sentence"), [((500, b"oh"), "answers 500: oh"), ((200, b"[]"), "another shape")])

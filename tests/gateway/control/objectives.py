@@ -60,5 +60,5 @@ def tally(at_s: float, *told: SloEvents | RequestCounts, dropped: dict[str, int]
 def engine(snapshot: Snapshot = SNAPSHOT) -> SloEngine:
     """Return an engine that follows a policy."""
     made = SloEngine(START_S)
-    made.follow(snapshot)
+    made.follow(snapshot, START_S)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway.control.busy_tenants import OTHER, BusyTenants
+from gateway.dataplane.tally import OTHER_TENANTS
 
 
 def test_tenants_are_shown_until_there_is_no_place_and_nobody_stays_nobody() -> None:
@@ -27,3 +28,11 @@ def test_activity_fades_so_that_a_silent_tenant_makes_room() -> None:
         assert tenants.rank() == frozenset()
     tenants.label("new", 51)
     assert tenants.rank() == {"old"}
+
+
+def test_those_that_a_worker_could_not_tell_apart_take_nobody_s_place() -> None:
+    tenants = BusyTenants(most=1)
+    assert tenants.label(OTHER_TENANTS, 1000) == OTHER
+    assert tenants.label("a", 1) == "a"
+    assert tenants.rank() == frozenset()
+    assert tenants.label("a", 1) == "a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.samples import Sample
@@ -11,10 +12,21 @@ from gateway.control.exposition import expose
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_metrics import mesh_families
 from gateway.control.pod_table import PodRecord
+from gateway.control.series_room import MAX_SERIES
 from gateway.control.slo_engine import SloEngine
 from model_pod.wire.status import PodState
 from telemetry.conventions import MESH_METRICS
-from tests.gateway.control.objectives import LATENCY, START_S, engine, events, requests, tally
+from tests.gateway.control.objectives import (
+    AVAILABILITY,
+    LATENCY,
+    ROUTE,
+    SNAPSHOT,
+    START_S,
+    engine,
+    events,
+    requests,
+    tally,
+)
 
 OPENMETRICS = "application/openmetrics-text"
 TRACE = "c" * 32
@@ -98,6 +110,15 @@ def test_torchserve_s_names_are_exact() -> None:
     for name, count in (("Requests2XX", 97), ("Requests4XX", 1), ("Requests5XX", 3)):
         assert value(name, Level="Host", Hostname="here") == count
     assert "ts_inference_requests_total" in {sample.name for sample in samples(OPENMETRICS)}
+
+
+def test_objectives_are_shown_as_far_as_there_is_room() -> None:
+    routes = {f"m{number}": replace(ROUTE, model=f"m{number}", slo=(AVAILABILITY.name,)) for number in range(1500)}
+    slos = engine(replace(SNAPSHOT, routes=routes, objectives={AVAILABILITY.name: AVAILABILITY}))
+    shown = [sample for sample in samples(slos=slos) if sample.name.startswith("penstock_slo_")]
+    models = {sample.labels["model"] for sample in shown}
+    assert models == set(list(routes)[: len(models)])
+    assert 9_000 <= len(shown) <= MAX_SERIES
 
 
 def test_a_mesh_that_has_counted_nothing_can_be_read() -> None:

@@ -40,6 +40,21 @@ def test_what_is_older_than_five_minutes_is_forgotten_and_never_taken() -> None:
     assert recent.activity(1300.0) == []
 
 
+def test_after_a_clock_was_set_back_what_is_in_the_future_is_not_recent() -> None:
+    recent = RecentModels(started_s=1000.0)
+    recent.add(10_000, counted(200, (3000, 0, 0)), EDGES_S, now_s=10_005.0)
+    assert recent.activity(2800.0) == []
+    recent.add(2800, counted(200, (30, 0, 0)), EDGES_S, now_s=2805.0)
+    assert [one.requests_per_s for one in recent.activity(2805.0)] == [0.1]
+    assert recent.activity(10_005.0) == []
+
+
+def test_a_clock_set_back_to_before_the_start_makes_the_supervisor_young() -> None:
+    recent = RecentModels(started_s=10_000.0)
+    recent.add(2800, counted(200, (30, 0, 0)), EDGES_S, now_s=2800.0)
+    assert recent.activity(2860.0)[0].requests_per_s == 0.5
+
+
 def test_quantiles_lie_inside_their_bucket_and_the_last_edge_is_all_that_is_known() -> None:
     assert quantile(0.5, (0, 10, 0), EDGES_S) == pytest.approx(0.15)
     assert quantile(0.5, (4, 0, 0), EDGES_S) == pytest.approx(0.05)

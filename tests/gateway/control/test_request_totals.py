@@ -108,3 +108,16 @@ def test_a_version_is_forgotten_once_it_is_gone_and_silent() -> None:
     assert [kind.version for kind in totals.durations] == ["1"]
     totals.tidy((), now_s=6601.0)
     assert room.left == SeriesRoom().left
+
+
+def test_refusals_of_a_model_that_is_gone_are_forgotten_and_those_of_no_model_stay() -> None:
+    room = SeriesRoom()
+    totals = RequestTotals(room)
+    for model in ("digits", "old", ""):
+        refused = RequestCounts(model, "", "t", "", 403, "model_not_allowed", (1, 0, 0), 0.1)
+        totals.add(refused, EDGES_S, now_s=0.0)
+    totals.tidy({("digits", "1")}, now_s=3601.0)
+    assert [kind.model for kind in totals.requests] == ["digits", ""]
+    assert [kind.model for kind in totals.durations] == ["digits", ""]
+    totals.tidy((), now_s=3601.0)
+    assert room.left == SeriesRoom().left - 6

@@ -1,28 +1,77 @@
-"""The bound on series of objectives."""
+"""An objective's whole is always counted; what is told apart is bounded."""
 
 from __future__ import annotations
 
-from gateway.control.series_room import SeriesRoom
-from gateway.control.slo_counts import SloCounts
+from gateway.control.slo_counts import MAX_UNKNOWN, Fate, SloCounts
 from gateway.control.slo_kept import Series
+from telemetry.slo.events import NO_EVENTS, EventCount
+from telemetry.slo.windows import Slots
+from tests.gateway.control.objectives import START_S
+
+WHOLE = Series("slo", "model", "", "")
+A, B, C = (Series("slo", "model", version, "") for version in "abc")
 
 
-def test_a_series_beyond_the_bound_is_refused_and_one_forgotten_makes_room() -> None:
-    room = SeriesRoom()
-    counts = SloCounts(room, most=2)
-    a, b, c = (Series("slo", "model", version, "") for version in "abc")
-    assert counts.open(a) is counts.open(a) is not None
-    assert counts.open(b) is not None
-    assert counts.open(c) is None
-    counts.forget([a])
+def kept(good: int) -> Slots:
+    slots = Slots()
+    slots.add(START_S, EventCount(good), START_S)
+    return slots
+
+
+def in_whole(counts: SloCounts) -> EventCount:
+    return counts.of("slo", "model").count(60.0, START_S + 10)
+
+
+def test_what_finds_no_room_apart_is_in_the_whole_and_shown_there() -> None:
+    counts = SloCounts(most_apart=2)
+    fates = [counts.add(series, int(START_S), EventCount(1, 2), START_S) for series in (A, B, C)]
+    assert fates == [Fate.COUNTED, Fate.COUNTED, Fate.NOT_APART]
+    assert in_whole(counts) == EventCount(3, 6)
+    assert dict(counts.totals()) == {A: EventCount(1, 2), B: EventCount(1, 2), WHOLE: EventCount(1, 2)}
+    counts.forget([A])
     assert counts.versions("slo", "model") == ["b"]
-    assert counts.open(c) is not None
-    assert room.left == SeriesRoom().left - 6
+    assert counts.add(C, int(START_S), EventCount(1), START_S) is Fate.COUNTED
+    assert in_whole(counts) == EventCount(4, 6)
 
 
-def test_every_outcome_of_a_series_needs_room() -> None:
-    room = SeriesRoom(most=5)
-    counts = SloCounts(room)
-    assert counts.open(Series("slo", "model", "1", "")) is not None
-    assert counts.open(Series("slo", "model", "2", "")) is None
-    assert (room.left, room.refused) == (2, 1)
+def test_what_is_not_told_apart_at_all_is_one_series() -> None:
+    counts = SloCounts()
+    counts.open(WHOLE)
+    assert dict(counts.totals()) == {WHOLE: NO_EVENTS}
+    assert counts.add(WHOLE, int(START_S), EventCount(7), START_S) is Fate.COUNTED
+    assert dict(counts.totals()) == {WHOLE: EventCount(7)}
+
+
+def test_what_was_kept_is_added_and_is_no_event_since_the_start() -> None:
+    counts = SloCounts()
+    counts.add(A, int(START_S), EventCount(1), START_S)
+    assert counts.restore({WHOLE: kept(10), A: kept(6), B: kept(4)}, {WHOLE[:2]}) == 0
+    assert in_whole(counts) == EventCount(11)
+    assert counts.of_version("slo", "model", "a").count(60.0, START_S + 10) == EventCount(7)
+    assert dict(counts.totals()) == {A: EventCount(1), B: NO_EVENTS}
+
+
+def test_what_was_kept_and_finds_no_room_is_said_and_the_policy_s_objectives_find_it_first() -> None:
+    others = {Series(f"a{number:04}", "model", "", ""): kept(1) for number in range(MAX_UNKNOWN + 3)}
+    counts = SloCounts(most_apart=1)
+    assert counts.restore({**others, WHOLE: kept(9), A: kept(5), B: kept(4)}, {WHOLE[:2]}) == 4
+    assert in_whole(counts) == EventCount(9)
+    assert counts.versions("slo", "model") == ["a"]
+
+
+def test_slots_that_are_emptied_leave_the_totals() -> None:
+    counts = SloCounts()
+    counts.add(A, int(START_S), EventCount(3), START_S)
+    counts.empty_slots()
+    counts.add(A, int(START_S), EventCount(1), START_S)
+    assert in_whole(counts) == EventCount(1)
+    assert dict(counts.totals()) == {A: EventCount(4)}
+
+
+def test_the_tiers_of_a_version_are_one_for_whoever_asks_for_the_version() -> None:
+    counts = SloCounts()
+    for tier, good in (("gold", 2), ("free", 3)):
+        counts.add(A._replace(tier=tier), int(START_S), EventCount(good), START_S)
+    version = counts.of_version("slo", "model", "a")
+    for counted in (version, version.merged()):
+        assert counted.count(60.0, START_S + 10) == EventCount(5)

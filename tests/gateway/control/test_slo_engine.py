@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from gateway.control.series_room import MAX_SERIES
+from gateway.control.slo_counts import MAX_APART
 from gateway.control.slo_engine import SloEngine, alert_key
-from gateway.control.slo_kept import Kept, Series, SlotRow
+from gateway.control.slo_kept import Remembered, Series, SlotRow
+from policies.snapshot import Snapshot
 from telemetry.slo.events import NO_EVENTS, EventCount
+from telemetry.slo.windows import LEVELS, Slots
 from tests.gateway.control.objectives import (
     AVAILABILITY,
     DAY_S,
@@ -24,7 +28,17 @@ from tests.gateway.control.objectives import (
 )
 
 OF_VERSION_1 = Series("digits-availability", "digits", "1", "")
+WHOLE = Series("digits-availability", "digits", "", "")
 MINUTE_S = 60.0
+
+
+def slots_of(rows: tuple[SlotRow, ...]) -> dict[Series, Slots]:
+    """Return what a file gives back of what was kept."""
+    found: dict[Series, Slots] = {}
+    level_of = {level.slot_s: level for level in LEVELS}
+    for row in rows:
+        found.setdefault(row.series, Slots()).put_back(level_of[row.level_s], row.start_s, EventCount(*row[3:]))
+    return found
 
 
 def outage(slos: SloEngine, minutes: int, bad_per_minute: int, from_s: float = START_S) -> list[tuple[int, str]]:
@@ -38,16 +52,15 @@ def outage(slos: SloEngine, minutes: int, bad_per_minute: int, from_s: float = S
 
 
 def test_every_objective_of_a_stable_version_is_counted_from_0_on() -> None:
-    counts = engine().counts.by_series
-    assert set(counts) == {OF_VERSION_1, Series("digits-latency", "digits", "", "")}
-    assert all(one.total == NO_EVENTS for one in counts.values())
+    counts = dict(engine().counts.totals())
+    assert counts == {OF_VERSION_1: NO_EVENTS, Series("digits-latency", "digits", "", ""): NO_EVENTS}
 
 
 def test_only_what_an_objective_tells_apart_is_counted_apart() -> None:
     slos = engine()
     told = [events(3), events(1, version="2"), events(2, 1, "digits-latency"), events(4, 0, "digits-latency", "2")]
     slos.take(1, tally(START_S, *told), START_S)
-    assert {series: counts.total for series, counts in slos.counts.by_series.items()} == {
+    assert dict(slos.counts.totals()) == {
         OF_VERSION_1: EventCount(3),
         Series("digits-availability", "digits", "2", ""): EventCount(1),
         Series("digits-latency", "digits", "", ""): EventCount(6, 1),
@@ -58,7 +71,7 @@ def test_an_objective_by_tier_has_a_series_for_each() -> None:
     by_tier = replace(AVAILABILITY, by=("tier",))
     slos = engine(replace(SNAPSHOT, objectives={**SNAPSHOT.objectives, AVAILABILITY.name: by_tier}))
     slos.take(1, tally(START_S, events(3)), START_S)
-    assert slos.counts.by_series[Series("digits-availability", "digits", "", "gold")].total == EventCount(3)
+    assert dict(slos.counts.totals())[Series("digits-availability", "digits", "", "gold")] == EventCount(3)
 
 
 def test_a_late_tally_goes_to_the_slot_of_its_time() -> None:
@@ -79,6 +92,7 @@ def test_what_cannot_be_counted_is_dropped_and_counted() -> None:
         ("requests", "malformed"): 7,
         ("slo_events", "unknown_objective"): 7,
         ("slo_events", "series_full"): 0,
+        ("slo_series", "series_full"): 0,
         ("slo_events", "too_late"): 9,
         ("series", "full"): 0,
     }
@@ -117,7 +131,7 @@ def test_an_alert_that_the_policy_loses_while_it_fires_is_said_to_be_gone() -> N
     slos = engine()
     outage(slos, 10, 500)
     without = replace(AVAILABILITY, alerts=(TICKET,))
-    slos.follow(replace(SNAPSHOT, objectives={**SNAPSHOT.objectives, AVAILABILITY.name: without}))
+    slos.follow(replace(SNAPSHOT, objectives={**SNAPSHOT.objectives, AVAILABILITY.name: without}), START_S + 600)
     lines = slos.judge_alerts(START_S + 600)
     assert lines == ["slo digits-availability of digits: page 1h is no longer in the policy; it fired for 9 min"]
     assert alert_key(AVAILABILITY, "digits", PAGE) not in slos.alerts.firing()
@@ -127,7 +141,7 @@ def test_a_changed_target_judges_all_that_was_counted() -> None:
     slos = engine()
     slos.take(1, tally(START_S, events(990, 10)), START_S)
     laxer = replace(AVAILABILITY, target=0.9)
-    slos.follow(replace(SNAPSHOT, objectives={**SNAPSHOT.objectives, AVAILABILITY.name: laxer}))
+    slos.follow(replace(SNAPSHOT, objectives={**SNAPSHOT.objectives, AVAILABILITY.name: laxer}), START_S)
     judged = next(slos.judged(START_S + 10))
     assert judged.evaluation.period == EventCount(990, 10)
     assert judged.evaluation.remaining_ratio == 0.9
@@ -138,7 +152,7 @@ def test_what_was_kept_is_where_a_restart_goes_on() -> None:
     outage(before, 60, 20)
     changes = before.take_changes(START_S + 3600)
     after = engine()
-    after.restore(Kept(changes.slots, dict(changes.firing), changes.transitions), START_S + 3600)
+    after.restore(Remembered(slots_of(changes.slots), dict(changes.firing), changes.transitions))
     assert [one.evaluation for one in after.judged(START_S + 3600)] == [
         one.evaluation for one in before.judged(START_S + 3600)
     ]
@@ -152,31 +166,104 @@ def test_only_what_changed_is_kept_again_unless_it_could_not_be_kept() -> None:
     slos.take(1, tally(START_S, events(1)), START_S)
     first = slos.take_changes(START_S)
     assert {(row.level_s, row.good) for row in first.slots} == {(10, 1), (60, 1), (3600, 1)}
+    assert {row.series for row in first.slots} == {OF_VERSION_1, WHOLE}
     slos.take(1, tally(START_S + 10, events(2)), START_S + 10)
     second = slos.take_changes(START_S + 10)
     assert {(row.level_s, row.good) for row in second.slots} == {(10, 2), (60, 3), (3600, 3)}
     slos.not_kept(first.slots)
-    assert len(slos.take_changes(START_S + 20).slots) == 4
+    assert len(slos.take_changes(START_S + 20).slots) == 8
 
 
-def test_a_slot_of_the_future_is_not_restored() -> None:
+def test_whatever_requests_carry_an_objective_is_judged_by_all_of_its_events() -> None:
     slos = engine()
-    slos.restore(Kept((SlotRow(10, int(START_S) + 1000, OF_VERSION_1, 5, 5, 0),)), START_S)
-    assert slos.counts.of("digits-availability", "digits").count(DAY_S, START_S + 2000) == NO_EVENTS
+    for number in range(MAX_SERIES):  # fills the room that metrics of requests have
+        slos.take(1, tally(START_S, replace(requests(1), tenant="", reason=f"r{number}")), START_S)
+    for number in range(MAX_APART + 5):
+        slos.take(1, tally(START_S, events(1, 1, version=f"v{number}")), START_S)
+    slos.take(1, tally(START_S, events(0, 1000, version="2")), START_S)
+    judged = next(slos.judged(START_S + 10))
+    assert judged.evaluation.period == EventCount(MAX_APART + 5, MAX_APART + 1005)
+    assert slos.dropped["series", "full"] > 0
+    assert slos.dropped["slo_events", "series_full"] == 2 * 6 + 1000  # stable version 1 has its room from the start
+
+
+def renamed() -> Snapshot:
+    """Return a policy in which the availability has another name."""
+    other = replace(AVAILABILITY, name="digits-up")
+    return replace(
+        SNAPSHOT,
+        routes={"digits": replace(ROUTE, slo=("digits-up", "digits-latency"))},
+        objectives={other.name: other, LATENCY.name: LATENCY},
+    )
+
+
+def test_at_a_switch_events_of_both_generations_are_counted() -> None:
+    slos = engine()
+    slos.expect(renamed())
+    slos.take(1, tally(START_S, events(1), events(2, slo="digits-up")), START_S)
+    slos.follow(renamed(), START_S + 1)
+    slos.take(2, tally(START_S, events(4), events(8, slo="digits-up")), START_S + 2)
+    assert slos.dropped["slo_events", "unknown_objective"] == 0
+    counted = [slos.counts.of(slo, "digits").count(60.0, START_S + 10).good for slo in (AVAILABILITY.name, "digits-up")]
+    assert counted == [5, 10]
+    slos.tidy(START_S + 11)
+    slos.take(2, tally(START_S, events(16)), START_S + 12)
+    assert slos.dropped["slo_events", "unknown_objective"] == 16
+
+
+def test_a_generation_that_was_not_put_in_force_is_expected_no_more() -> None:
+    slos = engine()
+    slos.expect(renamed())
+    slos.follow(SNAPSHOT, START_S)
+    slos.take(1, tally(START_S, events(2, slo="digits-up")), START_S)
+    assert slos.dropped["slo_events", "unknown_objective"] == 2
+
+
+def test_those_who_ask_often_are_told_what_was_said_in_the_slot() -> None:
+    slos = engine()
+    first = slos.judged_in_slot(START_S + 1)
+    slos.take(1, tally(START_S, events(2)), START_S)
+    assert slos.judged_in_slot(START_S + 9) is first
+    assert slos.judged_in_slot(START_S + 10)[0].evaluation.period == EventCount(2)
+    slos.follow(renamed(), START_S + 11)
+    assert slos.judged_in_slot(START_S + 11)[0].objective.name == "digits-up"
+
+
+def test_metrics_have_room_for_so_many_objectives_and_all_are_judged() -> None:
+    count = 1500
+    routes = {f"m{number}": replace(ROUTE, model=f"m{number}", slo=(AVAILABILITY.name,)) for number in range(count)}
+    slos = engine(replace(SNAPSHOT, routes=routes, objectives={AVAILABILITY.name: AVAILABILITY}))
+    shown = sum(slos.is_shown(AVAILABILITY.name, model) for model in routes)
+    assert 0 < shown < count
+    assert slos.dropped["series", "full"] == count - shown
+    assert sum(1 for _ in slos.judged(START_S)) == count
+    slos.take(1, tally(START_S, replace(requests(1), model="m0")), START_S)
+    assert slos.dropped["series", "full"] == count - shown  # what is shown of objectives takes nothing from requests
+
+
+def test_a_firing_alert_that_is_found_late_has_fired_since_it_began() -> None:
+    slos = engine()
+    outage(slos, 10, 500)
+    key = alert_key(AVAILABILITY, "digits", PAGE)
+    own = slos.alerts.transitions[0]
+    earlier = own._replace(at_s=START_S - 50)
+    slos.restore(Remembered({}, {key: START_S - 50}, (earlier,)))
+    assert slos.alerts.firing()[key] == START_S - 50
+    assert [one.at_s for one in slos.alerts.transitions][:2] == [START_S - 50, own.at_s]
 
 
 def test_a_version_is_forgotten_once_it_is_gone_and_silent_for_the_period() -> None:
     slos = engine()
     slos.take(1, tally(START_S, events(1), events(1, version="2")), START_S)
     route = replace(ROUTE, versions={"1": VERSIONS["1"]})
-    slos.follow(replace(SNAPSHOT, routes={"digits": route}))
+    slos.follow(replace(SNAPSHOT, routes={"digits": route}), START_S)
     slos.tidy(START_S + 30 * DAY_S)
     assert slos.counts.versions("digits-availability", "digits") == ["1", "2"]
     slos.tidy(START_S + 30 * DAY_S + 1)
     assert slos.counts.versions("digits-availability", "digits") == ["1"]
-    slos.follow(replace(SNAPSHOT, routes={}, objectives={}))
+    slos.follow(replace(SNAPSHOT, routes={}, objectives={}), START_S)
     slos.tidy(START_S + 30 * DAY_S + 1)
-    assert slos.counts.by_series == {}
+    assert dict(slos.counts.totals()) == {}
 
 
 def test_edges_of_durations_follow_the_policy() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from gateway.control.desired_pods import DesiredPods
 from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import RunningMesh, publish
+from gateway.control.slo_keeper import SloKeeper
 from gateway.control.supervisor import SupervisorConfig, supervise
-from policies.snapshot import Objective
+from policies.snapshot import Objective, Snapshot
 from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
 from tests.gateway.control.test_workers import FAKE
@@ -299,6 +301,50 @@ def test_a_damaged_file_of_budgets_is_told_set_aside_and_costs_nothing_else(mesh
     asyncio.run(mesh.serve(nothing))
     assert any("slo.db is damaged and now lies in slo.db.broken" in line for line in mesh.told.lines)
     assert (mesh.state / "slo.db.broken").read_bytes().startswith(b"no database")
+
+
+def test_workers_start_beside_the_reading_of_budgets_which_are_added(mesh: Mesh) -> None:
+    async def break_it(mesh: Mesh) -> None:
+        await send_requests(mesh, 5)
+        await until(mesh, "/admin/slo", lambda report: bad_events(report) == 5)
+
+    mesh.rewrite("mesh.yaml", "name: demo", "name: broken")
+    asyncio.run(mesh.serve(break_it))
+    other = sqlite3.connect(mesh.state / "slo.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+
+    async def look(mesh: Mesh) -> None:
+        await send_requests(mesh, 1)
+        await until(mesh, "/admin/slo", lambda report: bad_events(report) == 1)
+        other.close()
+        await until(mesh, "/admin/slo", lambda report: bad_events(report) == 6)
+
+    asyncio.run(mesh.serve(look))
+
+
+def test_objectives_of_a_new_generation_are_expected_before_workers_go_over_to_it(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[tuple[str, int]] = []
+    expect, follow = SloKeeper.expect, SloKeeper.follow
+
+    def expected(keeper: SloKeeper, snapshot: Snapshot) -> None:
+        steps.append(("expect", snapshot.generation))
+        expect(keeper, snapshot)
+
+    def followed(keeper: SloKeeper, snapshot: Snapshot) -> None:
+        steps.append(("follow", snapshot.generation))
+        follow(keeper, snapshot)
+
+    monkeypatch.setattr(SloKeeper, "expect", expected)
+    monkeypatch.setattr(SloKeeper, "follow", followed)
+
+    async def story(mesh: Mesh) -> None:
+        mesh.rewrite("slos.yaml", "99.5%", "99.6%")
+        await mesh.told.line("generation 2 in force: ")
+
+    asyncio.run(mesh.serve(story))
+    assert steps == [("follow", 1), ("expect", 2), ("follow", 2)]
 
 
 def test_a_mesh_without_a_listener_for_metrics_has_none(mesh: Mesh) -> None:

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.slo.burn_rate import burn_rate, burns_faster, consumed_ratio
+from telemetry.slo.burn_rate import burn_rate, burns_faster
 from telemetry.slo.events import NO_EVENTS, EventCount
-
-HOUR_S, DAY_S = 3600.0, 86400.0
 
 
 def test_the_allowed_share_of_bad_events_burns_once() -> None:
@@ -43,14 +41,6 @@ def test_exactly_the_factor_is_never_faster_whatever_the_target(target: float, f
     share = Fraction(repr(factor)) * (1 - Fraction(repr(target)))
     exactly = EventCount(good=share.denominator - share.numerator, bad=share.numerator)
     assert not burns_faster(exactly, target, factor)
-
-
-@pytest.mark.parametrize(
-    ("burn", "window_s", "share"), [(144, HOUR_S, 0.02), (60, 6 * HOUR_S, 0.05), (30, DAY_S, 0.1), (10, 3 * DAY_S, 0.1)]
-)
-def test_a_window_of_the_workbook_spends_its_share_of_the_budget(burn: int, window_s: float, share: float) -> None:
-    events = EventCount(good=10_000 - burn, bad=burn)
-    assert consumed_ratio(events, 0.999, window_s, 30 * DAY_S) == pytest.approx(share, rel=1e-12)
 
 
 @given(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.slo.classify import USUAL_EDGES_S, classify, classify_buckets, edges_for, worst
-from telemetry.slo.events import NO_EVENTS, EventCount, Meaning
+from telemetry.slo.classify import USUAL_EDGES_S, classify, edges_for, worst
+from telemetry.slo.events import Meaning
 from tests.telemetry.slo.objectives import objective
 
 AVAILABILITY = objective()
@@ -44,8 +44,25 @@ def test_a_status_of_500_is_ignored_where_that_is_written() -> None:
     assert classify(objective(ignore_status=(503,)), 503, 0.1) is Meaning.IGNORED
 
 
-def test_a_caller_that_left_is_ignored_whatever_is_written() -> None:
-    assert classify(objective(ignore_status=(404,)), 499, 0.1) is Meaning.IGNORED
+@pytest.mark.parametrize(
+    ("ignore_status", "duration_s", "meaning"),
+    [
+        (None, 0.25, "ignored"),
+        (None, 0.2501, "bad"),
+        ((404,), 0.25, "ignored"),
+        ((404,), 0.2501, "bad"),
+        ((499,), 60.0, "ignored"),
+    ],
+)
+def test_a_caller_that_left_is_ignored_unless_it_had_waited_longer_than_was_promised(
+    ignore_status: tuple[int, ...] | None, duration_s: float, meaning: str
+) -> None:
+    assert classify(objective(within_s=0.25, ignore_status=ignore_status), 499, duration_s) == meaning
+
+
+@pytest.mark.parametrize("ignore_status", [None, (404,)])
+def test_where_no_time_is_promised_a_caller_that_left_is_ignored(ignore_status: tuple[int, ...] | None) -> None:
+    assert classify(objective(ignore_status=ignore_status), 499, 60.0) is Meaning.IGNORED
 
 
 @pytest.mark.parametrize(
@@ -66,22 +83,15 @@ def test_without_objectives_the_edges_are_the_usual_ones_in_order() -> None:
     assert len(USUAL_EDGES_S) <= 24
 
 
-def test_a_bucket_that_the_threshold_parts_counts_as_too_slow() -> None:
-    assert classify_buckets(objective(within_s=0.3), 200, (0.2, 0.5), (4, 2, 1)) == EventCount(good=4, bad=3)
-
-
 @given(
     within_s=st.none() | st.floats(0.001, 100),
     requests=st.lists(st.tuples(st.sampled_from((200, 404, 499, 503)), st.floats(0, 200)), max_size=50),
 )
-def test_buckets_mean_what_their_requests_mean_one_by_one(
+def test_all_requests_of_a_bucket_mean_what_its_upper_edge_does(
     within_s: float | None, requests: list[tuple[int, float]]
 ) -> None:
     wanted = objective(within_s=within_s)
-    edges_s = edges_for([wanted])
-    buckets: dict[int, list[int]] = {}
+    edges_s = (*edges_for([wanted]), inf)
     for status, duration_s in requests:
-        buckets.setdefault(status, [0] * (len(edges_s) + 1))[bisect_left(edges_s, duration_s)] += 1
-    by_bucket = sum((classify_buckets(wanted, *of) for of in ((s, edges_s, b) for s, b in buckets.items())), NO_EVENTS)
-    one_by_one = [classify(wanted, status, duration_s) for status, duration_s in requests]
-    assert by_bucket == EventCount(*(one_by_one.count(meaning) for meaning in Meaning))
+        upper_s = edges_s[bisect_left(edges_s, duration_s)]
+        assert classify(wanted, status, upper_s) is classify(wanted, status, duration_s)

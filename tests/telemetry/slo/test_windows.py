@@ -51,14 +51,15 @@ class History:
         self.raw.append(Raw(min(at_s, self.now_s), events))
 
     def restart(self) -> None:
-        """Begin anew with what was kept of the slots, as a process does; sometimes kept twice."""
-        kept = [(level, *slot) for level in LEVELS for slot in self.slots.slots(level, 0.0)]
-        twice = self.random.sample(kept, self.random.randrange(len(kept) + 1)) if len(kept) < 50 else []
+        """Begin anew with what was kept of the slots, as a process does, before or after it counts again."""
+        kept = Slots()
+        for level in LEVELS:
+            for start_s, events in self.slots.slots(level, 0.0):
+                kept.put_back(level, start_s, events)
         self.slots = Slots()
-        for level, start_s, events in kept:
-            self.slots.put(level, start_s, events, float(start_s))
-        for level, start_s, events in twice:
-            self.slots.put(level, start_s, events, self.now_s)
+        for _ in range(self.random.randrange(3)):
+            self.live()
+        self.slots.absorb(kept)
 
     def brute(self, start_s: float, end_s: float) -> EventCount:
         """Sum the raw events of ``[start_s, end_s)``."""
@@ -171,19 +172,45 @@ def test_a_clock_that_was_years_ahead_does_not_stop_the_count() -> None:
     assert slots.count(60, START_S + 1) == slots.count(30 * DAY_S, START_S + 1) == ONE
 
 
-def test_a_slot_that_is_put_twice_counts_once() -> None:
+@pytest.mark.parametrize("ahead_s", [3 * HOUR_S, 2 * DAY_S, 10 * DAY_S])
+def test_after_a_clock_was_wrong_a_coarser_level_answers_for_what_was_before(ahead_s: int) -> None:
     slots = Slots()
-    for _ in range(2):
-        slots.put(LEVELS[0], START_S, EventCount(5, 4, 3), START_S + 30)
-    assert slots.slots(LEVELS[0], 0.0) == [(START_S, EventCount(5, 4, 3))]
-    assert slots.count(60, START_S + 30) == EventCount(5, 4, 3)
+    for second in range(0, HOUR_S, 10):
+        slots.add(START_S + second, ONE, START_S + second)
+    slots.add(START_S + HOUR_S + ahead_s, ONE, START_S + HOUR_S + ahead_s)
+    slots.add(START_S + HOUR_S, ONE, START_S + HOUR_S)
+    assert slots.count(HOUR_S, START_S + HOUR_S + 10).good >= 360
+    slots.add(START_S + HOUR_S + 70, ONE, START_S + HOUR_S + 70)
+    assert slots.count(60, START_S + HOUR_S + 80) == ONE  # in the finest again, as it began before the window
 
 
-def test_a_slot_from_the_future_or_out_of_reach_is_not_restored() -> None:
+def test_what_others_counted_is_added() -> None:
+    for first, second in ((0, 3 * HOUR_S), (3 * HOUR_S, 0), (0, 100 * DAY_S), (100 * DAY_S, 0), (0, 0), (30, 0)):
+        mine, others = Slots(), Slots()
+        mine.add(START_S + first, EventCount(5, 1), START_S + first)
+        others.add(START_S + second, EventCount(2, 0, 3), START_S + second)
+        mine.absorb(others)
+        latest_s = START_S + max(first, second)
+        assert mine.last_s == latest_s
+        # What lies further back than any level reaches is gone, be it one's own or another's.
+        reached = [
+            e
+            for at_s, e in ((first, EventCount(5, 1)), (second, EventCount(2, 0, 3)))
+            if at_s + 90 * DAY_S >= max(first, second)
+        ]
+        assert mine.count(90 * DAY_S, latest_s + 10) == sum(reached, NO_EVENTS)
+        assert others.count(60, START_S + second + 10) == EventCount(2, 0, 3)
+
+
+def test_a_series_takes_memory_for_what_it_has_seen() -> None:
     slots = Slots()
-    slots.put(LEVELS[0], START_S + 10, ONE, START_S)
-    slots.put(LEVELS[0], START_S - 3 * HOUR_S, ONE, START_S)
-    assert slots.slots(LEVELS[0], 0.0) == []
+
+    def held() -> int:
+        return sum(total is not None for ring in slots._rings.values() for total in ring._totals)
+
+    assert held() == 0
+    slots.add(START_S, ONE, START_S)
+    assert held() == len(LEVELS)
 
 
 def test_slots_are_listed_from_a_moment_on_and_empty_ones_are_not() -> None:
