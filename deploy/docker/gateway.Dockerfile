@@ -13,16 +13,18 @@ RUN python -m venv /opt/penstock \
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/penstock /opt/penstock
-# State (keys, the last good policy) lives in a volume; everything else can be read-only.
+# State (keys, the last good policy, budgets) lives in a volume, and so does the socket that its sidecar listens on;
+# everything else can be read-only.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin penstock \
-    && install -d -o 10001 -g 10001 -m 0700 /var/lib/penstock
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/penstock /run/penstock
 ENV PATH=/opt/penstock/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     XDG_RUNTIME_DIR=/var/lib/penstock/run
 USER 10001:10001
 VOLUME /var/lib/penstock
-# As in mesh.yaml: inference. The management API stays on the container's loopback (`exec ... penstock status`).
-EXPOSE 8080
+# As in mesh.yaml: inference and metrics. The management API stays on the container's loopback (`exec ... penstock
+# status`).
+EXPOSE 8080 8082
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/livez', timeout=2)"]
 ENTRYPOINT ["penstock", "gateway"]

@@ -12,12 +12,14 @@ COPY policies policies
 COPY deploy deploy
 RUN python -m venv /opt/penstock \
     && /opt/penstock/bin/pip install --no-cache-dir -c constraints.txt '.[pod]'
+# For the demo's text model, and many like it; without what they ask for to reach a model hub, which a pod never does.
+RUN /opt/penstock/bin/pip install --no-cache-dir --no-deps -c deploy/demo/text/requirements.txt safetensors tokenizers
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/penstock /opt/penstock
-# Archives are unpacked below /var/lib/penstock; everything else can be read-only.
+# Archives are unpacked below /var/lib/penstock, its sidecar listens below /run/penstock; all else can be read-only.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin penstock \
-    && install -d -o 10001 -g 10001 -m 0700 /var/lib/penstock
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/penstock /run/penstock
 ENV PATH=/opt/penstock/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
@@ -26,5 +28,5 @@ VOLUME /var/lib/penstock
 EXPOSE 8500
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8500/v2/health/live', timeout=2)"]
-# The rest is said per pod: --model NAME --version NAME --archive FILE.
+# The rest is said per pod: --model NAME --version NAME --archive FILE, and --records PATH where it has a sidecar.
 ENTRYPOINT ["penstock", "pod", "--listen", "0.0.0.0:8500", "--extracted-dir", "/var/lib/penstock/extracted"]

@@ -76,9 +76,15 @@ class Child:
             raise
         finally:
             os.close(child_end)
+        try:
+            self._exit_fd = os.pidfd_open(process.pid)
+        except OSError:  # no descriptor is left: nobody would notice its end
+            process.kill()
+            process.wait()
+            os.close(self._output_fd)
+            raise
         os.set_blocking(self._output_fd, False)
         self._loop.add_reader(self._output_fd, self._read_output)
-        self._exit_fd = os.pidfd_open(process.pid)
         self._loop.add_reader(self._exit_fd, self._reap)
         return process
 

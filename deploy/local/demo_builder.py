@@ -30,7 +30,7 @@ class DemoBuilder:
             return False
         if self._child is None:
             self._start(archive)
-        return True
+        return self._child is not None
 
     def kill(self) -> None:
         """End the builder; half an archive is never left in the store."""
@@ -40,12 +40,15 @@ class DemoBuilder:
     def _start(self, wanted: str) -> None:
         names = [name for name in DEMO_ARCHIVES if name == wanted or not (self._store / name).exists()]
         self._say(f"demo: making {', '.join(names)} (a few seconds, once)")
-        self._child = Child(
-            [sys.executable, "-m", "deploy.demo", "build", str(self._store), *names],
-            on_line=lambda line: self._say(f"demo: {line}"),
-            on_exit=lambda status: self._ended(status, names),
-            takes_group=True,
-        )
+        try:
+            self._child = Child(
+                [sys.executable, "-m", "deploy.demo", "build", str(self._store), *names],
+                on_line=lambda line: self._say(f"demo: {line}"),
+                on_exit=lambda status: self._ended(status, names),
+                takes_group=True,
+            )
+        except OSError as error:
+            self._say(f"demo: they cannot be made: {error}")
 
     def _ended(self, status: int, names: list[str]) -> None:
         self._child = None

@@ -25,6 +25,11 @@ def stable_version(route: Route) -> Version:
     return route.versions[route.stable]
 
 
+def promised_url(address: str) -> str:
+    """Return the URL that an address of policy will have once something listens on it, "" where its port is chosen."""
+    return "" if address.endswith(":0") else f"http://{address} (not up yet)"
+
+
 def curl_line(inference_url: str, key: str, model: str, sample_input: Any) -> str:
     """Return a shell command that sends the sample to the model; an empty object where there is no sample."""
     body = json.dumps({} if sample_input is None else sample_input)

@@ -48,6 +48,11 @@ def hub_argv(
     ]
 
 
+def dashboards_address(listen: Iterable[Listen]) -> str | None:
+    """Return the address that policy lists for the hub's pages, and with it for the hub; None where it lists none."""
+    return next((one.address for one in listen if one.serves == "dashboards"), None)
+
+
 def running_hub(state: Path) -> RunningHub | None:
     """Return what the hub published; None when it has not."""
     try:

@@ -17,22 +17,24 @@ import msgspec
 
 from deploy.demo.sample import read_sample
 from deploy.local import gateway_process, greeting, hub, orphans, pods, sidecars
+from deploy.local.companion import CompanionProcess
 from deploy.local.demo_builder import DemoBuilder
 from deploy.local.desired import DesiredFile, InForceFile
 from deploy.local.events import EventLog
 from deploy.local.gateway_process import GatewayProcess, GatewaySpec
-from deploy.local.kept import Kept
 from deploy.local.key import sha256_hex
 from deploy.local.pods import PodPlaces, Pods
-from deploy.local.sidecars import SidecarPlaces, Sidecars
+from deploy.local.sidecars import Reports, SidecarPlaces, Sidecars
 from gateway.control import last_good
 from gateway.control.desired_pods import DesiredPod
 from gateway.control.runtime_file import FILE_NAME as RUNTIME_FILE
 from gateway.control.runtime_file import RunningMesh
+from policies.snapshot import Tracing
 
 LOOK_EVERY_S = 0.1
 REMIND_EVERY_S = 10.0
 READY_PROBE_TIMEOUT_S = 1.0
+HUB_UP_WITHIN_S = 2.0  # what the greeting waits for it, beyond the line that says ready
 GATEWAY_DRAINS_WITHIN_S = 7.5  # a little more than the gateway allows itself
 FLUSH_WITHIN_S = 2.5  # what sidecars, and then the hub, get to hand on and keep the last spans
 KILL_AFTER_S = 9.0  # of the ten seconds from the signal to the end
@@ -76,13 +78,13 @@ class Mesh:
         self._lifeline_fd, self._lifeline_held_fd = os.pipe()
         side = SidecarPlaces(config.state, self._lifeline_fd, config.sidecar_program)
         self._sidecars = Sidecars(side, log.event)
-        self._hub = Kept("hub", log.event, (self._lifeline_fd,))
+        self._hub = CompanionProcess("hub", log.event, (self._lifeline_fd,))
         self._gateway = GatewayProcess(self._gateway_spec(), log.event, on_refused=self._give_up)
         places = PodPlaces(
             config.model_store,
             config.state / "extracted",
             self._lifeline_fd,
-            self._sidecars.of_pod,
+            self._reports_of,
             program=config.pod_program,
         )
         self._pods = Pods(places, log.event, on_missing=self._archive_is_missing, on_change=self._look_now.set)
@@ -164,10 +166,15 @@ class Mesh:
         if in_force is None or not self._gateway.has_started:
             return
         argv = hub.hub_argv(in_force.mesh.listen, self._config.state, self._lifeline_fd, self._config.hub_program)
-        if argv is not None:
-            self._hub.tend(argv, now_s)
+        self._hub.tend(argv, now_s)
         attributes = in_force.mesh.tracing.attributes
         self._sidecars.tend(self._pods.present, attributes, has_hub=argv is not None, now_s=now_s)
+
+    def _reports_of(self, pod: DesiredPod) -> Reports | None:
+        """Return where a pod that starts now reports."""
+        in_force = self._in_force.read()  # the supervisor writes it before it asks for pods
+        tracing = in_force.mesh.tracing if in_force is not None else Tracing()
+        return self._sidecars.of_pod(pod, tracing.kept_per_s)
 
     def _known_pids(self) -> set[int]:
         return {self._gateway.pid, self._demo.pid, self._hub.pid} | self._pods.pids | self._sidecars.pids
@@ -192,7 +199,7 @@ class Mesh:
             mesh = self._published()
             said = await asyncio.to_thread(probe_ready, mesh.inference) if mesh else "the gateway is starting"
             if mesh and not said:
-                self._greet(mesh)
+                await self._greet(mesh)
                 return
             if time.monotonic() >= remind_at_s:
                 remind_at_s += REMIND_EVERY_S
@@ -210,17 +217,35 @@ class Mesh:
         self._gateway.has_started = True
         return mesh
 
-    def _greet(self, mesh: RunningMesh) -> None:
+    async def _greet(self, mesh: RunningMesh) -> None:
         log = self._log
         log.event("mesh: ready")
         log.plain(f"inference   {mesh.inference}")
         log.plain(f"management  {mesh.management}")
         if mesh.metrics:
             log.plain(f"metrics     {mesh.metrics}/metrics")
-        running_hub = hub.running_hub(self._config.state)
-        if running_hub is not None and running_hub.pid == self._hub.pid:
-            log.plain(f"dashboards  {running_hub.dashboards}")
+        dashboards = await self._dashboards()
+        if dashboards:
+            log.plain(f"dashboards  {dashboards}")
         log.plain(f"key         {self._config.key}")
+        self._greet_with_an_example(mesh)
+
+    async def _dashboards(self) -> str:
+        """Return where the pages are, "" where nobody can say; a hub that is still starting is waited for a little."""
+        give_up_s = time.monotonic() + HUB_UP_WITHIN_S
+        in_force = self._in_force.read()
+        address = hub.dashboards_address(in_force.mesh.listen) if in_force is not None else None
+        while address is not None:
+            running = hub.running_hub(self._config.state)
+            if running is not None and running.pid == self._hub.pid:
+                return running.dashboards
+            if time.monotonic() >= give_up_s:
+                return greeting.promised_url(address)
+            await asyncio.sleep(LOOK_EVERY_S)
+        return ""
+
+    def _greet_with_an_example(self, mesh: RunningMesh) -> None:
+        log = self._log
         in_force = last_good.recall(self._config.state)
         route = greeting.greeted_route(in_force.snapshot.routes) if in_force else None
         if route is None:

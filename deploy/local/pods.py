@@ -48,7 +48,9 @@ class PodPlaces:
         model_store: directory of archives.
         extracted_dir: where archives are unpacked.
         lifeline_fd: read end of a pipe that ends when the mesh does.
-        reports: where a pod tells its sidecar what happens; None where it cannot.
+        reports: where a pod tells its sidecar what happens; None where it tells nothing. Asked at each start, and no
+            reason for one: a pod that runs goes on with what it was started with, for loading it again costs more
+            than a rate that is of use only to requests without a gateway.
         program: the command of a pod's server before our options.
         most_loading: how many pods may load at a time; each has one processor busy.
     """
@@ -229,5 +231,5 @@ def server_argv(pod: DesiredPod, places: PodPlaces, listen_fd: int, reports: Rep
         *("--extracted-dir", str(places.extracted_dir)),
         *("--device", pod.device),
         *("--max-rows", str(pod.max_rows), f"--max-wait-s={pod.max_wait_s}"),
-        *(("--records", reports.records) if reports else ()),
+        *(("--records", reports.records, "--kept-per-s", str(reports.kept_per_s)) if reports else ()),
     ]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from deploy.local.kept import Kept
+from deploy.local.companion import CompanionProcess
+from deploy.local.told_file import ToldFile
 from gateway.control.desired_pods import DesiredPod
-from gateway.control.state_dir import write_private
 
 PROGRAM = (sys.executable, "-m", "telemetry.sidecar")
 GATEWAY = "gateway"
 TARGETS_FILE = "prometheus-targets.json"
 SLOS_FILE = "slos.json"
+ATTRIBUTES_FILE = "sidecar-attributes.json"
 HUB_SOCKET = "hub.sock"
 _BACKLOG = 64
 
@@ -69,13 +71,14 @@ class Sockets:
         """Let go of them."""
         self.records.close()
         self.http.close()
-        self.records_path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.records_path.unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
 class _Sidecar:
     sockets: Sockets
-    process: Kept
+    process: CompanionProcess
     pod: DesiredPod | None
 
 
@@ -86,10 +89,12 @@ class Reports:
     Attributes:
         records: path of the socket for records.
         otlp: base URL for spans that its handler makes.
+        kept_per_s: traces it keeps per second of requests that come by no gateway; more than 0.
     """
 
     records: str
     otlp: str
+    kept_per_s: float
 
 
 class Sidecars:
@@ -99,25 +104,30 @@ class Sidecars:
         self._places = places
         self._say = say
         self._sidecars: dict[str, _Sidecar] = {}
-        self._leaving: list[Kept] = []
-        self._attributes: tuple[str, ...] = ()
+        self._leaving: list[CompanionProcess] = []
         self._has_hub = False
-        self._told_targets = ""
+        self._attributes_file = ToldFile(places.state / ATTRIBUTES_FILE, say)
+        self._targets_file = ToldFile(places.state / TARGETS_FILE, say)
 
     @property
     def pids(self) -> set[int]:
         """Process ids of the sidecars."""
-        return {sidecar.process.pid for sidecar in self._sidecars.values()} | {kept.pid for kept in self._leaving}
+        return {sidecar.process.pid for sidecar in self._sidecars.values()} | {process.pid for process in self._leaving}
 
     def of_gateway(self) -> str:
         """Return the path that the gateway's workers record to; "" where there can be none."""
         sidecar = self._ensure(GATEWAY, None)
         return str(sidecar.sockets.records_path) if sidecar else ""
 
-    def of_pod(self, pod: DesiredPod) -> Reports | None:
-        """Return where a pod reports; None where there can be no sidecar, which costs telemetry and nothing else."""
+    def of_pod(self, pod: DesiredPod, kept_per_s: float) -> Reports | None:
+        """Return where a pod that starts now reports; None where policy wants no records, or there can be no sidecar.
+
+        Both cost telemetry and nothing else. Where nothing is recorded the sidecar still tells how the pod does.
+        """
         sidecar = self._ensure(pod.name, pod)
-        return Reports(str(sidecar.sockets.records_path), sidecar.sockets.url) if sidecar else None
+        if sidecar is None or kept_per_s <= 0:
+            return None
+        return Reports(str(sidecar.sockets.records_path), sidecar.sockets.url, kept_per_s)
 
     def tend(self, pods: Iterable[DesiredPod], attributes: tuple[str, ...], has_hub: bool, now_s: float) -> None:
         """See that the gateway's and these pods' sidecars run, and no others.
@@ -126,11 +136,15 @@ class Sidecars:
             attributes: keys of spans' attributes that policy allows beside the usual ones.
             has_hub: there is a hub to send spans to.
         """
-        self._attributes, self._has_hub = attributes, has_hub
+        self._has_hub = has_hub
+        # Before a sidecar that starts now reads it; one that runs reads it again, and goes on counting.
+        self._attributes_file.tell(msgspec.json.encode(attributes) + b"\n")
         names = {GATEWAY} | {pod.name for pod in pods}
         for name in self._sidecars.keys() - names:
             self._release(self._sidecars.pop(name))
-        self._leaving = [kept for kept in self._leaving if kept.pid]
+        self._leaving = [process for process in self._leaving if process.pid]
+        for process in self._leaving:
+            process.tend(None, now_s)
         for sidecar in self._sidecars.values():
             sidecar.process.tend(self._argv(sidecar), now_s)
         self._tell_targets()
@@ -142,8 +156,8 @@ class Sidecars:
 
     def kill_all(self) -> None:
         """End all of them."""
-        for kept in [*self._leaving, *(sidecar.process for sidecar in self._sidecars.values())]:
-            kept.kill()
+        for process in [*self._leaving, *(sidecar.process for sidecar in self._sidecars.values())]:
+            process.kill()
 
     def close(self) -> None:
         """Let go of sockets; every process has ended."""
@@ -160,7 +174,7 @@ class Sidecars:
             self._say(f"sidecar {name}: no socket for it ({error}); nothing is recorded")
             return None
         fds = (sockets.records.fileno(), sockets.http.fileno(), self._places.lifeline_fd)
-        sidecar = _Sidecar(sockets, Kept(f"sidecar {name}", self._say, fds), pod)
+        sidecar = _Sidecar(sockets, CompanionProcess(f"sidecar {name}", self._say, fds), pod)
         self._sidecars[name] = sidecar
         return sidecar
 
@@ -172,7 +186,6 @@ class Sidecars:
         return path
 
     def _release(self, sidecar: _Sidecar) -> None:
-        sidecar.process.stop()
         sidecar.sockets.close()  # the process has its own copies, and takes what was told
         if sidecar.process.pid:
             self._leaving.append(sidecar.process)
@@ -185,9 +198,8 @@ class Sidecars:
             *("--listen-fd", str(sockets.http.fileno()), "--records-fd", str(sockets.records.fileno())),
             *("--export", export, "--lifeline-fd", str(places.lifeline_fd)),
             *("--slos", str(places.state / SLOS_FILE)),
+            *("--attributes-file", str(places.state / ATTRIBUTES_FILE)),
         ]
-        if self._attributes:
-            argv += ["--attributes", ",".join(self._attributes)]
         if sidecar.pod is not None:
             argv += ["--pod", sidecar.pod.address]
             gateway = self._sidecars.get(GATEWAY)
@@ -200,7 +212,4 @@ class Sidecars:
             {"targets": [sidecar.sockets.url.removeprefix("http://")], "labels": {"penstock_sidecar": name}}
             for name, sidecar in sorted(self._sidecars.items())
         ]
-        told = msgspec.json.format(msgspec.json.encode(targets)).decode() + "\n"
-        if told != self._told_targets:
-            self._told_targets = told
-            write_private(self._places.state / TARGETS_FILE, told.encode())
+        self._targets_file.tell(msgspec.json.format(msgspec.json.encode(targets)) + b"\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from deploy.local.greeting import curl_line, expected_answer, greeted_route
+from deploy.local.greeting import curl_line, expected_answer, greeted_route, promised_url
 from policies.snapshot import Launch, Route, Static, Version
 
 
@@ -49,3 +49,8 @@ def test_the_answer_to_expect_is_said_in_words() -> None:
     assert expected_answer({"label": 7, "name": "seven"}) == 'label 7, name "seven"'
     assert expected_answer([1, 2]) == "[1, 2]"
     assert expected_answer(None) == ""
+
+
+def test_an_address_is_promised_only_where_policy_gives_its_port() -> None:
+    assert promised_url("127.0.0.1:8090") == "http://127.0.0.1:8090 (not up yet)"
+    assert promised_url("127.0.0.1:0") == ""

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from deploy.local.kept import NICENESS
+from deploy.local.companion import NICENESS
 from gateway.control import last_good
 from policies.snapshot import Launch, Listen, Mesh, Route, Snapshot, Tracing, Version
 from tests.deploy.local.test_mesh import RunningMesh, pod, wait_until_gone, write_desired
 
+TRACING = Tracing()
 PAGES = (Listen("127.0.0.1:0", "dashboards"), Listen("127.0.0.1:0", "otlp"))
 
 
-def put_in_force(directory: Path, listen: tuple[Listen, ...] = (), attributes: tuple[str, ...] = ()) -> None:
+def put_in_force(directory: Path, listen: tuple[Listen, ...] = (), tracing: Tracing = TRACING) -> None:
     """Keep a policy as the supervisor keeps the one in force."""
     route = Route("digits", "team", {"1": Version("1", launch=Launch("model.mar"))}, stable="1")
-    mesh = Mesh("demo", listen, tracing=Tracing(attributes=attributes))
+    mesh = Mesh("demo", listen, tracing=tracing)
     last_good.keep(directory / "state", Snapshot(1, "", mesh, routes={"digits": route}), loaded_at_s=0.0)
 
 
@@ -37,14 +40,31 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@contextmanager
+def running(directory: Path) -> Iterator[RunningMesh]:
+    """Start a mesh; stop it at the end, if the test has not."""
+    mesh = RunningMesh(directory, "--kill-after-s=1.5")
+    try:
+        yield mesh
+    finally:
+        if mesh.process.poll() is None:
+            mesh.stop()
+        elif mesh.process.stdout is not None:
+            mesh.process.stdout.close()
+
+
 @pytest.fixture
 def mesh(directory: Path) -> Iterator[RunningMesh]:
-    running = RunningMesh(directory, "--kill-after-s=1.5")
-    yield running
-    if running.process.poll() is None:
-        running.stop()
-    elif running.process.stdout is not None:
-        running.process.stdout.close()
+    with running(directory) as mesh:
+        yield mesh
+
+
+def said(mesh: RunningMesh, *patterns: str) -> None:
+    """Wait until there was a line like each of these, in whatever order."""
+    missing = list(patterns)
+    while missing:
+        line = mesh.wait_for("|".join(missing)).string
+        missing = [pattern for pattern in missing if not re.search(pattern, line)]
 
 
 def runs(mesh: RunningMesh, name: str) -> tuple[int, list[str]]:
@@ -106,11 +126,46 @@ def test_prometheus_is_told_where_the_sidecars_are(directory: Path, mesh: Runnin
     ]
 
 
-def test_attributes_that_policy_allows_are_told_to_sidecars(directory: Path, mesh: RunningMesh) -> None:
+def test_pods_record_at_the_rate_that_policy_says_when_they_start(directory: Path) -> None:
+    put_in_force(directory, tracing=Tracing(kept_per_s=2.5))
+    with running(directory) as mesh:
+        pid, first = runs(mesh, "pod m/1/0")
+        assert option(first, "--records") == f"{directory}/1-0.rec"
+        assert option(first, "--kept-per-s") == "2.5"
+        assert option(first, "--otlp").startswith("http://127.0.0.1:")
+        put_in_force(directory, tracing=Tracing(kept_per_s=0.0))
+        os.kill(pid, signal.SIGKILL)
+        _, second = runs(mesh, "pod m/1/0")
+        assert not {"--records", "--kept-per-s", "--otlp"} & {*second}
+        assert not [line for line in mesh.printed if "new config" in line]
+
+
+def test_telemetry_that_has_no_place_to_write_ends_nothing(directory: Path) -> None:
+    for name in ("prometheus-targets.json", "sidecar-attributes.json"):
+        (directory / "state" / name).mkdir()
+    (directory / "1-0.rec").mkdir()
+    with running(directory) as mesh:
+        said(
+            mesh,
+            "prometheus-targets.json cannot be written",
+            "sidecar-attributes.json cannot be written",
+            "sidecar m/1/0: no socket for it",
+            "pod m/1/0: started",
+            "mesh: ready",
+        )
+        assert mesh.stop() == 0
+
+
+def test_the_hub_leaves_when_policy_lists_it_no_more_and_comes_back_with_it(directory: Path, mesh: RunningMesh) -> None:
     runs(mesh, "sidecar gateway")
-    put_in_force(directory, attributes=("app.user", "app.cart.*"))
-    _, arguments = runs(mesh, "sidecar gateway")
-    assert option(arguments, "--attributes") == "app.user,app.cart.*"
+    put_in_force(directory, PAGES)
+    pid, _ = runs(mesh, "hub")
+    put_in_force(directory)
+    mesh.wait_for("hub: stopped")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    put_in_force(directory, PAGES)
+    assert runs(mesh, "hub")[0] != pid
 
 
 def test_when_the_mesh_ends_nothing_of_telemetry_is_left(mesh: RunningMesh) -> None:
@@ -119,3 +174,17 @@ def test_when_the_mesh_ends_nothing_of_telemetry_is_left(mesh: RunningMesh) -> N
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_the_greeting_waits_a_little_for_the_hub_and_says_where_its_pages_are(directory: Path) -> None:
+    put_in_force(directory, (Listen("127.0.0.1:0", "dashboards"),))
+    with running(directory) as mesh:
+        said(mesh, "mesh: ready", "^dashboards  http://127.0.0.1:7$", "^curl ")
+
+
+def test_the_greeting_promises_the_address_of_a_hub_that_is_not_up_in_time(directory: Path) -> None:
+    put_in_force(directory, (Listen("127.0.0.1:8", "dashboards"),))
+    (directory / "state" / "hub.json").mkdir()  # it cannot publish itself
+    with running(directory) as mesh:
+        mesh.wait_for("mesh: ready")
+        said(mesh, r"^dashboards  http://127\.0\.0\.1:8 \(not up yet\)$", "^curl ")

@@ -1,4 +1,4 @@
-"""A pod's server without a model: answers each connection with its status, and leaves when asked.
+"""A pod's server without a model: says its arguments, answers each connection with its status, leaves when asked.
 
 The version says how it behaves: ``stubborn`` does not leave when asked; ``parent`` has a child that outlives it;
 ``doomed`` ends at its start.
@@ -7,6 +7,7 @@ The version says how it behaves: ``stubborn`` does not leave when asked; ``paren
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -38,9 +39,12 @@ def main() -> None:
     parser.add_argument("--version")
     parser.add_argument("--listen-fd", type=int)
     parser.add_argument("--lifeline-fd", type=int)
-    options, _ = parser.parse_known_args()
+    options, others = parser.parse_known_args()
     if options.version == "doomed":
         sys.exit("no model here")
+    otlp = os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    told = [*others, *(("--otlp", otlp) if otlp else ())]
+    print(f"runs as {os.getpid()} with {json.dumps(told)}", flush=True)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if options.version == "stubborn" else signal.SIG_DFL)
     if options.version == "parent":
         child = subprocess.Popen(["sleep", "600"], start_new_session=True)
