@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.commands.running_mesh import NotReachable, add_arguments, ask, find, read
 from deploy.commands.table import table
+from deploy.local.hub import RunningHub, running_hub
 from gateway.control.reports import (
     EndedWorkersReport,
     PodReport,
@@ -32,18 +33,18 @@ def run(arguments: Sequence[str]) -> int:
         if options.json:
             print(ask(target, "/admin/status").decode())
         else:
-            print(describe(status, read(target, "/admin/policy", PolicyReport)))
+            print(describe(status, read(target, "/admin/policy", PolicyReport), running_hub(Path(status.state_dir))))
     except NotReachable as error:
         print(f"penstock status: {error}", file=sys.stderr)
         return 1
     return 0 if status.readiness.is_ready else 1
 
 
-def describe(status: StatusReport, policy: PolicyReport) -> str:
-    """Return the status for people."""
+def describe(status: StatusReport, policy: PolicyReport, hub: RunningHub | None = None) -> str:
+    """Return the status for people; the hub is that of the same machine, None where none is known."""
     parts = [
         _headline(status),
-        _addresses(status),
+        _addresses(status, hub),
         *_waiting(policy.waiting),
         *_policy(policy),
         _workers(status.workers, status.ended_workers),
@@ -60,8 +61,13 @@ def _headline(status: StatusReport) -> str:
     )
 
 
-def _addresses(status: StatusReport) -> str:
-    named = (("inference", status.addresses.inference), ("management", status.addresses.management))
+def _addresses(status: StatusReport, hub: RunningHub | None) -> str:
+    named = (
+        ("inference", status.addresses.inference),
+        ("management", status.addresses.management),
+        ("metrics", [f"{url}/metrics" for url in status.addresses.metrics]),
+        ("dashboards", [hub.dashboards] if hub is not None else []),
+    )
     return "\n".join(f"{name:<10}  {', '.join(urls) or 'nowhere'}" for name, urls in named)
 
 

@@ -141,6 +141,7 @@ class AddressesReport:
 
     inference: list[str]
     management: list[str]
+    metrics: list[str]
 
 
 @dataclass(frozen=True)

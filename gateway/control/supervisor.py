@@ -323,7 +323,11 @@ class Supervisor:
             worker_restarts=self._workers.restarts,
             ended_workers=ended_report(self._workers.ended),
             pods=[pod_report(record, now_s) for record in self._pods.table.values()],
-            addresses=AddressesReport(self._listeners.inference_addresses, self._listeners.management_addresses),
+            addresses=AddressesReport(
+                self._listeners.inference_addresses,
+                self._listeners.management_addresses,
+                self._listeners.metrics_addresses,
+            ),
             state_dir=str(self._state),
         )
 

@@ -13,6 +13,8 @@ import pytest
 
 from deploy.cli import main
 from deploy.commands.model import ServedVersion, served_versions
+from deploy.commands.status import describe
+from deploy.local.hub import RunningHub
 from gateway.control.reports import (
     AddressesReport,
     EndedWorkersReport,
@@ -59,7 +61,7 @@ STATUS = StatusReport(
     worker_restarts=0,
     ended_workers=EndedWorkersReport(requests=5, by_reason={"rate_limited": 3}),
     pods=[POD],
-    addresses=AddressesReport(["http://127.0.0.1:8080"], ["http://127.0.0.1:8081"]),
+    addresses=AddressesReport(["http://127.0.0.1:8080"], ["http://127.0.0.1:8081"], ["http://127.0.0.1:8082"]),
     state_dir="/state",
 )
 QUESTION = PolicyErrorReport("limits.yaml", 3, 7, "5 what?", "Write 5/s.")
@@ -115,6 +117,13 @@ def test_status_is_for_people_and_shows_refused_policy_files(server: str, capsys
     assert "digits/1/0  ready  cpu          3        1         0   42" in printed
     assert "generation 3 waits for digits/2 to be ready, at most 42 s longer" in printed
     assert "ended     -           -  -               5        3          -            -" in printed
+
+
+def test_status_says_where_everything_is() -> None:
+    told = describe(STATUS, POLICY, RunningHub(7, "http://127.0.0.1:8090"))
+    assert "metrics     http://127.0.0.1:8082/metrics" in told
+    assert "dashboards  http://127.0.0.1:8090" in told
+    assert "dashboards  nowhere" in describe(STATUS, POLICY)
 
 
 def test_status_as_json_is_what_the_api_says(server: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def status() -> StatusReport:
         worker_restarts=0,
         ended_workers=EndedWorkersReport(requests=4, by_reason={"rate_limited": 1}),
         pods=[],
-        addresses=AddressesReport(["127.0.0.1:1"], ["127.0.0.1:2"]),
+        addresses=AddressesReport(["127.0.0.1:1"], ["127.0.0.1:2"], ["127.0.0.1:3"]),
         state_dir="/state",
     )
 
