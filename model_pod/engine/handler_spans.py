@@ -5,6 +5,7 @@ Whether a trace is kept is decided behind us, when it is known how its request e
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, SupportsIndex, overload
@@ -44,7 +45,8 @@ class HandlerSpans:
     @contextmanager
     def around(self, rows: Sequence[Row], batch: str, data: list[DataRow]) -> Iterator[list[DataRow]]:
         """Make the one request of these rows current, or else their batch and, row by row, each one's request."""
-        contexts = {value: context_of(value) for value in {row.traceparent for row in rows}}
+        # Beyond ``MAX_PARTS`` a part of a request has no span of its own, and only the batch's is left.
+        contexts = {value: context_of(value or batch) for value in {row.traceparent for row in rows}}
         if len(contexts) == 1:
             (current,) = contexts.values()
         else:
@@ -135,6 +137,8 @@ def _provider(load: Load) -> TracerProvider:
         resource=Resource.create(
             {
                 Attribute.SERVICE_NAME: POD_SERVICE,
+                Attribute.SERVICE_INSTANCE: f"{load.model}/{load.version}",
+                Attribute.PROCESS_PID: os.getpid(),
                 Attribute.MODEL: load.model,
                 Attribute.VERSION: load.version,
             }

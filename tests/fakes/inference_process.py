@@ -55,11 +55,11 @@ class FakeInference:
         """Say bytes that need be no frame."""
         await asyncio.get_running_loop().sock_sendall(self._end, data)
 
-    async def load(self) -> Load:
+    async def load(self, records_spans: bool = False) -> Load:
         """Take the load order and become ready."""
         message, _ = await self.received()
         assert isinstance(message, Load)
-        await self.send(Loaded(device="cpu", load_s=0.1, timed_stages=True))
+        await self.send(Loaded(device="cpu", load_s=0.1, timed_stages=True, records_spans=records_spans))
         return message
 
     async def answer(
@@ -113,10 +113,10 @@ class FakeInferences:
         """Wait for the next process to be started."""
         return await self._started.get()
 
-    async def next_loaded(self) -> FakeInference:
+    async def next_loaded(self, records_spans: bool = False) -> FakeInference:
         """Wait for the next process to be started, and let it load."""
         fake = await self.next()
-        await fake.load()
+        await fake.load(records_spans)
         return fake
 
 

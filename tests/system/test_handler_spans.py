@@ -24,7 +24,7 @@ from tests.system.seen import hub_of, penstock, sample_sum, sidecar_urls
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
-# It takes its time, so that requests that come together ride together. The keys under ``rows`` are allowed.
+# It takes its time, so that requests that come together ride together.
 HANDLER = """
 import time
 
@@ -48,6 +48,8 @@ def handle(data, context):
     return answers
 """
 NOT_ALLOWED = 2
+CLOCKS_DIFFER_NS = 1_000_000  # OpenTelemetry asks the wall clock for each span, we count from one look at it
+# Every request is kept, and so are the attributes under ``rows``.
 MESH_YAML = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", (DEMO / "mesh.yaml").read_text()).replace(
     "name: demo", 'tracing: {kept_per_s: 10000, attributes: ["rows.*"]}\nname: demo'
 )
@@ -64,6 +66,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterato
     policies = {**EVERY_MODEL, "mesh.yaml": MESH_YAML}
     with running_mesh(home, own_store(model_store, home), policies=policies) as running:
         hub_of(running)
+        assert running.api.get("/readyz").status_code == 200  # the client is there before threads share it
         add_models(running, {model: handler_archive(HANDLER) for model in ("squares", "leaving")})
         for model in ("squares", "leaving"):
             running.said.line(f"gateway: pod {model}/1/0 is ready")
@@ -111,7 +114,7 @@ def test_a_span_per_row_is_a_child_of_its_own_request(mesh: MeshUnderTest) -> No
         row = only(shown["spans"], "square")
         assert row["parent_id"] == only(shown["spans"], "pod.inference")["span_id"]
         assert row["attributes"]["rows.number"] == number
-        assert (row["service"], row["scope"]) == ("penstock-pod", "squares")
+        assert (row["service"], row["instance"], row["scope"]) == ("penstock-pod", "squares/1", "squares")
         rode_together += len(shown["batches"][0]["members"]) > 1
     assert rode_together > 1
 
@@ -142,8 +145,10 @@ def test_a_request_that_runs_alone_has_all_spans_of_its_handler(mesh: MeshUnderT
     children = [span["name"] for span in shown["spans"] if span["parent_id"] == inference["span_id"]]
     assert children == ["together", "square"]
     for span in (only(shown["spans"], name) for name in children):
-        assert span["start_ns"] >= inference["start_ns"]
-        assert span["start_ns"] + span["duration_ns"] <= inference["start_ns"] + inference["duration_ns"]
+        assert span["start_ns"] >= inference["start_ns"] - CLOCKS_DIFFER_NS
+        assert span["start_ns"] + span["duration_ns"] <= (
+            inference["start_ns"] + inference["duration_ns"] + CLOCKS_DIFFER_NS
+        )
     told = penstock(mesh, "trace", request_id)
     assert (told.returncode, re.findall("together|square ", told.stdout)) == (0, ["together", "square "]), told.stdout
 
@@ -165,10 +170,10 @@ def test_the_last_spans_of_a_pod_that_leaves_arrive(mesh: MeshUnderTest) -> None
         asked = caller.submit(ask, mesh, 12, "leaving", LASTS_S)
         eventually(lambda: running_rows(mesh) == 1, "the last request runs")
         (mesh.policies / "routes" / "leaving.yaml").unlink()
-        drains = mesh.said.line("^pod leaving/1/0: drains")
+        drains = mesh.said.line("pod leaving/1/0: drains")
         assert not asked.done()
         request_id = asked.result()
-    mesh.said.line("^pod leaving/1/0: stopped", after_s=drains.at_s)
+    mesh.said.line("pod leaving/1/0: stopped", after_s=drains.at_s)
     assert only(shown_with(mesh, request_id, "square")["spans"], "square")["attributes"]["rows.number"] == 12
 
 

@@ -125,6 +125,7 @@ def test_the_documented_handler_adds_to_its_requests_and_to_its_batch(received: 
     assert _belongings(spans, "count") == [(1, 1), (2, 2), (1, 1), (3, 3)]
     assert {(span.scope, span.resource["service.name"]) for span in spans} == {("words", "penstock-pod")}
     assert (spans[0].resource["penstock.model"], spans[0].resource["penstock.version"]) == ("echo", "1")
+    assert spans[0].resource["service.instance.id"] == "echo/1"
 
 
 def test_the_search_for_a_bad_row_keeps_every_row_with_its_request(received: Receiver, tmp_path: Path) -> None:
@@ -138,6 +139,16 @@ def test_the_search_for_a_bad_row_keeps_every_row_with_its_request(received: Rec
     assert _belongings(received.spans, "one") == [(1, 1), (2, 2), (1, 1), (2, 2)]
     failed = [span for span in received.spans if span.name == "one" and span.message]
     assert [span.message for span in failed] == ["ValueError: bad row"] * 2
+
+
+def test_rows_without_a_span_of_their_own_belong_to_their_batch(received: Receiver, tmp_path: Path) -> None:
+    with engine(tmp_path) as inference:
+        _load(inference, tmp_path, RAISING)
+        for parents in (["", ""], [_parent(1), ""]):
+            _run(inference, _rows(*parents), [b"good", b"good"], _parent(9))
+        inference.end()
+    assert _belongings(received.spans, "all") == [(9, 9), (9, 9)]
+    assert _belongings(received.spans, "one") == [(9, 9), (9, 9), (1, 1), (9, 9)]
 
 
 def test_nobody_records_and_the_handlers_spans_begin_traces_of_their_own(received: Receiver, tmp_path: Path) -> None:

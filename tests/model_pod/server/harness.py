@@ -116,9 +116,9 @@ class Served:
         """Do one exchange on a connection of its own."""
         return await (await self.client()).exchange(target, body, headers, method)
 
-    async def loaded(self) -> FakeInference:
+    async def loaded(self, records_spans: bool = False) -> FakeInference:
         """Wait for the next inference process, load it, and wait until the pod is ready."""
-        fake = await self.inferences.next_loaded()
+        fake = await self.inferences.next_loaded(records_spans)
         await self.until(lambda: self.pod.is_ready)
         return fake
 
