@@ -15,16 +15,18 @@ RUN cd / && /opt/penstock/bin/python -m telemetry.hub.assets
 
 FROM python:3.11.14-slim-bookworm
 COPY --from=build /opt/penstock /opt/penstock
-# Traces live in a volume, and it reads the gateway's state in another; everything else can be read-only.
+# Traces and the socket for spans live in volumes, and it reads the gateway's state in another; everything else can be
+# read-only.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin penstock \
-    && install -d -o 10001 -g 10001 -m 0700 /var/lib/penstock /var/lib/penstock-gateway
+    && install -d -o 10001 -g 10001 -m 0700 /var/lib/penstock /run/penstock-hub /var/lib/penstock-gateway
 ENV PATH=/opt/penstock/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 VOLUME /var/lib/penstock
-# Pages, for whoever has the token, and OTLP, which asks for none: only the mesh may reach that.
-EXPOSE 8090 4318
+# Pages, for whoever has the token.
+EXPOSE 8090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8090/livez', timeout=2)"]
-# The rest is said per hub: --token-file FILE --mesh FILE, the mesh.json in the gateway's state.
-ENTRYPOINT ["penstock", "hub", "--listen", "0.0.0.0:8090", "--otlp", "0.0.0.0:4318", "--store", "/var/lib/penstock/traces", "--publish", "/var/lib/penstock/hub.json"]
+# The rest is said per hub: --token-file FILE, --mesh FILE (mesh.json in the gateway's state), and where it takes spans:
+# --otlp-unix PATH, or --otlp HOST:PORT for who sends the token with them.
+ENTRYPOINT ["penstock", "hub", "--listen", "0.0.0.0:8090", "--store", "/var/lib/penstock/traces", "--publish", "/var/lib/penstock/hub.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -27,8 +28,9 @@ def values(dockerfile: str, word: str) -> list[str]:
     return [rest for instruction, rest in instructions(dockerfile) if instruction == word]
 
 
-def test_the_gateway_and_the_pod_have_an_image() -> None:
-    assert {"gateway.Dockerfile", "pod.Dockerfile"} <= set(DOCKERFILES)
+def test_every_program_has_an_image() -> None:
+    entries = [json.loads(entry)[:2] for dockerfile in DOCKERFILES for entry in values(dockerfile, "ENTRYPOINT")]
+    assert entries == [["penstock", program] for program in ("gateway", "hub", "pod", "sidecar")]
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -48,14 +50,26 @@ def test_the_process_is_not_root_and_its_health_is_checked(dockerfile: str) -> N
     assert "HEALTHCHECK" in words
 
 
+def installs(dockerfile: str) -> list[list[str]]:
+    """Return the arguments of each `pip install`."""
+    runs = [run for run in values(dockerfile, "RUN") if "pip install" in run]
+    return [shlex.split(run.partition("pip install")[2]) for run in runs]
+
+
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
-def test_one_extra_is_installed_with_the_pins_and_nothing_else(dockerfile: str) -> None:
-    installs = [run for run in values(dockerfile, "RUN") if "pip install" in run]
-    assert len(installs) == 1
+def test_one_extra_is_installed_with_the_pins(dockerfile: str) -> None:
     name = dockerfile.partition(".")[0]
-    extra = {"gateway": "gateway", "pod": "pod", "sidecar": "telemetry"}[name]
-    arguments = shlex.split(installs[0].partition("pip install")[2])
-    assert arguments == ["--no-cache-dir", "-c", "constraints.txt", f".[{extra}]"]
+    extra = {"gateway": "gateway", "pod": "pod", "sidecar": "telemetry", "hub": "telemetry"}[name]
+    assert installs(dockerfile)[0] == ["--no-cache-dir", "-c", "constraints.txt", f".[{extra}]"]
+
+
+def test_nothing_else_is_installed_but_what_the_text_model_needs() -> None:
+    others = {dockerfile: more for dockerfile in DOCKERFILES if (more := installs(dockerfile)[1:])}
+    pins = "deploy/demo/text/requirements.txt"
+    packages = ["safetensors", "tokenizers"]
+    assert others == {"pod.Dockerfile": [["--no-cache-dir", "--no-deps", "-c", pins, *packages]]}
+    pinned = re.findall(r"^([\w-]+)==\d", (DOCKER.parents[1] / pins).read_text(), re.MULTILINE)
+    assert set(packages) <= set(pinned)
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES)
@@ -76,21 +90,33 @@ def test_compose_starts_our_images_hardened_and_without_secrets() -> None:
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service.get("privileged") is None
-        assert "environment" not in service
+        assert set(service.get("environment", ())) <= {"OTEL_EXPORTER_OTLP_ENDPOINT"}
     assert "msk_" not in (DOCKER / "compose.yaml").read_text()
 
 
 def test_compose_names_only_what_it_defines() -> None:
     for service in COMPOSE["services"].values():
-        assert set(service["networks"]) <= set(COMPOSE["networks"])
+        assert set(service.get("networks", ())) <= set(COMPOSE["networks"])
+        assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"])
+        assert service.get("network_mode", "service:gateway") == "service:gateway"
         for volume in service["volumes"]:
             source = volume.partition(":")[0]
             assert source in COMPOSE["volumes"] or source.startswith(".")
 
 
-def test_only_the_gateway_is_reachable_and_only_from_this_machine() -> None:
+def test_a_volume_belongs_to_the_user_of_every_image_that_mounts_it() -> None:
+    """An engine makes a new volume's owner that of the directory in the image, which is root where there is none."""
+    for service in COMPOSE["services"].values():
+        dockerfile = Path(service["build"]["dockerfile"]).name
+        user = values(dockerfile, "USER")[-1].partition(":")[0]
+        (made,) = re.findall(rf"install -d -o {user} -g {user} -m 0700 (.*)$", values(dockerfile, "RUN")[-1])
+        targets = {volume.split(":")[1] for volume in service["volumes"] if not volume.startswith(".")}
+        assert targets <= set(made.split())
+
+
+def test_only_the_gateway_and_the_pages_are_reachable_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
-    assert published == {"gateway": ["127.0.0.1:8080:8080"]}
+    assert published == {"gateway": [f"127.0.0.1:{port}:{port}" for port in (8080, 8082, 8090)]}
     assert COMPOSE["networks"]["pods"]["internal"] is True
 
 
@@ -102,3 +128,9 @@ def test_the_policy_of_the_containers_is_good_and_names_their_pods() -> None:
             for address in version.static.addresses:
                 host, _, port = address.rpartition(":")
                 assert (host in COMPOSE["services"], port) == (True, "8500")
+        assert route.slo == ("digits-availability", "digits-latency")
+    assert {one.serves: one.address for one in snapshot.mesh.listen} == {
+        "inference": "0.0.0.0:8080",
+        "admin": "127.0.0.1:8081",
+        "metrics": "0.0.0.0:8082",
+    }
