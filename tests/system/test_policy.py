@@ -99,31 +99,44 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What a hurried editor makes of a file, and what must be told of it."""
+    """What a hurried editor makes of a file, and what must be told of it.
+
+    Attributes:
+        below: lines from the good text down to the one that is told of.
+        column: of that line, from 1.
+    """
 
     file: str
     good: str
     bad: str
-    place: str
+    below: int
+    column: int
     told: str
+
+    def place(self, content: str) -> str:
+        """Return where a file with this content, still good, is told of once the mistake is made."""
+        line = content.partition(self.good)[0].count("\n") + 1
+        return f"{line + self.below}:{self.column}"
 
 
 MISTAKES = [
-    Mistake("mesh.yaml", "max_deadline: 60s", "max_deadline: 60", "15:17", "60 what? Write 60s."),
-    Mistake("limits.yaml", "    rate:", "    rat:", "8:5", 'unknown key "rat". Did you mean "rate"?'),
-    Mistake("tenants/demo.yaml", "tier: demo", "tier: gold", "7:7", 'there is no tier "gold". Known here: demo.'),
+    Mistake("mesh.yaml", "max_deadline: 60s", "max_deadline: 60", 0, 17, "60 what? Write 60s."),
+    Mistake("limits.yaml", "    rate:", "    rat:", 0, 5, 'unknown key "rat". Did you mean "rate"?'),
+    Mistake("tenants/demo.yaml", "tier: demo", "tier: gold", 0, 7, 'there is no tier "gold". Known here: demo.'),
     Mistake(
         "tenants/demo.yaml",
         "may_call: [digits]",
         "may_call: [digits]\nowner: demo-team",
-        "12:1",
+        1,
+        1,
         'the key "owner" is here twice, first in line 6. Keep one of the two.',
     ),
     Mistake(
         "routes/digits.yaml",
         'stable: "1"',
         'stable: "1"\ncanary: {id: first, version: "1", steps: [{share: 100%}]}',
-        "15:1",
+        1,
+        1,
         "not available yet: canary. Remove it for now.",
     ),
 ]
@@ -137,6 +150,10 @@ def test_five_mistakes_are_told_with_place_and_fix_and_change_nothing(
         file = tmp_path / "copy" / mistake.file
         assert file.read_text().count(mistake.good) == 1
         file.write_text(file.read_text().replace(mistake.good, mistake.bad))
+    expected = {
+        f"{mistake.file}:{mistake.place((mesh.policies / mistake.file).read_text())}: {mistake.told}"
+        for mistake in MISTAKES
+    }
     before = in_force(mesh)
     with Caller(mesh, digits) as caller:
         written_s = time.monotonic()
@@ -146,7 +163,6 @@ def test_five_mistakes_are_told_with_place_and_fix_and_change_nothing(
         errors = mesh.admin("policy")["errors"]
         assert in_force(mesh) == before
 
-    expected = {f"{mistake.file}:{mistake.place}: {mistake.told}" for mistake in MISTAKES}
     assert {line.partition("policy refused: ")[2] for line in told} == expected
     assert len(told) == len(MISTAKES)
     assert {str(PolicyError(**error)) for error in errors} == expected
