@@ -45,6 +45,7 @@ class SidecarConfig:
         keep_from: the gateway's sidecar; None where each decides for itself.
         slos: file of the objectives by model; "" for none.
         attributes: keys of spans' attributes that may leave beside the usual.
+        attributes_file: file of more such keys, read again when it changes; "" for none.
         lifeline: a descriptor; when it reads as ended, the parent is gone. None without one.
         every_s: seconds from one question to the pod to the next.
     """
@@ -56,6 +57,7 @@ class SidecarConfig:
     keep_from: Address | None
     slos: str
     attributes: tuple[str, ...]
+    attributes_file: str
     lifeline: int | None
     every_s: float
 
@@ -76,6 +78,7 @@ def parse_arguments(argv: Sequence[str]) -> SidecarConfig:
     parser.add_argument("--keep-from", type=_tcp_url, metavar="http://host:port", help="the gateway's sidecar")
     parser.add_argument("--slos", default="", metavar="FILE", help="objectives by model")
     parser.add_argument("--attributes", type=_keys, default=(), metavar="KEYS", help="keys that may leave: a,b.*")
+    parser.add_argument("--attributes-file", default="", metavar="FILE", help="more of them, as a JSON list")
     parser.add_argument("--lifeline-fd", dest="lifeline", type=_descriptor, metavar="N", help="ends with the parent")
     parser.add_argument("--every-s", type=_every_s, default=1.0, help="seconds between questions to the pod (1)")
     return SidecarConfig(**vars(parser.parse_args(argv)))

@@ -10,15 +10,20 @@ from http import HTTPStatus
 from msgspec import Struct
 
 from telemetry.sidecar.drops import Drops
-from telemetry.span import Span
+from telemetry.sidecar.weight import attributes_bytes, span_bytes
+from telemetry.span import Attributes, Span
 
 PARCEL_SPANS = 512
+PARCEL_BYTES = 2 * 2**20
+"""By weight, which is more than on the wire; receivers take several times as much."""
 PARCEL_AFTER_S = 0.5
 QUEUE_BYTES = 16 * 2**20
 
 FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 10.0
 LONGEST_RETRY_AFTER_S = 60.0
+ATTEMPTS_FOR_S = 300.0
+"""So long one parcel is tried again; others wait behind it."""
 
 _AGAIN = frozenset(
     {
@@ -44,6 +49,7 @@ class Fate(Enum):
     TAKEN = auto()
     REFUSED = auto()
     AGAIN = auto()
+    TOO_LARGE = auto()
 
 
 class ExportQueue:
@@ -61,18 +67,25 @@ class ExportQueue:
         self._encode = encode
         self._drops = drops
         self._open: list[Span] = []
+        self._open_bytes = 0
         self._opened_s = 0.0
+        self._resource: Attributes | None = None
         self._waiting: deque[Parcel] = deque()
         self._sent: Parcel | None = None
         self.queued_bytes = 0
 
     def put(self, spans: Sequence[Span], now_s: float) -> None:
         """Take spans in; the oldest parcels go when there is no room."""
-        if not self._open:
-            self._opened_s = now_s
-        self._open.extend(spans)
-        while len(self._open) >= PARCEL_SPANS:
-            self._close(PARCEL_SPANS)
+        for span in spans:
+            weight = self._weight(span)
+            if self._open_bytes + weight > PARCEL_BYTES:
+                self._close()
+            if not self._open:
+                self._opened_s = now_s
+            self._open.append(span)
+            self._open_bytes += weight
+            if len(self._open) >= PARCEL_SPANS:
+                self._close()
 
     def next(self, now_s: float, is_ending: bool = False) -> Parcel | None:
         """Return what is to be sent now, the same until it is done with.
@@ -81,7 +94,7 @@ class ExportQueue:
             is_ending: spans that came just now do not wait for others.
         """
         if self._open and (is_ending or now_s >= self._opened_s + PARCEL_AFTER_S):
-            self._close(len(self._open))
+            self._close()
         if self._sent is None and self._waiting:
             self._sent = self._waiting.popleft()
         return self._sent
@@ -92,14 +105,34 @@ class ExportQueue:
             self.queued_bytes -= len(self._sent.body)
             self._sent = None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._open and not self._waiting and self._sent is None
+    def halve(self, spans: Sequence[Span]) -> None:
+        """Send what was sent last, at least two spans, in two parcels; both may be halved again."""
+        self.done()
+        middle = len(spans) // 2
+        first, second = self._parcel(spans[:middle]), self._parcel(spans[middle:])
+        self._sent = first
+        self._waiting.appendleft(second)
+        self.queued_bytes += len(first.body) + len(second.body)
 
-    def _close(self, span_count: int) -> None:
-        parcel = Parcel(self._encode(self._open[:span_count]), span_count)
-        del self._open[:span_count]
+    def _weight(self, span: Span) -> int:
+        """Return what a span adds to the open parcel; a resource is told once for those that share it."""
+        weight = span_bytes(span)
+        if span.resource is not self._resource or not self._open:
+            self._resource = span.resource
+            weight += attributes_bytes(span.resource)
+        return weight
+
+    def _parcel(self, spans: Sequence[Span]) -> Parcel:
+        return Parcel(self._encode(spans), len(spans))
+
+    def _close(self) -> None:
+        if not self._open:
+            return
+        parcel = self._parcel(self._open)
+        self._open, self._open_bytes, self._resource = [], 0, None
+        if len(parcel.body) > QUEUE_BYTES:
+            self._drops.add("spans", "too_large", parcel.span_count)
+            return
         self._waiting.append(parcel)
         self.queued_bytes += len(parcel.body)
         # What is being sent may arrive any moment and is not given up.
@@ -111,6 +144,8 @@ class ExportQueue:
 
 def fate_of(status: int) -> Fate:
     """Return what an answer's status means."""
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return Fate.TOO_LARGE
     if status in _AGAIN:
         return Fate.AGAIN
     return Fate.TAKEN if 200 <= status < 300 else Fate.REFUSED

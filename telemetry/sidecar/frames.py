@@ -21,6 +21,7 @@ from telemetry.records import (
 PACKET_BYTES = 192 * 2**10
 """A recorder writes half as much at most; a packet that is longer is somebody else's."""
 
+STATUSES = range(100, 600)
 # Monotonic clocks begin at the machine's start and the wall's in 1970: no moment of either is beyond these.
 _LATEST_S = 2.0**33
 _LATEST_NS = 2**62
@@ -63,8 +64,10 @@ def _check(record: Record) -> None:
         raise BadPacket("a parent's id is not hexadecimal digits")
     if not all(0.0 <= moment_s <= _LATEST_S for moment_s in _seconds(record)):
         raise BadPacket("a time is out of range")
-    if any(batch.row_count < 1 for batch in _batches(record)) or any(part < 0 for part in _parts(record)):
-        raise BadPacket("a batch has no rows, or a part no number")
+    if not all(status == 0 or status in STATUSES for status in _statuses(record)):
+        raise BadPacket("a status is none of HTTP's")
+    if any(batch.row_count < 1 for batch in _batches(record)) or any(number < 0 for number in _counts(record)):
+        raise BadPacket("a batch has no rows, or a number is below nothing")
 
 
 def _ids(record: Record) -> Iterator[tuple[str, str]]:
@@ -80,13 +83,28 @@ def _ids(record: Record) -> Iterator[tuple[str, str]]:
     yield from ((times.trace_id, times.span_id) for times in _batches(record))
 
 
-def _parts(record: Record) -> Iterable[int]:
+def _statuses(record: Record) -> Iterator[int]:
+    match record:
+        case GatewayRequest():
+            yield record.status
+            yield from (attempt.status for attempt in record.attempts)
+        case PodRequest():
+            yield record.status
+
+
+def _counts(record: Record) -> Iterator[int]:
+    """Yield numbers of parts, rows, requests and runs."""
     match record:
         case PodBatch():
-            return (member.part for member in record.members)
+            yield record.queued_rows
+            for member in record.members:
+                yield from (member.part, member.row_count)
         case PodRequest():
-            return (part.part for part in record.parts)
-    return ()
+            yield record.row_count
+            for part in record.parts:
+                yield from (part.part, part.row_count)
+    for times in _batches(record):
+        yield from (times.request_count, times.runs)
 
 
 def _batches(record: Record) -> Iterable[BatchTimes]:
@@ -110,6 +128,8 @@ def _seconds(record: Record) -> Iterator[float]:
             yield from (part.enqueued_s for part in record.parts)
         case PodLoad():
             yield from (record.started_s, record.ended_s, record.handler_s)
+        case PodBatch():
+            yield from (member.queue_s for member in record.members)
     for times in _batches(record):
         yield from (times.sent_s, times.began_s, times.preprocess_s, times.inference_s)
         yield from (times.postprocess_s, times.ended_s, times.answered_s, times.device_s)

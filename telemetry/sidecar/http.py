@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import httptools
@@ -16,6 +16,7 @@ HEAD_BYTES = 16 * 1024
 BODY_BYTES = 4 * 2**20
 REQUEST_WITHIN_S = 5.0
 IDLE_S = 30.0
+RETRY_AFTER_S = 1
 # Prometheus servers, exporters of one inference process, pods' sidecars and some people; what comes beyond is told so.
 CONNECTIONS = 32
 
@@ -53,12 +54,28 @@ def plain(status: HTTPStatus, *headers: tuple[str, str]) -> Answer:
     return Answer(status, _PLAIN, f"{status.phrase.lower()}\n".encode(), headers)
 
 
-class Refused(Exception):
-    """What came is no request that we read; the connection ends with this status."""
+def busy() -> Answer:
+    """Return the answer to whom there is no room for now."""
+    return plain(HTTPStatus.SERVICE_UNAVAILABLE, ("retry-after", str(RETRY_AFTER_S)))
 
-    def __init__(self, status: HTTPStatus) -> None:
+
+class Refused(Exception):
+    """What came is no request that we read; the connection ends with this status.
+
+    Attributes:
+        target, headers: of the request, as far as they came.
+    """
+
+    def __init__(self, status: HTTPStatus, target: str = "", headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status.phrase)
         self.status = status
+        self.target = target
+        self.headers = headers or {}
+
+
+def refusal(refused: Refused) -> Answer:
+    """Return the usual answer to what is no request."""
+    return plain(refused.status)
 
 
 class Reading:
@@ -67,7 +84,9 @@ class Reading:
     def __init__(self) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._whole: deque[Request] = deque()
-        self._head_bytes = 0
+        # Since the request began or, once its head is whole, since the last byte of its body: of lines that do not end,
+        # be they chunks' or trailers', no more may come than of a head.
+        self._line_bytes = 0
         self._has_begun = False
         self._is_in_body = False
         self._is_unknown = False
@@ -83,18 +102,17 @@ class Reading:
         Raises:
             Refused: they are no HTTP, or too many.
         """
-        if not self._is_in_body:
-            self._head_bytes += len(data)
+        self._line_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, UnicodeDecodeError) as error:
-            raise Refused(HTTPStatus.BAD_REQUEST) from error
-        if not self._is_in_body and self._head_bytes > HEAD_BYTES:
-            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            raise self._refused(HTTPStatus.BAD_REQUEST) from error
+        if self._line_bytes > HEAD_BYTES:
+            raise self._refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         if len(self._body) > BODY_BYTES:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise self._refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if self._is_unknown:
-            raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
+            raise self._refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 
     def next(self) -> Request | None:
         """Return the oldest request that is whole and was not returned before."""
@@ -113,15 +131,19 @@ class Reading:
         self._target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_body:
+            return  # a trailer, of which we want nothing
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         self._is_in_body = True
+        self._line_bytes = 0
         self._is_unknown = self._is_unknown or self._parser.get_http_version() not in ("1.0", "1.1")
         self.is_awaited = self._headers.get("expect", "").lower() == "100-continue"
 
     def on_body(self, piece: bytes) -> None:
+        self._line_bytes = 0
         if len(self._body) <= BODY_BYTES:
             self._body += piece
 
@@ -130,7 +152,10 @@ class Reading:
         target = self._target.decode("latin-1")
         self._whole.append(Request(method, target, self._headers, bytes(self._body), is_last))
         self._has_begun = self._is_in_body = self.is_awaited = False
-        self._head_bytes = 0
+        self._line_bytes = 0
+
+    def _refused(self, status: HTTPStatus) -> Refused:
+        return Refused(status, self._target.decode("latin-1"), self._headers)
 
 
 def written(answer: Answer, is_last: bool) -> bytes:
@@ -151,11 +176,17 @@ class Listener:
     """Answers on one listening socket.
 
     Args:
-        answer: called with each request.
+        answer: called with each request; an answer that takes its time is awaited, and others are answered meanwhile.
+        refuse: called with what is no request.
     """
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer | Awaitable[Answer]],
+        refuse: Callable[[Refused], Answer] = refusal,
+    ) -> None:
         self._answer = answer
+        self._refuse = refuse
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def listen(self, listening: socket.socket) -> asyncio.Server:
@@ -173,18 +204,20 @@ class Listener:
         is_last = len(self._conversations) > CONNECTIONS
         try:
             if is_last:
-                await _write(writer, written(plain(HTTPStatus.SERVICE_UNAVAILABLE), is_last))
+                await _write(writer, written(busy(), is_last))
             within_s = REQUEST_WITHIN_S
             while not is_last and (request := await _read(reading, reader, writer, within_s)):
                 is_last = request.is_last
-                await _write(writer, written(self._answer(request), is_last))
+                answer = self._answer(request)
+                whole = answer if isinstance(answer, Answer) else await answer
+                await _write(writer, written(whole, is_last))
                 within_s = IDLE_S
         except Refused as refused:
-            writer.write(written(plain(refused.status), is_last=True))
+            writer.write(written(self._refuse(refused), is_last=True))
         except (TimeoutError, ConnectionError):
             writer.transport.abort()  # it left, or is too slow to be waited for
         finally:
-            writer.close()
+            await _close(writer)
 
 
 async def _read(
@@ -214,3 +247,13 @@ async def _write(writer: asyncio.StreamWriter, data: bytes) -> None:
     async with asyncio.timeout(REQUEST_WITHIN_S):
         writer.write(data)
         await writer.drain()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close once what was written has left; who does not take it is not waited for long."""
+    try:
+        async with asyncio.timeout(REQUEST_WITHIN_S):
+            writer.close()
+            await writer.wait_closed()
+    except (TimeoutError, ConnectionError):
+        writer.transport.abort()

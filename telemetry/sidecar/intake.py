@@ -56,12 +56,12 @@ class Intake:
         """Take from now on."""
         self._loop.add_reader(self._listening, self._accept)
 
-    def drain(self) -> None:
-        """Take what was sent by now."""
-        while self._accept():
+    def drain(self, until_s: float) -> None:
+        """Take what was sent by now, but nothing after this moment of the loop's time, though more is sent."""
+        while self._loop.time() < until_s and self._accept():
             pass
         for connection in tuple(self._connections):
-            while connection in self._connections and self._receive(connection):
+            while self._loop.time() < until_s and connection in self._connections and self._receive(connection):
                 pass
 
     def close(self) -> None:

@@ -13,6 +13,8 @@ from telemetry.sidecar.recent import Pace, RecentDurations
 # Errors and slow requests beyond this are themselves a crowd, of which a consistent share is kept.
 EXCEPTIONS_PER_S = 20.0
 OWN_TRACES_PER_S = 20.0
+# A share is of ids that chance chose. A caller may choose others, so there is a bound that looks at no id besides.
+AT_MOST = 2.0
 MODELS = 256
 """Models of which durations are remembered; of others only objectives tell what is slow."""
 REMEMBERED_S = 5.0
@@ -35,8 +37,8 @@ class Judge:
     def __init__(self) -> None:
         self._within_s: dict[str, float] = {}
         self._usual: dict[str, _Usual] = {}
-        self._exceptions = Pace()
-        self._own_traces = Pace()
+        self._exceptions = _Ration(EXCEPTIONS_PER_S)
+        self._own_traces = _Ration(OWN_TRACES_PER_S)
 
     def heed(self, objectives: Mapping[str, Sequence[Objective]]) -> None:
         """Judge by these objectives from now on."""
@@ -60,12 +62,11 @@ class Judge:
         if record.sampled:
             return Kept.SHARE
         why = _why_exceptional(record, is_late)
-        return why if why and self._is_in_share(record.trace_id, now_s) else None
+        return why if why and self._exceptions.takes(record.trace_id, now_s) else None
 
     def judge_trace(self, trace_id: str, now_s: float) -> Kept | None:
         """Return why a trace is kept that begins in a process of its own, such as a handler's thread."""
-        self._own_traces.add(now_s)
-        return Kept.SHARE if in_share(trace_id, share(OWN_TRACES_PER_S, self._own_traces.per_s(now_s))) else None
+        return Kept.SHARE if self._own_traces.takes(trace_id, now_s) else None
 
     def _is_slow(self, model: str, duration_s: float, status: int, now_s: float) -> bool:
         """Whether an answer came late; a refusal is quick, and says nothing of how long answers take."""
@@ -79,9 +80,28 @@ class Judge:
             usual = self._usual[model] = _Usual()
         return is_slow(duration_s, usual.p99_before_s(duration_s, now_s), within_s)
 
-    def _is_in_share(self, trace_id: str, now_s: float) -> bool:
-        self._exceptions.add(now_s)
-        return in_share(trace_id, share(EXCEPTIONS_PER_S, self._exceptions.per_s(now_s)))
+
+class _Ration:
+    """Takes so many per second of those that come, and beyond that a consistent share.
+
+    Args:
+        per_s: about; never more than ``AT_MOST`` times as many in one second.
+    """
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._came = Pace()
+        self._taken = Pace()
+
+    def takes(self, trace_id: str, now_s: float) -> bool:
+        """Count one that comes, and say whether it is taken."""
+        self._came.add(now_s)
+        is_taken = self._taken.so_far(now_s) < AT_MOST * self._per_s and in_share(
+            trace_id, share(self._per_s, self._came.per_s(now_s))
+        )
+        if is_taken:
+            self._taken.add(now_s)
+        return is_taken
 
 
 class _Usual:
@@ -103,7 +123,7 @@ class _Usual:
 
 def _why_exceptional(record: GatewayRequest | PodRequest, is_late: bool) -> Kept | None:
     attempts = record.attempts if isinstance(record, GatewayRequest) else ()
-    if record.status >= 500 or any(attempt.reason for attempt in attempts):
+    if record.status >= 500 or any(attempt.reason or attempt.status >= 500 for attempt in attempts):
         return Kept.ERROR
     if is_late:
         return Kept.SLOW

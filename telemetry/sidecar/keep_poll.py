@@ -31,9 +31,14 @@ class KeepPoll:
         self._take = take
         self._after = 0
         # Every pod's sidecar asks: none of them keeps one of the few connections that the gateway's answers on.
-        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=1, max_keepalive_connections=0))
+        # The second is for the last question, which does not wait for the one before it.
+        transport = httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=2, max_keepalive_connections=0))
         self._client = httpx.AsyncClient(
-            transport=transport, base_url=f"http://{address}", timeout=ANSWER_WITHIN_S, trust_env=False
+            transport=transport,
+            base_url=f"http://{address}",
+            headers={"accept-encoding": "identity"},
+            timeout=ANSWER_WITHIN_S,
+            trust_env=False,
         )
 
     async def ask_for_ever(self) -> None:
@@ -42,10 +47,11 @@ class KeepPoll:
             await self.ask()
             await asyncio.sleep(ASK_EVERY_S)
 
-    async def ask(self) -> None:
+    async def ask(self, within_s: float = ANSWER_WITHIN_S) -> None:
         """Ask once, and hand on what is new."""
         try:
-            keeps = _decode(await self._answer())
+            async with asyncio.timeout(within_s):
+                keeps = _decode(await self._answer())
         except (httpx.HTTPError, msgspec.MsgspecError, UnicodeDecodeError, TimeoutError):
             self.is_heard = False
         else:
@@ -55,12 +61,9 @@ class KeepPoll:
 
     async def _answer(self) -> bytes:
         answer = bytearray()
-        async with (
-            asyncio.timeout(ANSWER_WITHIN_S),
-            self._client.stream("GET", "/keep", params={"after": self._after}) as response,
-        ):
+        async with self._client.stream("GET", "/keep", params={"after": self._after}) as response:
             response.raise_for_status()
-            async for piece in response.aiter_bytes():
+            async for piece in response.aiter_raw():
                 answer += piece
                 if len(answer) > _ANSWER_BYTES:
                     raise httpx.DecodingError("the list is too long")

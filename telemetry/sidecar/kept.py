@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -11,6 +12,10 @@ from telemetry.sidecar.judgement import Kept
 REMEMBERED_S = 60.0
 REMEMBERED = 16_384
 LISTED = 4096
+# So soon a trace is not listed again; long before readers forget it.
+AGAIN_AFTER_S = 10.0
+JOINED = 100
+"""Requests that a trace brings along; a caller may put all it sends into one."""
 
 
 class Keep(Struct, frozen=True, array_like=True):
@@ -31,25 +36,39 @@ class Keeps(Struct, frozen=True):
     traces: tuple[Keep, ...]
 
 
+@dataclass(slots=True)
+class _KeptTrace:
+    why: Kept
+    noted_s: float
+    joined: int = 0
+
+
 class KeptTraces:
-    """The traces that were kept in the last minute; beyond the bound the oldest are forgotten."""
+    """The traces of which something was kept in the last minute; beyond the bound the oldest are forgotten."""
 
     def __init__(self) -> None:
-        self._traces: OrderedDict[str, tuple[Kept, float]] = OrderedDict()
+        self._traces: OrderedDict[str, _KeptTrace] = OrderedDict()
 
     def note(self, trace_id: str, why: Kept, now_s: float) -> None:
-        """Remember a trace; why it was kept first stays."""
-        self._traces.setdefault(trace_id, (why, now_s))
+        """Remember a trace for another minute; why it was kept first stays."""
+        self._traces.setdefault(trace_id, _KeptTrace(why, now_s)).noted_s = now_s
+        self._traces.move_to_end(trace_id)
         while self._traces and (len(self._traces) > REMEMBERED or self._oldest_s() < now_s - REMEMBERED_S):
             self._traces.popitem(last=False)
 
     def why(self, trace_id: str) -> Kept | None:
         """Return why a trace was kept, None when it was not."""
         known = self._traces.get(trace_id)
-        return known[0] if known else None
+        return known.why if known else None
+
+    def joins(self, trace_id: str) -> bool:
+        """Whether one more request may be kept for the sake of a trace that is remembered."""
+        known = self._traces[trace_id]
+        known.joined += 1
+        return known.joined <= JOINED
 
     def _oldest_s(self) -> float:
-        return next(iter(self._traces.values()))[1]
+        return next(iter(self._traces.values())).noted_s
 
 
 class KeepList:
@@ -62,15 +81,21 @@ class KeepList:
 
     def __init__(self, first: int) -> None:
         self._next = first
-        self._listed: deque[tuple[int, float, Keep]] = deque(maxlen=LISTED)
+        self._listed: OrderedDict[str, tuple[int, float, Keep]] = OrderedDict()
 
     def add(self, keep: Keep, now_s: float) -> None:
-        """List one more trace; beyond the bound the oldest goes."""
-        self._listed.append((self._next, now_s, keep))
+        """List a trace, once more if that was long ago; beyond the bound the oldest goes."""
+        known = self._listed.get(keep.trace_id)
+        if known is not None and now_s < known[1] + AGAIN_AFTER_S:
+            return
+        self._listed[keep.trace_id] = (self._next, now_s, keep)
+        self._listed.move_to_end(keep.trace_id)
         self._next += 1
+        if len(self._listed) > LISTED:
+            self._listed.popitem(last=False)
 
     def after(self, number: int, now_s: float) -> Keeps:
         """Return what was listed since a reader was told ``number``, of the last minute."""
         oldest_s = now_s - REMEMBERED_S
-        new = (keep for of, at_s, keep in self._listed if of >= number and at_s >= oldest_s)
+        new = (keep for of, at_s, keep in self._listed.values() if of >= number and at_s >= oldest_s)
         return Keeps(self._next, tuple(new))

@@ -5,8 +5,9 @@ It knows no clock and no socket: what comes in comes with the time.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -18,11 +19,12 @@ from telemetry.conventions import (
     Attribute,
 )
 from telemetry.materialise import spans_of
-from telemetry.records import Frame, GatewayRequest, PodBatch, PodLoad, PodRequest, Record
+from telemetry.records import GatewayRequest, PodBatch, PodLoad, PodRequest, Record
 from telemetry.sidecar.burn_rates import BurnRates
 from telemetry.sidecar.counting import Counting
 from telemetry.sidecar.drops import Drops
 from telemetry.sidecar.export_queue import ExportQueue
+from telemetry.sidecar.foreign import ForeignTrace
 from telemetry.sidecar.frames import BadPacket, read_frame
 from telemetry.sidecar.judgement import Judge, Kept
 from telemetry.sidecar.kept import Keep, KeepList, Keeps, KeptTraces
@@ -35,24 +37,36 @@ LEFT_OUT = "left_out"
 """The fate of what was not kept because nothing spoke for it: sampling, not loss."""
 SPANS = "spans"
 BATCHES = "batches"
-_KINDS = {GatewayRequest: "gateway_requests", PodRequest: "pod_requests", PodBatch: BATCHES, PodLoad: "loads"}
+REQUESTS = ("gateway_requests", "pod_requests")
+# What a record takes in memory, by what it takes in its packet.
+_PACKED_TO_HELD = 4
+_KINDS = {GatewayRequest: REQUESTS[0], PodRequest: REQUESTS[1], PodBatch: BATCHES, PodLoad: "loads"}
 
 
 class Pipeline:
     """What one sidecar knows and does with it.
 
     Args:
-        redactor: what may leave.
+        redactor: cuts what our own processes recorded.
         queue: where what is kept goes; None where nothing is exported.
         drops: where losses are counted.
         keep_list: where the gateway's sidecar tells the pods' what it kept; None in a pod's.
+        is_gateway_heard: whether the gateway's sidecar tells what it keeps; None where it is not asked.
     """
 
-    def __init__(self, redactor: Redactor, queue: ExportQueue | None, drops: Drops, keep_list: KeepList | None) -> None:
+    def __init__(
+        self,
+        redactor: Redactor,
+        queue: ExportQueue | None,
+        drops: Drops,
+        keep_list: KeepList | None,
+        is_gateway_heard: Callable[[], bool] | None = None,
+    ) -> None:
         self._redactor = redactor
         self._queue = queue
         self._drops = drops
         self._keep_list = keep_list
+        self._is_gateway_heard = is_gateway_heard
         self._judge = Judge()
         self._counting = Counting()
         self._burn_rates = BurnRates()
@@ -80,21 +94,18 @@ class Pipeline:
         self._drops.heed(frame)
         # What is held must not hold its whole packet.
         origin = replace(frame, dropped={}, records=())
+        size_bytes = _PACKED_TO_HELD * len(packet) // max(1, len(frame.records))
         for record in frame.records:
             self._counting.count(frame.source, record)
             if isinstance(record, PodRequest):
                 self._burn_rates.count(frame, record, wall_s)
-            self._decide(origin, record, now_s)
+            self._decide(Recorded(origin, record), size_bytes, now_s)
 
-    def take_spans(self, spans: Sequence[Span], now_s: float) -> None:
-        """Take spans that somebody else made; they go the way of their trace."""
-        of_trace: defaultdict[str, list[Span]] = defaultdict(list)
-        for span in self._redactor.foreign(spans):
-            of_trace[span.trace_id].append(span)
-        for trace_id, together in of_trace.items():
-            held = Held(tuple(together), frozenset((trace_id,)), trace_id)
-            # A trace that begins here is nobody else's to decide on.
-            why = None if all(span.parent_id for span in together) else self._judge.judge_trace(trace_id, now_s)
+    def take_spans(self, traces: Sequence[ForeignTrace], now_s: float) -> None:
+        """Take spans that somebody else made, redacted; they go the way of their trace."""
+        for trace in traces:
+            held = Held(trace.spans, frozenset((trace.trace_id,)), trace.trace_id, trace.size_bytes)
+            why = self._judge.judge_trace(trace.trace_id, now_s) if trace.begins else None
             if why is None:
                 self._follow(held, now_s)
             else:
@@ -109,18 +120,26 @@ class Pipeline:
         """Return what the pods' sidecars are to keep; None in one of theirs."""
         return None if self._keep_list is None else self._keep_list.after(number, now_s)
 
-    def give_up(self, now_s: float, is_heard: bool) -> None:
-        """Give up what waited too long for its trace.
+    def give_up(self, now_s: float, is_ending: bool = False) -> None:
+        """Decide on what waited long enough for its trace; at the end everything has.
 
-        Args:
-            is_heard: the gateway's sidecar tells what it keeps, so what it did not name it left out; where nobody
-                tells, something may be missing, and is counted as lost.
+        What the gateway's sidecar did not name it left out. While nobody tells, each is decided on by itself, and what
+        does not speak for itself may be missing elsewhere: it is counted as lost.
         """
-        for held in self._undecided.expired(now_s):
-            if is_heard:
-                self._fates[_kind(held), LEFT_OUT] += held.weight
-            else:
+        is_silent = self._is_gateway_heard is not None and not self._is_gateway_heard()
+        waited = list(self._undecided.expired(math.inf if is_ending else now_s))
+        if is_silent:
+            for held in waited:
+                if held.why is not None:
+                    self._keep(held, held.why, now_s)
+            waited = [held for held in waited if held.why is None]
+        for held in waited:
+            if self._is_joined(held, now_s):
+                continue
+            if is_silent:
                 self._drops.add(_kind(held), "undecided", held.weight)
+            else:
+                self._fates[_kind(held), LEFT_OUT] += held.weight
 
     def samples(self, wall_s: float) -> Iterator[Sample]:
         """Yield the metrics of what was counted and of what became of it."""
@@ -131,33 +150,56 @@ class Pipeline:
         yield Sample(SIDECAR_UNDECIDED, (), float(self._undecided.weight))
         yield Sample(SIDECAR_REDACTED, (), float(self._redactor.taken))
 
-    def _decide(self, origin: Frame, record: Record, now_s: float) -> None:
-        held = _held(origin, record)
-        model = record.model if isinstance(record, GatewayRequest) else origin.source.model
+    def _decide(self, recorded: Recorded, size_bytes: int, now_s: float) -> None:
+        record = recorded.record
+        model = record.model if isinstance(record, GatewayRequest) else recorded.origin.source.model
         why = self._judge.judge(record, model, now_s)
-        if why is None:
+        held = _held(recorded, size_bytes, why)
+        if why is None or self._is_others_to_say(record):
             self._follow(held, now_s)
-            return
-        if self._keep_list is not None and why is not Kept.SHARE:
-            self._keep_list.add(Keep(held.trace_id, why), now_s)
-        self._keep(held, why, now_s)
+        else:
+            self._keep(held, why, now_s)
+
+    def _is_others_to_say(self, record: Record) -> bool:
+        """Whether the gateway's sidecar decides on a pod's record, so that both keep their half of a trace or neither.
+
+        The share is known to both, and what came without a parent came by no gateway.
+        """
+        if not isinstance(record, PodRequest) or record.sampled or not record.parent_id:
+            return False
+        return self._is_gateway_heard is not None and self._is_gateway_heard()
 
     def _follow(self, held: Held, now_s: float) -> None:
         """Keep what a trace that is kept speaks for; let wait what one may still speak for."""
+        if self._is_joined(held, now_s):
+            return
+        for given_up in self._undecided.hold(held, now_s):
+            if self._keep_list is not None and _kind(given_up) in REQUESTS:
+                self._fates[_kind(given_up), LEFT_OUT] += 1  # nobody but this sidecar would have spoken for it
+            else:
+                self._drops.add(_kind(given_up), "no_room", given_up.weight)
+
+    def _is_joined(self, held: Held, now_s: float) -> bool:
+        """Whether a trace that is kept speaks for this, which is then dealt with."""
         for trace_id in held.traces:
             why = self._kept.why(trace_id)
             if why is not None:
-                self._keep(held, why, now_s)
-                return
-        if self._keep_list is not None and isinstance(held.matter, Recorded):
-            self._fates[_kind(held), LEFT_OUT] += 1  # whoever may speak for it asks here
-            return
-        for given_up in self._undecided.hold(held, now_s):
-            self._drops.add(_kind(given_up), "no_room", given_up.weight)
+                self._join(held, trace_id, why, now_s)
+                return True
+        return False
+
+    def _join(self, held: Held, trace_id: str, why: Kept, now_s: float) -> None:
+        """Keep something for the sake of a trace, unless that has brought enough requests along."""
+        if _kind(held) in REQUESTS and not self._kept.joins(trace_id):
+            self._fates[_kind(held), LEFT_OUT] += 1
+        else:
+            self._keep(held, why, now_s)
 
     def _keep(self, held: Held, why: Kept, now_s: float) -> None:
-        """Export one thing and what waited for its trace."""
+        """Export one thing and what waited for its trace; tell pods of what they cannot know."""
         own = Kept.LINKED if _kind(held) == BATCHES else why
+        if self._keep_list is not None and _is_unsampled_request(held):
+            self._keep_list.add(Keep(held.trace_id, own), now_s)
         self._fates[_kind(held), own] += held.weight
         self._export(held.matter, own, now_s)
         self._spread(held.trace_id, own, now_s)
@@ -166,7 +208,7 @@ class Pipeline:
         """Let all that waits for a trace be kept; a batch brings the spans of its own trace along, and no members."""
         self._kept.note(trace_id, why, now_s)
         for held in self._undecided.release(trace_id):
-            self._keep(held, why, now_s)
+            self._join(held, trace_id, why, now_s)
 
     def _export(self, matter: Recorded | tuple[Span, ...], why: Kept, now_s: float) -> None:
         if self._queue is None:
@@ -180,13 +222,20 @@ class Pipeline:
         self._counting.show(matter.origin, matter.record)
 
 
-def _held(origin: Frame, record: Record) -> Held:
+def _held(recorded: Recorded, size_bytes: int, why: Kept | None) -> Held:
     """Return a record with the traces that speak for it: for a batch its members'."""
-    matter = Recorded(origin, record)
+    record = recorded.record
     if isinstance(record, PodBatch):
         own = record.times.trace_id
-        return Held(matter, frozenset((own, *(member.trace_id for member in record.members))), own)
-    return Held(matter, frozenset((record.trace_id,)), record.trace_id)
+        traces = frozenset((own, *(member.trace_id for member in record.members)))
+        return Held(recorded, traces, own, size_bytes, why)
+    return Held(recorded, frozenset((record.trace_id,)), record.trace_id, size_bytes, why)
+
+
+def _is_unsampled_request(held: Held) -> bool:
+    """Whether this is a request that pods, which go by its flag, do not keep by themselves."""
+    record = held.matter.record if isinstance(held.matter, Recorded) else None
+    return isinstance(record, GatewayRequest) and not record.sampled
 
 
 def _kind(held: Held) -> str:

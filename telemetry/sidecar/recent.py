@@ -33,6 +33,11 @@ class Pace:
         self._turn(int(now_s))
         return float(max(self._count, self._last))
 
+    def so_far(self, now_s: float) -> int:
+        """Return this second's count."""
+        self._turn(int(now_s))
+        return self._count
+
     def _turn(self, second: int) -> None:
         if second > self._second:
             self._last = self._count if second == self._second + 1 else 0

@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, NoReturn
 
+from policies.snapshot import Objective
 from telemetry.otlp.encode import encode_spans
 from telemetry.sidecar.config import Address, SidecarConfig
 from telemetry.sidecar.drops import Drops
@@ -18,18 +19,22 @@ from telemetry.sidecar.events import say
 from telemetry.sidecar.export_queue import ExportQueue
 from telemetry.sidecar.exporter import Exporter
 from telemetry.sidecar.exposition import expose
+from telemetry.sidecar.foreign import ForeignTrace
 from telemetry.sidecar.http import Listener
 from telemetry.sidecar.intake import Intake
 from telemetry.sidecar.keep_poll import KeepPoll
 from telemetry.sidecar.kept import KeepList, Keeps
-from telemetry.sidecar.objectives import ObjectivesFile
 from telemetry.sidecar.pipeline import Pipeline
 from telemetry.sidecar.redaction import Redactor
 from telemetry.sidecar.samples import Sample
+from telemetry.sidecar.span_intake import SpanIntake
 from telemetry.sidecar.watch import Watch
-from telemetry.span import Span
+from telemetry.sidecar.watched_file import WatchedFile
 
 FLUSH_WITHIN_S = 2.0
+# Of these two seconds: to take what recorders sent, and to hear what the gateway's sidecar kept last.
+DRAIN_WITHIN_S = 0.5
+LAST_WORD_WITHIN_S = 0.5
 TICK_S = 0.5
 _BACKLOG = 64
 
@@ -53,22 +58,30 @@ class Sidecar:
     """
 
     def __init__(self, config: SidecarConfig, records: socket.socket | None) -> None:
+        self._config = config
         self._loop = asyncio.get_running_loop()
         self._drops = Drops()
         queue = ExportQueue(encode_spans, self._drops) if config.export else None
         # Milliseconds since the epoch: a sidecar that is started anew goes on above where the one before was.
         keep_list = None if config.pod else KeepList(first=time.time_ns() // 1_000_000)
-        self._pipeline = Pipeline(Redactor(config.attributes), queue, self._drops, keep_list)
+        self._redactor = Redactor(config.attributes)
+        self._poll = KeepPoll(config.keep_from, self._take_keeps) if config.keep_from else None
+        hearing = self._is_gateway_heard if self._poll else None
+        self._pipeline = Pipeline(self._redactor, queue, self._drops, keep_list, hearing)
         self._exporter = Exporter(config.export, queue, self._drops) if config.export and queue else None
         self._watch = Watch(config.pod, config.every_s) if config.pod else None
-        self._poll = KeepPoll(config.keep_from, self._take_keeps) if config.keep_from else None
-        self._objectives = ObjectivesFile(config.slos) if config.slos else None
+        self._objectives = WatchedFile(config.slos, dict[str, list[Objective]], "objectives") if config.slos else None
+        allowed = config.attributes_file
+        self._attributes = WatchedFile(allowed, list[str], "allowed attributes") if allowed else None
+        self._heed_files()  # before the first span is taken
         self._intake = Intake(records, self._take_packet) if records else None
 
     async def listen(self, listening: socket.socket) -> None:
         """Answer and take in from now on."""
-        endpoints = Endpoints(self._exposition, self._keeps_after, self._take_spans)
-        await Listener(endpoints.answer).listen(listening)
+        spans = SpanIntake(self._redactor, self._take_spans)
+        bound_hosts = _bound_hosts(self._config, listening)
+        endpoints = Endpoints(self._exposition, self._keeps_after, spans.answer, bound_hosts)
+        await Listener(endpoints.answer, endpoints.refuse).listen(listening)
         if self._intake:
             self._intake.open()
 
@@ -83,27 +96,37 @@ class Sidecar:
             yield self._exporter.export()
 
     async def finish(self) -> None:
-        """Take what was sent by now, and export what waits."""
+        """Take what was sent by now, decide on all of it, and export what waits; all within ``FLUSH_WITHIN_S``."""
+        ends_s = self._loop.time() + FLUSH_WITHIN_S
         if self._intake:
-            self._intake.drain()
+            self._intake.drain(self._loop.time() + DRAIN_WITHIN_S)
             self._intake.close()
+        if self._poll:
+            await self._poll.ask(LAST_WORD_WITHIN_S)
+        self._pipeline.give_up(self._loop.time(), is_ending=True)
         if self._exporter:
-            await self._exporter.finish(FLUSH_WITHIN_S)
+            await self._exporter.finish(max(0.0, ends_s - self._loop.time()))
 
     async def _tick_for_ever(self) -> None:
         while True:
-            if self._objectives and (objectives := self._objectives.changed()) is not None:
-                self._pipeline.heed(objectives)
-            # Where there is no list to ask for, each trace is decided on by its own.
-            is_heard = self._poll is None or self._poll.is_heard
-            self._pipeline.give_up(self._loop.time(), is_heard)
+            self._heed_files()
+            self._pipeline.give_up(self._loop.time())
             await asyncio.sleep(TICK_S)
+
+    def _heed_files(self) -> None:
+        if self._objectives and (objectives := self._objectives.changed()) is not None:
+            self._pipeline.heed(objectives)
+        if self._attributes and (attributes := self._attributes.changed()) is not None:
+            self._redactor.allow((*self._config.attributes, *attributes))
 
     def _take_packet(self, packet: memoryview) -> None:
         self._pipeline.take_packet(packet, self._loop.time(), time.time())
 
-    def _take_spans(self, spans: Sequence[Span]) -> None:
-        self._pipeline.take_spans(spans, self._loop.time())
+    def _take_spans(self, traces: Sequence[ForeignTrace]) -> None:
+        self._pipeline.take_spans(traces, self._loop.time())
+
+    def _is_gateway_heard(self) -> bool:
+        return self._poll is not None and self._poll.is_heard
 
     def _take_keeps(self, keeps: Keeps) -> None:
         self._pipeline.take_keeps(keeps, self._loop.time())
@@ -121,6 +144,11 @@ class Sidecar:
         if self._exporter:
             yield from self._exporter.samples()
         yield from self._drops.samples()
+
+
+def _bound_hosts(config: SidecarConfig, listening: socket.socket) -> frozenset[str]:
+    named = {config.listen.host} if isinstance(config.listen, Address) else set()
+    return frozenset({listening.getsockname()[0]} | named)
 
 
 async def serve(config: SidecarConfig, listening: socket.socket, records: socket.socket | None) -> NoReturn:

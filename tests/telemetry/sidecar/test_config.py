@@ -19,6 +19,7 @@ def test_by_default_it_is_the_gateway_s_is_read_on_loopback_and_exports_nothing(
         keep_from=None,
         slos="",
         attributes=(),
+        attributes_file="",
         lifeline=None,
         every_s=1.0,
     )
@@ -27,6 +28,7 @@ def test_by_default_it_is_the_gateway_s_is_read_on_loopback_and_exports_nothing(
 def test_everything_can_be_said() -> None:
     wanted = ["--pod=unix:/p", "--listen-fd=3", "--records-fd=4", "--export=unix:/hub.sock", "--slos=/slos.json"]
     wanted += ["--keep-from=http://127.0.0.1:5", "--attributes=a,b.*", "--lifeline-fd=6", "--every-s=0.5"]
+    wanted += ["--attributes-file=/allowed.json"]
     assert parse_arguments(wanted) == SidecarConfig(
         pod=Address(path="/p"),
         listen=3,
@@ -35,6 +37,7 @@ def test_everything_can_be_said() -> None:
         keep_from=Address(host="127.0.0.1", port=5),
         slos="/slos.json",
         attributes=("a", "b.*"),
+        attributes_file="/allowed.json",
         lifeline=6,
         every_s=0.5,
     )

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable
+from http import HTTPStatus
 
 import msgspec
 import pytest
 
-from telemetry.otlp.encode import encode_spans
+from telemetry.otlp.encode import encode_status
 from telemetry.sidecar.endpoints import Endpoints
-from telemetry.sidecar.http import Answer, Request
+from telemetry.sidecar.http import BODY_BYTES, Answer, Refused, Request
 from telemetry.sidecar.judgement import Kept
 from telemetry.sidecar.kept import Keep, Keeps
-from telemetry.span import Kind, Span
 
-SPAN = Span("a" * 32, "b" * 16, "c" * 16, "tokenise", Kind.INTERNAL, 1, 2)
 PROTOBUF = {"content-type": "application/x-protobuf"}
+LOOPBACK = frozenset({"127.0.0.1"})
 
 
 class Beside:
     """What is beside the endpoints."""
 
-    def __init__(self, *, has_list: bool = True) -> None:
+    def __init__(self, *, has_list: bool = True, bound_hosts: frozenset[str] = LOOPBACK) -> None:
         self.has_list = has_list
-        self.taken: list[Span] = []
-        self.endpoints = Endpoints(lambda accept: ("text/plain", accept.encode()), self.keeps_after, self.take)
+        self.endpoints = Endpoints(
+            lambda accept: ("text/plain", accept.encode()), self.keeps_after, self.take, bound_hosts
+        )
 
     def keeps_after(self, number: int) -> Keeps | None:
         return Keeps(number + 1, (Keep("a" * 32, Kept.SLOW),)) if self.has_list else None
 
-    def take(self, spans: Sequence[Span]) -> None:
-        self.taken += spans
+    async def take(self, request: Request) -> Answer:
+        return Answer(200, "text/plain", b"took " + request.body)
 
     def answer(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
-        return self.endpoints.answer(Request(method, target, headers or {}, body, is_last=False))
+        answer = self.endpoints.answer(Request(method, target, headers or {}, body, is_last=False))
+        return answer if isinstance(answer, Answer) else asyncio.run(_awaited(answer))
+
+
+async def _awaited(answer: Awaitable[Answer]) -> Answer:
+    return await answer
 
 
 @pytest.mark.parametrize(
@@ -63,18 +69,33 @@ def test_what_is_kept_is_told_after_a_number_or_from_the_first() -> None:
     assert Beside(has_list=False).answer("GET", "/keep?after=7").status == 404
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_spans_are_taken_packed_or_not(packed: bool) -> None:
-    beside = Beside()
-    body = encode_spans([SPAN, SPAN])
-    headers = PROTOBUF | ({"content-encoding": "gzip"} if packed else {})
-    answer = beside.answer("POST", "/v1/traces", headers, gzip.compress(body) if packed else body)
-    assert (answer.status, answer.body, answer.content_type) == (200, b"", "application/x-protobuf")
-    assert beside.taken == [SPAN, SPAN]
+def test_spans_are_handed_on() -> None:
+    assert Beside().answer("POST", "/v1/traces?x", PROTOBUF, b"spans").body == b"took spans"
 
 
-def test_what_is_no_spans_is_refused() -> None:
-    beside = Beside()
-    assert beside.answer("POST", "/v1/traces", PROTOBUF, b"\xff").status == 400
-    assert beside.answer("POST", "/v1/traces", {"content-type": "text/plain"}, b"x").status == 415
-    assert beside.taken == []
+def test_a_web_page_is_answered_nothing() -> None:
+    for method, target in (("GET", "/metrics"), ("GET", "/keep"), ("POST", "/v1/traces"), ("GET", "/x")):
+        assert Beside().answer(method, target, {"host": "rebound.example"}).status == 403
+        assert Beside().answer(method, target, {"host": "127.0.0.1", "origin": "null"}).status == 403
+    anywhere = Beside(bound_hosts=frozenset({"0.0.0.0"}))
+    assert anywhere.answer("GET", "/livez", {"host": "sidecar:9464"}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "status", "content_type"),
+    [
+        ("/v1/traces", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "application/x-protobuf"),
+        ("/metrics", HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "text/plain; charset=utf-8"),
+        ("/v1/traces", HTTPStatus.BAD_REQUEST, "text/plain; charset=utf-8"),
+        ("", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "text/plain; charset=utf-8"),
+    ],
+)
+def test_a_sender_of_too_much_is_told_in_its_own_terms(target: str, status: HTTPStatus, content_type: str) -> None:
+    answer = Beside().endpoints.refuse(Refused(status, target, PROTOBUF))
+    assert (answer.status, answer.content_type) == (status, content_type)
+
+
+def test_what_is_too_much_is_said() -> None:
+    answer = Beside().endpoints.refuse(Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "/v1/traces", PROTOBUF))
+    assert answer.body.startswith(encode_status(8, "")[:2])
+    assert str(BODY_BYTES).encode() in answer.body

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from telemetry.otlp.decode import decode_protobuf
+from telemetry.otlp.encode import encode_spans
 from telemetry.sidecar import export_queue as queue_module
 from telemetry.sidecar.drops import Drops
 from telemetry.sidecar.export_queue import (
@@ -15,13 +17,14 @@ from telemetry.sidecar.export_queue import (
     LONGEST_DELAY_S,
     LONGEST_RETRY_AFTER_S,
     PARCEL_AFTER_S,
+    PARCEL_BYTES,
     PARCEL_SPANS,
     ExportQueue,
     Fate,
     delay_s,
     fate_of,
 )
-from telemetry.span import Kind, Span
+from telemetry.span import Kind, Link, Span
 
 
 def spans(count: int, name: str = "x") -> list[Span]:
@@ -50,9 +53,8 @@ def test_spans_wait_a_moment_for_others_unless_the_end_is_near() -> None:
     ending = queue.next(1.0, is_ending=True)
     assert ending is not None
     assert ending.body == b"c"
-    assert not queue.is_empty
     queue.done()
-    assert queue.is_empty
+    assert queue.next(1.0, is_ending=True) is None
 
 
 def test_a_full_parcel_goes_at_once_and_stays_until_it_is_done_with() -> None:
@@ -87,6 +89,83 @@ def test_when_there_is_no_room_the_oldest_go_counted_and_what_is_being_sent_stay
     assert after.body[:1] == b"d"
 
 
+def test_a_parcel_is_closed_by_its_weight_too() -> None:
+    queue = ExportQueue(names, Drops())
+    large = "x" * (PARCEL_BYTES // 4)
+    queue.put(spans(5, large), 0.0)
+    first = queue.next(0.0)
+    assert first is not None
+    assert first.span_count == 3
+    assert len(first.body) <= PARCEL_BYTES
+    queue.done()
+    second = queue.next(0.0, is_ending=True)
+    assert second is not None
+    assert second.span_count == 2
+
+
+def test_resources_weigh_too() -> None:
+    queue = ExportQueue(names, Drops())
+    each = [Span("t", "s", "", "x", Kind.INTERNAL, 0, 1, resource={"a": "y" * (PARCEL_BYTES // 4)}) for _ in range(4)]
+    queue.put(each, 0.0)
+    first = queue.next(0.0)
+    assert first is not None
+    assert first.span_count == 3
+    shared = ExportQueue(names, Drops())
+    shared.put([each[0]] * 4, 0.0)
+    assert shared.next(0.0) is None
+
+
+def test_a_batch_of_many_links_does_not_weigh_a_parcel_down() -> None:
+    links = tuple(
+        Link(f"{n:032x}", f"{n:016x}", {"penstock.request_id": f"{n:032x}", "penstock.rows": 1}) for n in range(64)
+    )
+    queue = ExportQueue(encode_spans, Drops())
+    queue.put(
+        [Span(f"{n + 1:032x}", "a" * 16, "", "pod.batch", Kind.INTERNAL, 1, 2, links=links) for n in range(512)], 0.0
+    )
+    sent = 0
+    while parcel := queue.next(0.0, is_ending=True):
+        assert len(parcel.body) <= PARCEL_BYTES
+        sent += len(decode_protobuf(parcel.body).spans)  # which takes no more messages than a receiver does
+        queue.done()
+    assert sent == 512
+
+
+def test_one_that_is_larger_than_all_room_goes_itself_and_drives_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "QUEUE_BYTES", 100)
+    drops = Drops()
+    queue = ExportQueue(names, drops)
+    queue.put(spans(1, "a"), 0.0)
+    assert queue.next(PARCEL_AFTER_S) is not None
+    queue.put(spans(1, "b"), 1.0)
+    queue.next(1.0 + PARCEL_AFTER_S)
+    queue.put(spans(1, "c" * 101), 2.0)
+    queue.next(2.0 + PARCEL_AFTER_S)
+    assert lost(drops) == {("spans", "too_large"): 1.0}
+    assert queue.queued_bytes == 2
+    queue.done()
+    after = queue.next(3.0)
+    assert after is not None
+    assert after.body == b"b"
+
+
+@given(st.integers(2, 40))
+def test_a_parcel_that_is_too_large_is_halved_until_each_is_one_and_the_order_stays(count: int) -> None:
+    queue = ExportQueue(names, Drops())
+    each = [Span("t", "s", "", chr(97 + number % 26), Kind.INTERNAL, 0, 1) for number in range(count)]
+    queue.put([*each, *spans(1, "!")], 0.0)
+    went = b""
+    while parcel := queue.next(0.0, is_ending=True):
+        assert queue.queued_bytes == count + 1 - len(went)
+        if parcel.span_count > 1:
+            queue.halve([Span("t", "s", "", name, Kind.INTERNAL, 0, 1) for name in parcel.body.decode()])
+            continue
+        went += parcel.body
+        queue.done()
+    assert went == "".join(span.name for span in each).encode() + b"!"
+    assert queue.queued_bytes == 0
+
+
 @given(st.lists(st.integers(0, 700), max_size=12))
 def test_every_span_goes_once_and_in_its_order(counts: list[int]) -> None:
     queue = ExportQueue(names, Drops())
@@ -104,7 +183,7 @@ def test_every_span_goes_once_and_in_its_order(counts: list[int]) -> None:
 
 @pytest.mark.parametrize(
     ("status", "fate"),
-    [(200, Fate.TAKEN), (202, Fate.TAKEN), (400, Fate.REFUSED), (413, Fate.REFUSED), (500, Fate.REFUSED)]
+    [(200, Fate.TAKEN), (202, Fate.TAKEN), (400, Fate.REFUSED), (413, Fate.TOO_LARGE), (500, Fate.REFUSED)]
     + [(status, Fate.AGAIN) for status in (429, 502, 503, 504)]
     + [(status, Fate.REFUSED) for status in (301, 404, 501)],
 )

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from telemetry.conventions import EXPORT_QUEUE_BYTES, EXPORTED_SPANS, EXPORTS
 from telemetry.otlp.decode import decode_protobuf
@@ -18,7 +19,7 @@ from telemetry.sidecar import exporter as exporter_module
 from telemetry.sidecar.config import Address
 from telemetry.sidecar.drops import Drops
 from telemetry.sidecar.export_queue import PARCEL_SPANS, ExportQueue, Parcel
-from telemetry.sidecar.exporter import Exporter
+from telemetry.sidecar.exporter import ANSWER_BYTES, Exporter, rejected_of
 from telemetry.sidecar.http import Answer, Listener, Request
 from telemetry.span import Kind, Span
 
@@ -32,10 +33,12 @@ class Receiver:
 
     Args:
         statuses: of its answers; when they are over it takes everything.
+        said: the body of each answer.
     """
 
-    def __init__(self, *statuses: int) -> None:
+    def __init__(self, *statuses: int, said: bytes = b"") -> None:
         self._statuses = iter(statuses)
+        self._said = said
         self.asked = 0
         self.encodings: list[str] = []
         self.taken: list[Span] = []
@@ -46,10 +49,11 @@ class Receiver:
         self.asked += 1
         assert (request.method, request.target) == ("POST", "/v1/traces")
         assert request.headers["content-type"] == "application/x-protobuf"
+        assert request.headers["accept-encoding"] == "identity"
         status = next(self._statuses, 200)
         if status == 200:
             self._take(request)
-        return Answer(status, "application/x-protobuf", b"", (("retry-after", "0"),))
+        return Answer(status, "application/x-protobuf", self._said, (("retry-after", "0"),))
 
     def _take(self, request: Request) -> None:
         encoding = request.headers.get("content-encoding", "")
@@ -166,6 +170,7 @@ def test_a_receiver_that_has_no_room_now_is_asked_again_and_nothing_is_lost() ->
             (EXPORTS.name, "taken"): 1.0,
             (EXPORTS.name, "again"): 4.0,
             (EXPORTS.name, "refused"): 0.0,
+            (EXPORTS.name, "too_large"): 0.0,
             (EXPORTS.name, "failed"): 0.0,
         }
         assert exporting.lost() == {}
@@ -213,6 +218,124 @@ def test_a_receiver_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.M
     assert count >= 3
     assert counted[EXPORTED_SPANS.name,] == 0.0
     assert int(str(counted[EXPORTS.name, "failed"]).partition(".")[0]) >= 2
+
+
+def refusing(rejected: int) -> bytes:
+    response = ExportTraceServiceResponse()
+    response.partial_success.rejected_spans = rejected
+    response.partial_success.error_message = "no room"
+    return response.SerializeToString()
+
+
+# A field that nobody knows, longer than is read of an answer.
+LONG = b"\x7a\x80\x80\x08" + bytes(2 * ANSWER_BYTES)
+
+
+@pytest.mark.parametrize(("rejected", "lost"), [(0, 0), (1, 1), (3, 3), (2**40, 3), (-1, 0)])
+def test_what_a_receiver_takes_only_in_part_is_counted(rejected: int, lost: int) -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        await sent(exporting, receiver, 3)
+        await exporting.exporter.finish(10.0)
+        assert exporting.counted()[EXPORTED_SPANS.name,] == 3.0 - lost
+        assert exporting.lost() == ({("spans", "refused"): float(lost)} if lost else {})
+
+    beside(lambda: Receiver(said=refusing(rejected)), story)
+
+
+@pytest.mark.parametrize("said", [b"\xff", b"<html>", refusing(1) + LONG])
+def test_an_answer_that_says_nothing_we_know_is_its_status(said: bytes) -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        await sent(exporting, receiver, 3)
+        await exporting.exporter.finish(10.0)
+        assert exporting.counted()[EXPORTED_SPANS.name,] == 3.0
+        assert exporting.lost() == {}
+
+    beside(lambda: Receiver(said=said), story)
+
+
+def test_other_content_is_no_answer_of_ours() -> None:
+    assert rejected_of("application/x-protobuf; charset=x", refusing(2)) == 2
+    assert rejected_of("application/json", refusing(2)) == 0
+
+
+def test_what_is_too_large_for_a_receiver_is_halved_and_one_span_that_is_too_large_is_lost() -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        receiver.wanted = 3
+        exporting.put(0, 4)
+        await receiver.enough.wait()
+        await exporting.exporter.finish(10.0)
+        assert receiver.taken == [spans(1, 1)[0], *spans(2, 2)]
+        assert exporting.lost() == {("spans", "refused"): 1.0}
+        assert exporting.counted()[EXPORTS.name, "too_large"] == 3.0
+
+    beside(lambda: Receiver(413, 413, 413), story)
+
+
+def test_a_parcel_that_no_attempt_brings_through_makes_room_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter_module, "ATTEMPTS_FOR_S", 0.05)
+
+    async def run() -> tuple[Receiver, dict[tuple[str, ...], object]]:
+        receiver = Receiver(said=b"")
+        poison = spans(0, 1)[0].span_id.encode()
+
+        def answer(request: Request) -> Answer:
+            is_poison = bytes.fromhex(poison.decode()) in request.body
+            return Answer(503, "text/plain", b"") if is_poison else receiver.answer(request)
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        exporting = Exporting(Address(host="127.0.0.1", port=listening.getsockname()[1]))
+        async with await Listener(answer).listen(listening):
+            task = asyncio.create_task(exporting.exporter.export())
+            exporting.put(0, 1)
+            await asyncio.wait_for(exporting.queue.is_tried_again.wait(), 20.0)
+            exporting.put(1, 1)
+            await asyncio.wait_for(receiver.enough.wait(), 20.0)
+            await exporting.exporter.finish(10.0)
+            await task
+        return receiver, exporting.lost()
+
+    receiver, lost = asyncio.run(run())
+    assert receiver.taken == spans(1, 1)
+    assert lost == {("spans", "given_up"): 1.0}
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"HTTP/1.1 200 OK\r\n"])
+def test_an_answer_that_drips_has_one_deadline_for_all_of_it(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter_module, "ANSWER_WITHIN_S", 0.1)
+
+    async def run() -> int:
+        twice = asyncio.Event()
+        drips: list[asyncio.Task[None]] = []
+
+        async def drip(writer: asyncio.StreamWriter) -> None:
+            try:
+                writer.write(head)
+                while True:
+                    writer.write(b"1\r\nx\r\n" if b"chunked" in head else b"x-a: b\r\n")
+                    await writer.drain()
+                    await asyncio.sleep(0.02)  # each sooner than any one read would be given up
+            except ConnectionError:
+                pass
+            finally:
+                writer.transport.abort()
+
+        def begin(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            drips.append(asyncio.create_task(drip(writer)))
+            if len(drips) == 2:
+                twice.set()
+
+        async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
+            exporting = Exporting(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+            exporting.put(0, 1)
+            task = asyncio.create_task(exporting.exporter.export())
+            await asyncio.wait_for(twice.wait(), 10.0)
+            for one in (task, *drips):
+                one.cancel()
+            await asyncio.wait({task, *drips})
+            await asyncio.sleep(0)  # the loop closes what was aborted
+            return len(drips)
+
+    assert asyncio.run(run()) >= 2
 
 
 def test_spans_wait_for_a_receiver_that_is_not_there_and_it_is_told_when_it_begins_and_ends(

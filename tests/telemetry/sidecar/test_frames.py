@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from telemetry.materialise import spans_of
 from telemetry.otlp.encode import encode_spans
-from telemetry.records import Frame, Member, PodRequest
+from telemetry.records import Frame, Member, Part, PodRequest
 from telemetry.sidecar.frames import PACKET_BYTES, BadPacket, read_frame
 from tests.telemetry.sidecar.recording import (
     GATEWAY,
@@ -42,6 +42,8 @@ def test_what_was_told_is_read(told: Frame) -> None:
 
 
 BATCH = batch_times(1)
+ATTEMPT = gateway_request(1).attempts[0]
+MEMBER = Member("a" * 32, "b" * 16, 0, "id", 1, 0.0)
 WRONG = {
     "another version": replace(WHOLE, frame_version=2),
     "a clock of nowhere": replace(WHOLE, wall_offset_ns=2**63),
@@ -55,6 +57,16 @@ WRONG = {
     "a time that is no number": frame(POD, replace(ONE, ended_s=math.nan)),
     "a time without end": frame(POD, replace(ONE, ended_s=math.inf)),
     "a time before all": frame(POD, pod_batch(replace(BATCH, device_s=-1.0), ONE)),
+    "a status of nowhere": frame(POD, replace(ONE, status=42)),
+    "a status below nothing": frame(GATEWAY, replace(gateway_request(1), status=-500)),
+    "a status of an attempt": frame(GATEWAY, replace(gateway_request(1), attempts=(replace(ATTEMPT, status=1000),))),
+    "less than no rows of a request": frame(POD, replace(ONE, row_count=-1)),
+    "less than no rows of a part": frame(POD, replace(ONE, parts=(Part(0, -1, 50.0),))),
+    "less than no rows of a member": frame(POD, replace(pod_batch(BATCH), members=(replace(MEMBER, row_count=-1),))),
+    "less than no rows left": frame(POD, replace(pod_batch(BATCH), queued_rows=-1)),
+    "a member that waited for less than nothing": frame(
+        POD, replace(pod_batch(BATCH), members=(replace(MEMBER, queue_s=-0.1),))
+    ),
     "a batch of no rows": frame(POD, pod_request(1, batch=replace(BATCH, row_count=0))),
 }
 
@@ -63,6 +75,11 @@ WRONG = {
 def test_what_cannot_be_is_a_bad_packet(told: Frame) -> None:
     with pytest.raises(BadPacket):
         read_frame(written(told))
+
+
+def test_a_request_without_an_answer_has_no_status_and_that_may_be() -> None:
+    told = frame(GATEWAY, replace(gateway_request(1), status=0))
+    assert read_frame(written(told)) == told
 
 
 def test_a_packet_that_is_longer_than_any_frame_is_bad_whatever_it_holds() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from itertools import pairwise
 
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from telemetry.sidecar import http as http_module
 from telemetry.sidecar.http import (
     BODY_BYTES,
-    CONNECTIONS,
     HEAD_BYTES,
     Answer,
     Listener,
@@ -178,17 +178,91 @@ def test_a_caller_that_does_not_go_on_is_given_up(begun: bytes, monkeypatch: pyt
     assert answered.count(b"HTTP/1.1 200") <= begun.count(b"/a")
 
 
-def test_a_caller_too_many_is_told_so_and_the_others_are_answered() -> None:
-    async def scenario(port: Port) -> list[bytes]:
-        waiting = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
-        too_many = await exchange(port, b"")
-        answers = []
-        for reader, writer in waiting:
-            writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
-            answers.append(await reader.read())
-            writer.close()
-        return [too_many, *answers]
+CHUNKED = b"POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
 
-    too_many, *answers = served(scenario)
-    assert too_many.startswith(b"HTTP/1.1 503 ")
-    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
+
+@pytest.mark.parametrize(
+    "endless",
+    [
+        b"0\r\nx-trailer: " + b"x" * 3 * HEAD_BYTES,
+        b"0\r\n" + b"".join(b"x-%d: y\r\n" % number for number in range(HEAD_BYTES // 4)),
+        b"3;extension=" + b"x" * 3 * HEAD_BYTES,
+    ],
+    ids=["a trailer", "trailers", "a chunk's extension"],
+)
+def test_what_follows_a_body_is_bounded_as_a_head_is(endless: bytes) -> None:
+    pieces = [endless[start : start + HEAD_BYTES] for start in range(0, len(endless), HEAD_BYTES)]
+    assert refusal(CHUNKED, *pieces) == 431
+
+
+def test_a_trailer_says_nothing_of_a_request() -> None:
+    reading = Reading()
+    reading.feed(CHUNKED + b"0\r\nhost: elsewhere\r\nx-a: 1\r\n\r\n")
+    (request,) = all_of(reading)
+    assert (request.headers, request.body) == ({"transfer-encoding": "chunked"}, b"abc")
+
+
+@given(st.integers(1, 3 * HEAD_BYTES), st.integers(1, HEAD_BYTES))
+def test_many_small_chunks_are_one_body(length: int, chunk: int) -> None:
+    body = b"".join(b"%x\r\n%b\r\n" % (chunk, b"x" * chunk) for _ in range(length // chunk + 1))
+    whole = b"POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n" + body + b"0\r\n\r\n"
+    assert refusal(*(whole[start : start + HEAD_BYTES] for start in range(0, len(whole), HEAD_BYTES))) is None
+
+
+def test_an_answer_that_takes_its_time_holds_up_no_other() -> None:
+    async def run() -> list[bytes]:
+        may_go_on = asyncio.Event()
+
+        async def slow(request: Request) -> Answer:
+            await may_go_on.wait()
+            return echo(request)
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+
+        def answer(request: Request) -> Answer | Awaitable[Answer]:
+            return slow(request) if request.target == "/slow" else echo(request)
+
+        async with await Listener(answer).listen(listening):
+            first = asyncio.create_task(exchange(port, b"GET /slow HTTP/1.0\r\n\r\n"))
+            second = await exchange(port, b"GET /quick HTTP/1.0\r\n\r\n")
+            assert not first.done()
+            may_go_on.set()
+            return [await first, second]
+
+    first, second = asyncio.run(run())
+    assert (first[-5:], second[-6:]) == (b"/slow", b"/quick")
+
+
+def test_what_is_refused_is_told_as_the_listener_is_asked_to() -> None:
+    async def run() -> bytes:
+        def refuse(refused: Refused) -> Answer:
+            told = f"{refused.status:d} {refused.target} {refused.headers['content-type']}"
+            return Answer(refused.status, "text/plain", told.encode())
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        async with await Listener(echo, refuse).listen(listening):
+            head = b"POST /v1/traces HTTP/1.1\r\ncontent-type: x\r\ncontent-length: %d\r\n\r\n" % (BODY_BYTES + 1)
+            return await exchange(listening.getsockname()[1], head + bytes(BODY_BYTES + 1))
+
+    assert asyncio.run(run()).endswith(b"413 /v1/traces x")
+
+
+def test_a_caller_that_never_takes_its_last_answer_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_module, "REQUEST_WITHIN_S", 0.2)
+
+    async def run() -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.setblocking(False)
+            ours.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    ours.send(bytes(2**16))
+            theirs.send(b"GET / HTTP/1.0\r\n\r\n")
+            # The answer is less than makes a writer wait.
+            await Listener(echo)._converse(*await asyncio.open_connection(sock=ours))
+            await asyncio.sleep(0)  # the loop closes what was aborted
+            assert ours.fileno() == -1
+
+    asyncio.run(run())

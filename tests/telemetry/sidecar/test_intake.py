@@ -46,6 +46,28 @@ def connected(path: Path) -> socket.socket:
     return connection
 
 
+class Restless:
+    """A recorder that sends one more packet for each that is taken."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.sent = 0
+
+    def __enter__(self) -> Restless:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def connect(self) -> None:
+        self._connection.connect(str(self._path))
+
+    def send(self) -> None:
+        self._connection.send(b"more")
+        self.sent += 1
+
+
 def test_a_recorder_s_records_arrive(tmp_path: Path) -> None:
     path = tmp_path / "r.sock"
     request = gateway_request(1, lost="refused")
@@ -96,12 +118,30 @@ def test_at_the_end_everything_that_was_sent_is_taken(tmp_path: Path) -> None:
         with connected(path) as one:  # not even accepted yet
             for number in range(15):
                 one.send(b"%d" % number)
-            intake.drain()
+            intake.drain(asyncio.get_running_loop().time() + 10.0)
             last.append(number)
 
     packets = taken(path, scenario, wanted=0)
     assert packets == [b"%d" % number for number in range(15)]
     assert last == [14]
+
+
+def test_at_the_end_a_recorder_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "r.sock"
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        with Restless(path) as recorder:
+            intake = Intake(open_records(str(path)), lambda packet: recorder.send())
+            recorder.connect()
+            recorder.send()
+            ends_s = loop.time() + 0.05
+            intake.drain(ends_s)
+            assert recorder.sent > 1
+            assert loop.time() < ends_s + 5.0
+            intake.close()
+
+    asyncio.run(asyncio.wait_for(story(), 10.0))
 
 
 def test_recorders_beyond_the_bound_are_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +152,7 @@ def test_recorders_beyond_the_bound_are_turned_away(tmp_path: Path, monkeypatch:
     async def scenario(intake: Intake) -> None:
         with connected(path) as one, connected(path) as other:
             one.send(b"one")
-            intake.drain()
+            intake.drain(asyncio.get_running_loop().time() + 10.0)
             assert other.recv(1) == b""
 
     assert taken(path, scenario, wanted=0) == [b"one"]

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from policies.snapshot import Objective
 from telemetry.records import Record
-from telemetry.sidecar.judgement import EXCEPTIONS_PER_S, MODELS, OWN_TRACES_PER_S, Judge, Kept
+from telemetry.sidecar.judgement import AT_MOST, EXCEPTIONS_PER_S, MODELS, OWN_TRACES_PER_S, Judge, Kept
 from telemetry.sidecar.recent import ENOUGH
 from tests.telemetry.sidecar.recording import (
     OUT_OF_SHARE,
@@ -18,6 +18,8 @@ from tests.telemetry.sidecar.recording import (
     pod_request,
     trace,
 )
+
+ATTEMPT = gateway_request(1).attempts[0]
 
 
 def objective(within_s: float | None) -> Objective:
@@ -34,6 +36,8 @@ def objective(within_s: float | None) -> Objective:
         (gateway_request(1, status=429, outcome="bad"), Kept.BAD),
         (gateway_request(1, lost="broke"), Kept.ERROR),
         (gateway_request(1, status=499), None),
+        (replace(gateway_request(1), attempts=(replace(ATTEMPT, status=500),)), Kept.ERROR),
+        (replace(gateway_request(1), attempts=(replace(ATTEMPT, status=429),)), None),
         (pod_request(1), None),
         (pod_request(1, sampled=True), Kept.SHARE),
         (pod_request(1, status=507), Kept.ERROR),
@@ -89,6 +93,18 @@ def test_of_a_crowd_of_faults_a_consistent_share_is_kept() -> None:
     assert judge.judge(last, "digits", now_s=0.0) is None
     assert judge.judge(gateway_request(2, status=500), "digits", now_s=0.0) is Kept.ERROR  # of every share
     assert judge.judge(last, "digits", now_s=5.0) is Kept.ERROR
+
+
+@pytest.mark.parametrize("second", [0.0, 1.0, 2.0, 3.0])
+def test_a_caller_that_chooses_its_trace_ids_has_no_more_of_them_kept(second: float) -> None:
+    judge = Judge()
+    kept = 0
+    for number in range(2000):  # each of every share
+        fault = replace(gateway_request(1, status=500), trace_id=f"{number:018x}{2**56 - 1 - number:014x}")
+        kept += judge.judge(fault, "digits", now_s=second) is not None
+    assert kept == AT_MOST * EXCEPTIONS_PER_S
+    own = sum(judge.judge_trace(trace(number), now_s=second) is not None for number in range(2000))
+    assert own == AT_MOST * OWN_TRACES_PER_S
 
 
 def test_traces_that_begin_in_a_handler_are_kept_up_to_a_share_of_their_own() -> None:

@@ -6,11 +6,11 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from telemetry.sidecar import keep_poll as poll_module
 from telemetry.sidecar.config import Address
-from telemetry.sidecar.endpoints import Endpoints
 from telemetry.sidecar.http import Answer, Listener, Request
 from telemetry.sidecar.judgement import Kept
 from telemetry.sidecar.keep_poll import KeepPoll
@@ -39,11 +39,11 @@ def beside(answer: Callable[[Request], Answer], story: Callable[[KeepPoll], Awai
 def test_what_is_new_is_taken_once() -> None:
     listed = KeepList(first=5)
     targets: list[str] = []
-    answers = Endpoints(lambda accept: ("", b""), lambda number: listed.after(number, 0.0), lambda spans: None).answer
 
     def answer(request: Request) -> Answer:
         targets.append(request.target)
-        return answers(request)
+        keeps = listed.after(int(request.target.partition("=")[2]), 0.0)
+        return Answer(200, "application/json", msgspec.json.encode(keeps))
 
     async def story(poll: KeepPoll) -> None:
         listed.add(Keep("a" * 32, Kept.ERROR), 0.0)
@@ -78,3 +78,20 @@ def test_a_list_that_is_long_in_coming_is_not_waited_for(monkeypatch: pytest.Mon
             assert not poll.is_heard
 
     asyncio.run(run())
+
+
+def test_the_last_question_waits_neither_long_nor_for_the_one_before_it() -> None:
+    async def run() -> float:
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            poll = KeepPoll(Address(host="127.0.0.1", port=mute.getsockname()[1]), lambda keeps: None)
+            before = asyncio.create_task(poll.ask())
+            await asyncio.sleep(0)
+            loop = asyncio.get_running_loop()
+            asked_s = loop.time()
+            await poll.ask(0.05)
+            took_s = loop.time() - asked_s
+            before.cancel()
+            await asyncio.wait({before})
+            return took_s
+
+    assert asyncio.run(run()) < poll_module.ANSWER_WITHIN_S / 2

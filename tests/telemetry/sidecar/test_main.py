@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import os
 import re
 import signal
@@ -19,9 +20,13 @@ import pytest
 
 from model_pod.wire.status import PodState, PodStatus
 from telemetry.otlp.decode import decode_protobuf
+from telemetry.otlp.encode import encode_spans
 from telemetry.sidecar.http import Answer, Listener, Request
 from telemetry.sidecar.intake import open_records
+from telemetry.sidecar.judgement import Kept
+from telemetry.sidecar.kept import Keep, Keeps
 from telemetry.sidecar.serve import FLUSH_WITHIN_S
+from telemetry.span import Attributes, Kind, Span
 from tests.fakes.pod import Answering, FakePod, Seen
 from tests.telemetry.sidecar.recording import (
     GATEWAY,
@@ -86,6 +91,7 @@ class Hub:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.names: set[str] = set()
+        self.keys: set[str] = set()
         self._arrived = asyncio.Event()
 
     async def wait_for(self, names: set[str]) -> None:
@@ -104,7 +110,9 @@ class Hub:
             yield
 
     def _answer(self, request: Request) -> Answer:
-        self.names |= {f"{span.trace_id[:18]} {span.name}" for span in decode_protobuf(request.body).spans}
+        spans = decode_protobuf(request.body).spans
+        self.names |= {f"{span.trace_id[:18]} {span.name}" for span in spans}
+        self.keys |= {key for span in spans for key in span.attributes}
         self._arrived.set()
         return Answer(200, "application/x-protobuf", b"")
 
@@ -118,6 +126,18 @@ def told(path: Path, packet: bytes) -> None:
 
 def _title(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text().rstrip("\0")
+
+
+def _post(url: str, number: int, attributes: Attributes) -> None:
+    """Send a span, with which a trace of its own begins, as a handler's exporter does."""
+    span = Span(f"{number:018x}{0:014x}", f"{number:016x}", "", "work", Kind.INTERNAL, 1, 2, attributes=attributes)
+    request = urllib.request.Request(  # noqa: S310 - the sidecar's own address
+        url.replace("/metrics", "/v1/traces"),
+        data=encode_spans([span]),
+        headers={"content-type": "application/x-protobuf"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        assert answer.status == 200
 
 
 def _read(url: str) -> str:
@@ -243,6 +263,73 @@ def test_at_sigterm_what_was_told_is_still_exported(tmp_path: Path) -> None:
     assert took_s < GONE_WITHIN_S
 
 
+def test_at_sigterm_a_pod_s_sidecar_hears_once_more_what_the_gateway_s_kept(tmp_path: Path) -> None:
+    keeps = Keeps(1, ())
+
+    def gateway(request: Request) -> Answer:
+        return Answer(200, "application/json", msgspec.json.encode(keeps))
+
+    async def story() -> tuple[int, set[str]]:
+        nonlocal keeps
+        hub = Hub(tmp_path / "hub.sock")
+        records = tmp_path / "r.sock"
+        listening = socket.create_server(("127.0.0.1", 0))
+        options = [f"--pod=unix:{tmp_path}/none.sock", f"--records=unix:{records}"]
+        options += [f"--export=unix:{tmp_path}/hub.sock", f"--keep-from=http://127.0.0.1:{listening.getsockname()[1]}"]
+        async with hub.listening(), await Listener(gateway).listen(listening), running(*options) as pod:
+            told(records, packet(POD, pod_request(1), pod_request(2)))
+            async with asyncio.timeout(HEARD_WITHIN_S):
+                while "penstock_sidecar_undecided 2.0" not in await pod.metrics():  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.02)
+            keeps = Keeps(2, (Keep(pod_request(1).trace_id, Kept.SLOW),))
+            status, _, _ = await pod.end()
+            return status, {name for name in hub.names if name.endswith(" pod.request")}
+
+    assert asyncio.run(story()) == (0, {f"{1:018x} pod.request"})
+
+
+def test_a_body_that_takes_long_to_read_holds_up_nothing_else(tmp_path: Path) -> None:
+    """Eighteen kilobytes that are a hundred thousand spans."""
+    many = b"\x12\x00" * 100_000
+    spans_of_scope = b"\x12" + _length(many) + many
+    bomb = gzip.compress(b"\x0a" + _length(spans_of_scope) + spans_of_scope)
+
+    async def story() -> tuple[float, float]:
+        async with running() as sidecar:
+            url = sidecar.url.replace("/metrics", "/v1/traces")
+            posts = [asyncio.create_task(asyncio.to_thread(_status_of, url, bomb)) for _ in range(4)]
+            await asyncio.sleep(0)
+            asked_s = time.monotonic()
+            await asyncio.to_thread(_read, sidecar.url.replace("/metrics", "/livez"))
+            took_s = time.monotonic() - asked_s
+            _, _, ended_s = await sidecar.end()
+            await asyncio.wait(posts)
+            return took_s, ended_s
+
+    answered_s, ended_s = asyncio.run(story())
+    assert answered_s < GONE_WITHIN_S
+    assert ended_s < FLUSH_WITHIN_S + GONE_WITHIN_S
+
+
+def _length(data: bytes) -> bytes:
+    """Return the length of a field as protobuf writes it."""
+    left, written = len(data), bytearray()
+    while left > 0x7F:
+        written.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes((*written, left))
+
+
+def _status_of(url: str, packed: bytes) -> int:
+    headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
+    request = urllib.request.Request(url, data=packed, headers=headers)  # noqa: S310 - the sidecar's own address
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return int(answer.status)
+    except OSError:
+        return 0
+
+
 def test_a_receiver_that_hangs_holds_up_neither_counting_nor_the_end(tmp_path: Path) -> None:
     async def story() -> tuple[int, str, float]:
         records = tmp_path / "r.sock"
@@ -291,3 +378,25 @@ def test_sockets_may_be_inherited(tmp_path: Path) -> None:
                     await process.wait()
 
     assert asyncio.run(story()) == "ok\n"
+
+
+def test_attributes_are_allowed_by_a_file_whose_change_ends_nothing(tmp_path: Path) -> None:
+    allowed = tmp_path / "allowed.json"
+    allowed.write_text('["app.old"]')
+
+    async def story() -> set[str]:
+        hub = Hub(tmp_path / "hub.sock")
+        options = (f"--export=unix:{tmp_path}/hub.sock", f"--attributes-file={allowed}", "--attributes=app.always")
+        async with hub.listening(), running(*options) as sidecar:
+            await asyncio.to_thread(_post, sidecar.url, 1, {"app.always": 1, "app.old": 1, "app.new": 1})
+            await hub.wait_for({f"{1:018x} work"})
+            keys_before = set(hub.keys)
+            allowed.write_text('["app.new"]')
+            for number in range(2, 100):
+                await asyncio.to_thread(_post, sidecar.url, number, {"app.new": 1})
+                await hub.wait_for({f"{number:018x} work"})
+                if "app.new" in hub.keys:
+                    return keys_before
+            raise AssertionError("the file was not read again")
+
+    assert {key for key in asyncio.run(story()) if key.startswith("app.")} == {"app.always", "app.old"}
