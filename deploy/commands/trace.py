@@ -14,7 +14,7 @@ import httpx
 import msgspec
 
 from deploy.commands.running_mesh import TIMEOUT_S, TOKEN_VARIABLE, NotReachable
-from deploy.commands.waterfall import TraceReport, draw, is_whole, plain
+from deploy.commands.waterfall import TraceReport, draw, is_whole, plain, plain_json
 from deploy.local.hub import HUB_FILE, running_hub
 from gateway.control.runtime_file import read_running, runtime_path
 
@@ -70,7 +70,11 @@ def run(arguments: Sequence[str]) -> int:
     except NotReachable as error:
         print(f"penstock trace: {error}", file=sys.stderr)
         return 1
-    print(body.decode() if options.json else draw(trace, _bar(sys.stdout.encoding)))
+    if options.json:
+        # A program gets what the hub said; a terminal what it can be shown.
+        print(plain_json(body.decode()) if sys.stdout.isatty() else body.decode())
+    else:
+        print(draw(trace, _bar(sys.stdout.encoding)))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -183,11 +184,9 @@ def _ordered(spans: Sequence[SpanReport]) -> Iterator[tuple[int, SpanReport]]:
 
 def _batch(batch: BatchReport, axis: _Axis, trace_id: str) -> str:
     said = batch.attributes
-    lines = [
-        f"batch {plain(str(said.get(Attribute.BATCH_ID, '')))}: {said.get(Attribute.BATCH_ROWS, '?')} rows of "
-        f"{said.get(Attribute.BATCH_REQUESTS, '?')} requests on {plain(str(said.get(Attribute.DEVICE, '?')))}, "
-        f"trace {plain(batch.trace_id)}"
-    ]
+    keys = (Attribute.BATCH_ID, Attribute.BATCH_ROWS, Attribute.BATCH_REQUESTS, Attribute.DEVICE)
+    number, rows, requests, device = (plain(str(said.get(key, "?"))) for key in keys)
+    lines = [f"batch {number}: {rows} rows of {requests} requests on {device}, trace {plain(batch.trace_id)}"]
     if batch.trace_id != trace_id:
         lines.append(_tree(batch.spans, axis))
     lines.append(_members(batch.members[:MEMBERS_SHOWN]))
@@ -210,7 +209,7 @@ def _members(members: Iterable[MemberReport]) -> str:
 
 
 def _parts(trace: TraceReport) -> str:
-    rows = [(part.name, f"{part.duration_ns / 1e6:10.3f}", f"{part.share:6.1%}") for part in trace.parts]
+    rows = [(plain(part.name), f"{part.duration_ns / 1e6:10.3f}", f"{part.share:6.1%}") for part in trace.parts]
     covered = f"the parts cover {trace.covered_ratio:.1%} of the request's time"
     return f"{table(('PART', '   TOOK ms', ' SHARE'), rows)}\n{covered}"
 
@@ -222,3 +221,13 @@ def _ms(duration_ns: int) -> str:
 def plain(text: str) -> str:
     """Return a text that cannot command a terminal: what spans carry was written by anybody."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:TEXT_COLUMNS])
+
+
+def plain_json(text: str) -> str:
+    """Return JSON that says the same and cannot command a terminal: what none prints is written as its escape."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else _escape(letter) for letter in text)
+
+
+def _escape(letter: str) -> str:
+    # JSON has controls of ASCII as escapes already, but for this one and white space between its values.
+    return " " if letter == "\r" else "\\u007f" if letter == "\x7f" else json.dumps(letter)[1:-1]

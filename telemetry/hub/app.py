@@ -59,7 +59,7 @@ def _add_api(app: FastAPI, source: pages.Source) -> None:
     async def traces(request: Request) -> Response:
         return _json(await source.traces(request.query_params))
 
-    @app.get("/api/traces/{wanted}")
+    @app.get("/api/traces/{wanted:path}")
     async def trace(wanted: str) -> Response:
         found = await source.trace(wanted)
         if found is None:

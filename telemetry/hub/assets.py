@@ -7,6 +7,7 @@ import base64
 import functools
 import hashlib
 import hmac
+import http.client
 import io
 import os
 import sys
@@ -149,18 +150,29 @@ def fetch(url: str) -> bytes:
     """
     if not url.startswith(("https://", "http://")):
         raise CannotInstall(f"{url} is no address of a registry.")
+    failure = ""
     for attempt in range(TRIES):
         try:
-            with urllib.request.urlopen(url, timeout=WITHIN_S) as answer:  # noqa: S310 - the scheme is checked above
-                content: bytes = answer.read(TARBALL_BYTES + 1)
-        except (urllib.error.URLError, TimeoutError, OSError) as error:
-            failure: Exception = error
+            content = _download(url)
+        except (OSError, http.client.HTTPException) as error:
+            failure = str(error)
             time.sleep(WAIT_S * 2**attempt)
             continue
         if len(content) > TARBALL_BYTES:
             raise CannotInstall(f"{url} is larger than {TARBALL_BYTES} bytes.")
         return content
     raise CannotInstall(f"{url} does not come: {failure}.")
+
+
+def _download(url: str) -> bytes:
+    """Return what is at the address, or its beginning where it is larger than any of ours."""
+    try:
+        with urllib.request.urlopen(url, timeout=WITHIN_S) as answer:  # noqa: S310 - the caller has checked the scheme
+            content: bytes = answer.read(TARBALL_BYTES + 1)
+            return content
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        raise
 
 
 def _is_whole(package: Package, vendored: Path) -> bool:

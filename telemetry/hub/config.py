@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from telemetry.hub.trace_files import Limits
 LEAST_BYTES = 4 * 2**20
 LEAST_S = 60.0
 _TOKEN_CHARACTERS = 16
+_TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,9 @@ class HubConfig:
         store: directory of the trace files.
         mesh: file in which the supervisor says where it listens.
         publish: file in which the hub says where it listens.
-        token_file: None asks nobody for a token, which needs a ``listen`` on loopback.
+        token_file: holds what whoever sees the pages must know; None asks nobody, which needs a ``listen`` on loopback.
+        otlp_token_file: holds what whoever sends spans must know where others reach ``otlp``, and is made where it is
+            not there; None for the pages' own.
         lifeline_fd: read end of a pipe that ends when the parent does; None for none.
     """
 
@@ -49,6 +55,7 @@ class HubConfig:
     mesh: Path
     publish: Path
     token_file: Path | None
+    otlp_token_file: Path | None
     lifeline_fd: int | None
     limits: Limits
 
@@ -69,13 +76,44 @@ def parse_arguments(argv: Sequence[str]) -> HubConfig:
     parser.add_argument("--retain-s", type=_retain_s, default=86400.0, help="keep traces so long (86400)")
     parser.add_argument("--max-bytes", type=_max_bytes, default=2 * 2**30, help="of all traces together (2 GiB)")
     parser.add_argument("--token-file", type=Path, help="whoever sees the pages must know what it holds")
+    parser.add_argument(
+        "--otlp-token-file",
+        type=Path,
+        help="off loopback, who sends spans must know what it holds; made where it is not there (the pages' token)",
+    )
     parser.add_argument("--lifeline-fd", type=int, help="a pipe whose end is ours")
     given = vars(parser.parse_args(argv))
     limits = Limits(given.pop("retain_s"), given.pop("max_bytes"))
     config = HubConfig(**given, limits=limits)
-    if config.token_file is None and not is_loopback(config.listen.host):
-        parser.error(f"{config.listen} can be reached from other machines: name a --token-file, or listen on 127.0.0.1")
+    _check_who_may_call(parser, config)
     return config
+
+
+def _check_who_may_call(parser: argparse.ArgumentParser, config: HubConfig) -> None:
+    if config.token_file is not None:
+        return
+    if not is_loopback(config.listen.host):
+        parser.error(f"{config.listen} can be reached from other machines: name a --token-file, or listen on 127.0.0.1")
+    if config.otlp and not is_loopback(config.otlp.host) and config.otlp_token_file is None:
+        parser.error(f"{config.otlp} can be reached from other machines: name an --otlp-token-file, or 127.0.0.1")
+
+
+def otlp_token(config: HubConfig) -> str:
+    """Return the token that senders of spans must know; "" where they are on this machine.
+
+    Raises:
+        ConfigError: there is a file, and it holds no token.
+        OSError: there is none, and it cannot be made.
+    """
+    if config.otlp is None or is_loopback(config.otlp.host):
+        return ""
+    if config.otlp_token_file is None:
+        return read_token(config.token_file)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(config.otlp_token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(_TOKEN_BYTES))
+    return read_token(config.otlp_token_file)
 
 
 def read_token(path: Path | None) -> str:

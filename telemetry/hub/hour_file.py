@@ -11,13 +11,21 @@ import msgspec
 from msgspec import Struct
 
 from telemetry.hub.query import Statement
-from telemetry.hub.rows import SpanRow, read_attributes, read_summary, span_of, write_summary
-from telemetry.hub.summary import Extent, Summary, summarise
+from telemetry.hub.rows import (
+    SpanRow,
+    read_attributes,
+    read_outline,
+    read_summary,
+    span_of,
+    write_outline,
+    write_summary,
+)
+from telemetry.hub.summary import Head, Outline, Summary, merged, outline_of, summarise
 from telemetry.span import Link, Span
 
 SPANS_OF_A_TRACE = 10_000
-HEADS_OF_A_TRACE = 256
-_LAYOUT = 1
+BYTES_OF_A_TRACE = 16 * 2**20
+_LAYOUT = 2
 _IDS_OF_A_QUESTION = 500  # SQLite takes 999 parameters in its smallest builds
 _BUSY_S = 5.0
 _RESOURCES = 256
@@ -27,7 +35,7 @@ _TABLES = f"""
 CREATE TABLE resource (id INTEGER PRIMARY KEY, body BLOB NOT NULL UNIQUE);
 CREATE TABLE span (
     trace_id TEXT NOT NULL, span_id TEXT NOT NULL, start_ns INTEGER NOT NULL, end_ns INTEGER NOT NULL,
-    is_error INTEGER NOT NULL, is_head INTEGER NOT NULL, resource INTEGER NOT NULL, body BLOB NOT NULL,
+    rank INTEGER NOT NULL, size_bytes INTEGER NOT NULL, resource INTEGER NOT NULL, body BLOB NOT NULL,
     UNIQUE (trace_id, span_id)
 );
 CREATE TABLE link (
@@ -37,8 +45,10 @@ CREATE TABLE link (
 ) WITHOUT ROWID;
 CREATE INDEX link_back ON link (to_trace);
 CREATE TABLE request (
-    request_id TEXT NOT NULL, trace_id TEXT NOT NULL, PRIMARY KEY (request_id, trace_id)
+    request_id TEXT NOT NULL, rank INTEGER NOT NULL, start_ns INTEGER NOT NULL, trace_id TEXT NOT NULL,
+    PRIMARY KEY (request_id, rank, start_ns DESC, trace_id)
 ) WITHOUT ROWID;
+CREATE TABLE outline (trace_id TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE trace_summary (
     trace_id TEXT PRIMARY KEY, start_ns INTEGER NOT NULL, duration_ns INTEGER NOT NULL, name TEXT NOT NULL,
     model TEXT NOT NULL, version TEXT NOT NULL, tenant TEXT NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL,
@@ -66,6 +76,14 @@ class Added(Struct, frozen=True):
     stored: int
     repeated: int
     beyond: int
+
+
+class Asked(Struct, frozen=True, order=True):
+    """A trace in which a request has its span; the least is the best: the gateway's before a pod's, then the newest."""
+
+    rank: int
+    minus_start_ns: int
+    trace_id: str
 
 
 def is_damage(error: Exception) -> bool:
@@ -139,32 +157,35 @@ class HourFile:
         return added
 
     def _add(self, rows: Sequence[SpanRow]) -> Added:
-        counts = self._span_counts({row.trace_id for row in rows})
+        outlines = self._outlines({row.trace_id for row in rows})
+        grown: dict[str, _Growth] = {}
         repeated = beyond = 0
-        grown: set[str] = set()
         for row in rows:
-            if counts.get(row.trace_id, 0) >= SPANS_OF_A_TRACE:
+            growth = grown.setdefault(row.trace_id, _Growth(outlines.get(row.trace_id)))
+            if not growth.has_room_for(row):
                 beyond += 1
             elif self._insert(row):
-                counts[row.trace_id] = counts.get(row.trace_id, 0) + 1
-                grown.add(row.trace_id)
+                growth.add(row)
             else:
                 repeated += 1
-        for trace_id in grown:
-            self._summarise(trace_id)
+        for trace_id, growth in grown.items():
+            if outline := growth.outline():
+                self._summarise(trace_id, outline)
         return Added(len(rows) - repeated - beyond, repeated, beyond)
 
     def _insert(self, row: SpanRow) -> bool:
         """Write a span; return False when it is here already."""
         execute = self._connection.execute
-        values = (*row[:6], self._resource(row.resource), row.body)
+        head = row.head
+        values = (*row[:4], head.rank, row.size_bytes, self._resource(row.resource), row.body)
         if not execute("INSERT OR IGNORE INTO span VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values).rowcount:
             return False
         links = [(row.trace_id, row.span_id, at, *link) for at, link in enumerate(row.links)]
         if links:
             self._connection.executemany("INSERT INTO link VALUES (?, ?, ?, ?, ?, ?)", links)
-        if row.request_id:
-            execute("INSERT OR IGNORE INTO request VALUES (?, ?)", (row.request_id, row.trace_id))
+        if head.request_id:
+            asked = (head.request_id, head.rank, row.start_ns, row.trace_id)
+            execute("INSERT OR IGNORE INTO request VALUES (?, ?, ?, ?)", asked)
         return True
 
     def _resource(self, body: bytes) -> int:
@@ -179,12 +200,10 @@ class HourFile:
         self._resources[body] = int(known[0])
         return self._resources[body]
 
-    def _summarise(self, trace_id: str) -> None:
-        extent = self._connection.execute(
-            "SELECT count(*), min(start_ns), max(end_ns), max(is_error) FROM span WHERE trace_id = ?", (trace_id,)
-        ).fetchone()
-        heads = self._spans(trace_id, "AND is_head", HEADS_OF_A_TRACE) or self._spans(trace_id, "", 1)
-        summary = summarise(trace_id, Extent(extent[0], extent[1], extent[2], bool(extent[3])), heads)
+    def _summarise(self, trace_id: str, outline: Outline) -> None:
+        stored = write_outline(outline)
+        self._connection.execute("INSERT OR REPLACE INTO outline VALUES (?, ?)", (trace_id, stored))
+        summary = summarise(trace_id, outline)
         self._connection.execute(
             "INSERT OR REPLACE INTO trace_summary VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -204,11 +223,12 @@ class HourFile:
 
     def known(self, trace_ids: Iterable[str]) -> set[str]:
         """Return those of the traces that have spans here."""
-        return set(self._span_counts(trace_ids))
-
-    def _span_counts(self, trace_ids: Iterable[str]) -> dict[str, int]:
         found = self._of_traces("SELECT trace_id, span_count FROM trace_summary WHERE trace_id", trace_ids)
-        return dict(found)
+        return {trace_id for trace_id, _ in found}
+
+    def _outlines(self, trace_ids: Iterable[str]) -> dict[str, Outline]:
+        found = self._of_traces("SELECT trace_id, body FROM outline WHERE trace_id", trace_ids)
+        return {trace_id: read_outline(body) for trace_id, body in found}
 
     def summaries(self, statement: Statement) -> list[Summary]:
         """Return the traces that a statement of ``query.select`` finds."""
@@ -220,10 +240,14 @@ class HourFile:
         (newest,) = self._connection.execute("SELECT max(start_ns) FROM trace_summary").fetchone()
         return int(newest or 0)
 
-    def traces_of(self, request_id: str) -> list[str]:
-        """Return the traces in which a request has spans."""
-        found = self._connection.execute("SELECT trace_id FROM request WHERE request_id = ?", (request_id,))
-        return [str(trace_id) for (trace_id,) in found]
+    def trace_of(self, request_id: str) -> Asked | None:
+        """Return the best of the traces in which a request with this id has its span; None when there is none."""
+        found = self._connection.execute(
+            "SELECT rank, start_ns, trace_id FROM request WHERE request_id = ? "
+            "ORDER BY rank, start_ns DESC, trace_id LIMIT 1",
+            (request_id,),
+        ).fetchone()
+        return None if found is None else Asked(found[0], -found[1], found[2])
 
     def request_ids(self, trace_ids: Iterable[str]) -> dict[str, str]:
         """Return the first request's id of each of the traces that are here, "" for one that is of no request."""
@@ -232,30 +256,34 @@ class HourFile:
 
     def spans(self, trace_id: str) -> list[Span]:
         """Return a trace's spans by their start."""
-        return self._spans(trace_id, "", SPANS_OF_A_TRACE)
+        return self._spans(trace_id, "start_ns, span_id", SPANS_OF_A_TRACE, BYTES_OF_A_TRACE)
 
-    def _spans(self, trace_id: str, condition: str, limit: int) -> list[Span]:
-        """Return spans with their links; ``condition`` is one of this module's own."""
-        links = self._links(trace_id)
+    def first_spans(self, trace_id: str, limit: int, most_bytes: int) -> list[Span]:
+        """Return the spans that say most about a trace, at most so many and of about so many bytes."""
+        return self._spans(trace_id, "rank, start_ns, span_id", limit, most_bytes)
+
+    def _spans(self, trace_id: str, order: str, limit: int, most_bytes: int) -> list[Span]:
+        """Return spans with their links; ``order`` is one of this module's own."""
         found = self._connection.execute(
-            "SELECT span_id, start_ns, end_ns, resource.body, span.body FROM span "  # noqa: S608 - of constants alone
-            f"JOIN resource ON resource.id = span.resource WHERE trace_id = ? {condition} "
-            "ORDER BY start_ns, span_id LIMIT ?",
+            "SELECT span_id, start_ns, end_ns, resource.body, span.body, size_bytes FROM span "  # noqa: S608 - of constants
+            f"JOIN resource ON resource.id = span.resource WHERE trace_id = ? ORDER BY {order} LIMIT ?",
             (trace_id, limit),
         )
-        return [
-            span_of((trace_id, span_id), (start_ns, end_ns), resource, body, links.get(span_id, []))
-            for span_id, start_ns, end_ns, resource, body in found
-        ]
+        spans, left_bytes = [], most_bytes
+        for span_id, start_ns, end_ns, resource, body, size_bytes in found:
+            left_bytes -= size_bytes
+            if left_bytes < 0:
+                break
+            links = self._links(trace_id, span_id)
+            spans.append(span_of((trace_id, span_id), (start_ns, end_ns), resource, body, links))
+        return spans
 
-    def _links(self, trace_id: str) -> dict[str, list[Link]]:
-        links: dict[str, list[Link]] = {}
-        for from_span, to_trace, to_span, attributes in self._connection.execute(
-            "SELECT from_span, to_trace, to_span, attributes FROM link WHERE from_trace = ? ORDER BY from_span, at",
-            (trace_id,),
-        ):
-            links.setdefault(from_span, []).append(Link(to_trace, to_span, read_attributes(attributes)))
-        return links
+    def _links(self, trace_id: str, span_id: str) -> list[Link]:
+        found = self._connection.execute(
+            "SELECT to_trace, to_span, attributes FROM link WHERE from_trace = ? AND from_span = ? ORDER BY at",
+            (trace_id, span_id),
+        )
+        return [Link(to_trace, to_span, read_attributes(attributes)) for to_trace, to_span, attributes in found]
 
     def linking_to(self, trace_id: str, limit: int) -> list[str]:
         """Return traces that have a link to a trace."""
@@ -271,6 +299,33 @@ class HourFile:
             some = wanted[at : at + _IDS_OF_A_QUESTION]
             found += self._connection.execute(f"{select} IN ({','.join('?' * len(some))})", some)
         return found
+
+
+class _Growth:
+    """What one transaction adds to a trace."""
+
+    def __init__(self, before: Outline | None) -> None:
+        self._before = before
+        self._heads: list[Head] = []
+        self._size_bytes = 0
+
+    def has_room_for(self, row: SpanRow) -> bool:
+        """Whether the trace has less than it may have."""
+        count = len(self._heads) + (self._before.span_count if self._before else 0)
+        size_bytes = self._size_bytes + (self._before.size_bytes if self._before else 0)
+        return count < SPANS_OF_A_TRACE and size_bytes + row.size_bytes <= BYTES_OF_A_TRACE
+
+    def add(self, row: SpanRow) -> None:
+        """Count a span that was written."""
+        self._heads.append(row.head)
+        self._size_bytes += row.size_bytes
+
+    def outline(self) -> Outline | None:
+        """Return what the trace is now; None where nothing was added."""
+        if not self._heads:
+            return None
+        new = outline_of(self._heads, self._size_bytes)
+        return merged(self._before, new) if self._before else new
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

@@ -11,9 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from telemetry.hub.config import Address
+from telemetry.hub.connections import Connection
 
 BACKLOG = 64
-CONNECTIONS = 128
 _IDLE_S = 30
 _FINISH_WITHIN_S = 1
 _HEAD_BYTES = 16 * 1024
@@ -33,9 +33,10 @@ def bind_unix(path: Path) -> socket.socket:
     """Return a Unix socket that listens, for this user alone; one that a killed hub left is replaced.
 
     Raises:
-        OSError: the path cannot be bound.
+        OSError: the path cannot be bound, or somebody listens there.
     """
-    path.unlink(missing_ok=True)
+    if _is_left_over(path):
+        path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.bind(str(path))
@@ -45,6 +46,19 @@ def bind_unix(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether the path is a socket that nobody listens on any more."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)  # a full backlog is somebody too
+        try:
+            asking.connect(str(path))
+        except ConnectionRefusedError:
+            return path.is_socket()
+        except (BlockingIOError, FileNotFoundError):
+            return False
+    return False
 
 
 def url(listening: socket.socket) -> str:
@@ -67,13 +81,12 @@ def make_server(app: ASGIApp) -> QuietServer:
     """Return a server for sockets that listen already; ``serve(sockets)`` runs it until ``should_exit``."""
     config = uvicorn.Config(
         app,
-        http="h11",  # stricter than the faster one, and nobody is in a hurry here
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=_IDLE_S,
         timeout_graceful_shutdown=_FINISH_WITHIN_S,
         h11_max_incomplete_event_size=_HEAD_BYTES,

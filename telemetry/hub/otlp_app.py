@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from telemetry.otlp.receive import PATH, Answer, Take, answer, too_large
+from telemetry.otlp.receive import PATH, Answer, Take, answer, busy, too_large, too_slow
 
 BODY_BYTES = 8 * 2**20
-BODIES = 8
-"""So many are read and decoded at once; others wait for their turn."""
+HELD_BYTES = 64 * 2**20
+"""Of all bodies that are read or wait to be decoded; who comes beyond may come again."""
 BODY_WITHIN_S = 10.0
+DECODE_WITHIN_S = 5.0
+"""Since the body is whole. Its spans may be stored all the same, and are when they come again: only once."""
 
 
 class OtlpApp:
@@ -24,7 +26,7 @@ class OtlpApp:
     def __init__(self, take: Take, told: Callable[[int], None]) -> None:
         self._take = take
         self._told = told
-        self._turns = asyncio.Semaphore(BODIES)
+        self._held_bytes = 0
         self._thread = ThreadPoolExecutor(1, "otlp")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +39,7 @@ class OtlpApp:
         elif request.method != "POST":
             response = Response("method not allowed\n", 405, {"allow": "POST"})
         else:
-            response = await self._receive(request)
+            response = _response(await self._receive(request))
         self._told(response.status_code)
         await response(scope, receive, send)
 
@@ -45,24 +47,42 @@ class OtlpApp:
         """Begin no further decoding."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def _receive(self, request: Request) -> Response:
-        try:
-            async with asyncio.timeout(BODY_WITHIN_S), self._turns:
-                return _response(await self._answer(request))
-        except (TimeoutError, ClientDisconnect):
-            return Response("request timeout\n", 408, {"connection": "close"})
-
-    async def _answer(self, request: Request) -> Answer:
+    async def _receive(self, request: Request) -> Answer:
         headers = dict(request.headers)
         body = bytearray()
-        async for some in request.stream():
-            body += some
-            if len(body) > BODY_BYTES:
-                return too_large(headers, BODY_BYTES)
+        try:
+            refused = await self._read(request, headers, body)
+            return refused or await self._decode(headers, bytes(body))
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _read(self, request: Request, headers: Mapping[str, str], body: bytearray) -> Answer | None:
+        """Read the whole body, or return what to answer instead."""
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                async for some in request.stream():
+                    body += some
+                    self._held_bytes += len(some)
+                    if len(body) > BODY_BYTES:
+                        return too_large(headers, BODY_BYTES)
+                    if self._held_bytes > HELD_BYTES:
+                        return busy(headers)
+        except (TimeoutError, ClientDisconnect):
+            return too_slow(headers)
+        return None
+
+    async def _decode(self, headers: Mapping[str, str], body: bytes) -> Answer:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, answer, headers, bytes(body), self._take, BODY_BYTES)
+        try:
+            # One that waits for its turn is left out when its time is over; one that runs cannot be stopped.
+            async with asyncio.timeout(DECODE_WITHIN_S):
+                return await loop.run_in_executor(self._thread, answer, headers, body, self._take, BODY_BYTES)
+        except TimeoutError:
+            return busy(headers)
 
 
 def _response(answered: Answer) -> Response:
     headers = {"content-type": answered.content_type, **dict(answered.headers)}
+    if answered.status in (408, 413):
+        headers["connection"] = "close"  # what is left of the body is not waited for
     return Response(answered.body, answered.status, headers)

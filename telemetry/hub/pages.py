@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -43,11 +45,17 @@ _HERE = Path(__file__).parent
 _TRACES_OF_A_MODEL = "10"
 _LIVE_S = 3
 _LIST_LIVE_S = 5
+# To change a thousand lines takes a browser most of a second.
+_LONG_LIST = 200
+_LONG_LIST_LIVE_S = 30
 _MISSING_TRACE_LIVE_S = 2
 # A trace's last spans come within seconds of its request; a page that is opened later need not look again.
 _YOUNG_S = 30.0
 
 _Answer = TypeVar("_Answer")
+
+_DRAWING = ThreadPoolExecutor(2, "pages")
+"""What may have many rows is drawn here, while the loop answers others."""
 
 
 class Source(Protocol):
@@ -205,7 +213,7 @@ async def _slo(request: Request) -> Response:
 
 def _factors(objective: Objective) -> str:
     """Return the alerts' factors by what stands at their line in the plot, as JSON for the script that draws it."""
-    factors = {f"{alert.name} {alert.factor:g}×": alert.factor for alert in objective.alerts}
+    factors = {f"{alert.name} {formats.factor(alert.factor)}": alert.factor for alert in objective.alerts}
     return msgspec.json.encode(factors).decode()
 
 
@@ -219,10 +227,16 @@ async def _traces(request: Request) -> Response:
     url_query = dict(request.query_params)
     source = _source(request)
     overview = _read(await source.overview(), Overview)
-    found = _read(await source.traces(wanted(url_query, time.time())), TraceList)
+    found = await source.traces(wanted(url_query, time.time()))
+    return await asyncio.get_running_loop().run_in_executor(_DRAWING, _draw_traces, overview, found, url_query)
+
+
+def _draw_traces(overview: Overview, answer: Json, url_query: dict[str, str]) -> Response:
+    found = _read(answer, TraceList)
+    live_s = _LIST_LIVE_S if len(found.traces) <= _LONG_LIST else _LONG_LIST_LIVE_S
     return _page(
         "traces.html",
-        refresh_s=0 if "cursor" in url_query else _LIST_LIVE_S,
+        refresh_s=0 if "cursor" in url_query else live_s,
         view=list_view(found, url_query),
         given={key: url_query.get(key, "") for key in FILTERS},
         is_filtered=any(url_query.get(key) for key in (*FILTERS, "cursor")),
@@ -240,6 +254,10 @@ async def _trace(request: Request) -> Response:
             "not have been sampled, or it is older than what the hub keeps."
         )
         return _sorry(404, "Not here", sentence, _MISSING_TRACE_LIVE_S)
+    return await asyncio.get_running_loop().run_in_executor(_DRAWING, _draw_trace, found)
+
+
+def _draw_trace(found: Json) -> Response:
     trace = _read(found, Trace)
     is_young = time.time() - (trace.start_ns + trace.duration_ns) / 1e9 < _YOUNG_S
     return _page("trace.html", refresh_s=_LIVE_S if is_young else 0, view=trace_view(trace))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
@@ -22,12 +23,31 @@ from telemetry.span import Span
 
 WITHIN_S = 5.0
 BATCHES_OF_A_TRACE = 32
+SPANS_OF_A_BATCH = 64
+BYTES_OF_A_BATCH = 2**20
+"""Of a batch that is shown beside a trace; the batch is a trace of its own, which may be asked for."""
 
 _Answer = TypeVar("_Answer")
 
 
 class TooSlow(Exception):
     """The question takes too long to answer; a narrower one may not."""
+
+
+class Patience:
+    """How long one asker waits, whatever it takes to answer; it may leave before that."""
+
+    def __init__(self) -> None:
+        self._until_s = time.monotonic() + WITHIN_S
+
+    def end(self) -> None:
+        """Wait no longer; any thread may say so."""
+        self._until_s = -math.inf
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody waits any more."""
+        return time.monotonic() > self._until_s
 
 
 class StoredBatch(Struct, frozen=True):
@@ -60,7 +80,7 @@ class Reader:
         self._directory = directory
         self._suspect = suspect
 
-    def traces(self, query: TraceQuery) -> list[Summary]:
+    def traces(self, query: TraceQuery, patience: Patience | None = None) -> list[Summary]:
         """Return the newest traces that are wanted, and one more than the limit when there are more.
 
         Raises:
@@ -73,64 +93,33 @@ class Reader:
             is_done = len(found) > query.limit and file.newest_ns() < found[-1].start_ns
             return [] if is_done else file.summaries(statement)
 
-        for some in self._ask(look):
+        for some in _Asking(self, patience or Patience()).each(look):
             found = newest([*found, *some], query.limit)
         return found
 
-    def trace(self, wanted: str) -> StoredTrace | None:
+    def trace(self, wanted: str, patience: Patience | None = None) -> StoredTrace | None:
         """Return the trace with this id, or of the request with this id; None when neither is stored.
+
+        A request's id may come again: the newest request with it is meant, as its gateway knows it.
 
         Raises:
             TooSlow: it would take too long.
         """
-        spans, request_id = self._spans(wanted), ""
-        if not spans:
-            found = sorted({trace for some in self._ask(lambda file: file.traces_of(wanted)) for trace in some})
-            spans, request_id = (self._spans(found[0]) if found else []), wanted
-        if not spans:
-            return None
-        batches = self._batches(spans)
-        members = {link.trace_id for batch in batches for link in batch.span.links}
-        known: dict[str, str] = {}
-        for some in self._ask(lambda file: file.request_ids(members)):
-            known |= some
-        return StoredTrace(spans[0].trace_id, request_id, tuple(spans), tuple(batches), known)
+        return _Asking(self, patience or Patience()).trace(wanted)
 
-    def _spans(self, trace_id: str) -> list[Span]:
-        """Return the trace's spans by their start; a very late one may lie in another file than the others."""
-        found = {span.span_id: span for some in self._ask(lambda file: file.spans(trace_id)) for span in some}
-        return sorted(found.values(), key=lambda span: (span.start_ns, span.span_id))
-
-    def _batches(self, spans: Sequence[Span]) -> list[StoredBatch]:
-        """Return the batches that a trace links to or is linked from, and those that it has itself."""
-        trace_id = spans[0].trace_id
-        linked = {link.trace_id: None for span in spans if span.name == SpanName.POD_INFERENCE for link in span.links}
-        for some in self._ask(lambda file: file.linking_to(trace_id, BATCHES_OF_A_TRACE)):
-            linked |= dict.fromkeys(some)
-        candidates = [other for other in linked if other != trace_id][:BATCHES_OF_A_TRACE]
-        batches = _batches_in(spans)
-        for other in candidates:
-            batches += _batches_in(self._spans(other))
-        return sorted(batches, key=lambda batch: (batch.span.start_ns, batch.span.span_id))[:BATCHES_OF_A_TRACE]
-
-    def _ask(self, question: Callable[[HourFile], _Answer]) -> Iterator[_Answer]:
-        """Yield each file's answer, the newest file's first; one that was dropped or is damaged gives none."""
-        until_s = time.monotonic() + WITHIN_S
+    def files(self) -> Iterator[tuple[HourName, Path]]:
+        """Yield the files to ask, the newest first."""
         for stored in listing(self._directory):
-            if stored.name.is_damaged:
-                continue
-            try:
-                with closing(HourFile.to_read(self._directory / str(stored.name))) as file:
-                    file.stop_when(lambda: time.monotonic() > until_s)
-                    if not file.is_ready():
-                        continue
-                    answer = question(file)
-            except (sqlite3.Error, msgspec.MsgspecError) as fault:
-                self._excuse(stored.name, fault)
-                continue
-            yield answer
+            if not stored.name.is_damaged:
+                yield stored.name, self._directory / str(stored.name)
 
-    def _excuse(self, name: HourName, fault: Exception) -> None:
+    def excuse(self, name: HourName, fault: Exception) -> None:
+        """Pass over a file that was dropped or is damaged.
+
+        Raises:
+            TooSlow: it was broken off.
+            Exception: the fault, when it is another.
+        """
         if is_damage(fault):
             self._suspect(name, str(fault))
         elif getattr(fault, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
@@ -139,5 +128,79 @@ class Reader:
             raise fault
 
 
+class _Asking:
+    """One asker's questions, which share its patience."""
+
+    def __init__(self, reader: Reader, patience: Patience) -> None:
+        self._reader = reader
+        self._patience = patience
+
+    def each(self, question: Callable[[HourFile], _Answer]) -> Iterator[_Answer]:
+        """Yield each file's answer, the newest file's first; one that was dropped or is damaged gives none."""
+        for name, path in self._reader.files():
+            if self._patience.is_over:
+                raise TooSlow
+            try:
+                with closing(HourFile.to_read(path)) as file:
+                    file.stop_when(lambda: self._patience.is_over)
+                    if not file.is_ready():
+                        continue
+                    answer = question(file)
+            except (sqlite3.Error, msgspec.MsgspecError) as fault:
+                self._reader.excuse(name, fault)
+                continue
+            yield answer
+
+    def trace(self, wanted: str) -> StoredTrace | None:
+        """Return the trace with its batches."""
+        spans, request_id = self._spans(wanted), ""
+        if not spans:
+            found = min((asked for asked in self.each(lambda file: file.trace_of(wanted)) if asked), default=None)
+            spans, request_id = (self._spans(found.trace_id) if found else []), wanted
+        if not spans:
+            return None
+        batches = self._batches(spans)
+        members = {link.trace_id for batch in batches for link in batch.span.links}
+        known: dict[str, str] = {}
+        for some in self.each(lambda file: file.request_ids(members)):
+            known |= some
+        return StoredTrace(spans[0].trace_id, request_id, tuple(spans), tuple(batches), known)
+
+    def _spans(self, trace_id: str) -> list[Span]:
+        """Return the trace's spans by their start; a very late one may lie in another file than the others."""
+        return _in_order(span for some in self.each(lambda file: file.spans(trace_id)) for span in some)
+
+    def _batches(self, spans: Sequence[Span]) -> list[StoredBatch]:
+        """Return the batches that a trace links to or is linked from, and those that it has itself."""
+        trace_id = spans[0].trace_id
+        linked = {link.trace_id: None for span in spans if span.name == SpanName.POD_INFERENCE for link in span.links}
+        for some in self.each(lambda file: file.linking_to(trace_id, BATCHES_OF_A_TRACE)):
+            linked |= dict.fromkeys(some)
+        candidates = [other for other in linked if other != trace_id][:BATCHES_OF_A_TRACE]
+        batches = _batches_in(spans)
+        for spans_of_other in self._first_spans(candidates):
+            batches += _batches_in(spans_of_other)
+        return sorted(batches, key=lambda batch: (batch.span.start_ns, batch.span.span_id))[:BATCHES_OF_A_TRACE]
+
+    def _first_spans(self, trace_ids: Sequence[str]) -> list[list[Span]]:
+        """Return the first spans of traces, with one question to each file."""
+        found: dict[str, list[Span]] = {trace_id: [] for trace_id in trace_ids}
+
+        def look(file: HourFile) -> dict[str, list[Span]]:
+            return {one: file.first_spans(one, SPANS_OF_A_BATCH, BYTES_OF_A_BATCH) for one in trace_ids}
+
+        for some in self.each(look):
+            for trace_id, spans in some.items():
+                found[trace_id] += spans
+        return [_in_order(spans) for spans in found.values()]
+
+
+def _in_order(spans: Iterable[Span]) -> list[Span]:
+    found = {span.span_id: span for span in spans}
+    return sorted(found.values(), key=lambda span: (span.start_ns, span.span_id))
+
+
 def _batches_in(spans: Sequence[Span]) -> list[StoredBatch]:
-    return [StoredBatch(span, tuple(spans)) for span in spans if span.name == SpanName.POD_BATCH]
+    """Return the batches of one trace, each with itself and the first of the trace's other spans."""
+    batches = [span for span in spans if span.name == SpanName.POD_BATCH][:BATCHES_OF_A_TRACE]
+    return [StoredBatch(batch, tuple(_in_order([batch, *spans[: SPANS_OF_A_BATCH - 1]]))) for batch in batches]

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from telemetry.conventions import Attribute
-from telemetry.hub.summary import Summary, is_head
+from telemetry.hub.summary import Head, Outline, Summary, head_of
 from telemetry.span import Attributes, Event, Kind, Link, Span, Status
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -34,6 +33,10 @@ class _Body(Struct, array_like=True):
 _decode_body = msgspec.msgpack.Decoder(_Body).decode
 _decode_attributes = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_summary = msgspec.msgpack.Decoder(Summary).decode
+_decode_outline = msgspec.msgpack.Decoder(Outline).decode
+
+_LINK_BYTES = 128
+_ROW_BYTES = 512
 
 
 class LinkRow(NamedTuple):
@@ -45,23 +48,22 @@ class LinkRow(NamedTuple):
 
 
 class SpanRow(NamedTuple):
-    """One span before it is written; ``request_id`` is "" for a span that names none."""
+    """One span before it is written.
+
+    Attributes:
+        size_bytes: about how much memory it holds, and the file for it.
+        head: what it says in its trace's summary.
+    """
 
     trace_id: str
     span_id: str
     start_ns: int
     end_ns: int
-    is_error: bool
-    is_head: bool
+    size_bytes: int
     resource: bytes
     body: bytes
-    request_id: str
     links: tuple[LinkRow, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """About how much memory the row holds."""
-        return len(self.body) + len(self.resource) + sum(128 + len(link.attributes) for link in self.links) + 512
+    head: Head
 
 
 def row_of(span: Span) -> SpanRow:
@@ -80,18 +82,12 @@ def row_of(span: Span) -> SpanRow:
         span.dropped_links,
         span.dropped_events,
     )
-    request_id = span.attributes.get(Attribute.REQUEST_ID)
+    links = tuple(LinkRow(link.trace_id, link.span_id, _encode(link.attributes)) for link in span.links)
+    resource, rest = _encode(span.resource), _encode(body)
+    links_bytes = sum(_LINK_BYTES + len(link.attributes) for link in links)
+    size_bytes = _ROW_BYTES + len(resource) + len(rest) + links_bytes
     return SpanRow(
-        span.trace_id,
-        span.span_id,
-        span.start_ns,
-        span.end_ns,
-        span.status is Status.ERROR,
-        is_head(span),
-        _encode(span.resource),
-        _encode(body),
-        request_id if isinstance(request_id, str) else "",
-        tuple(LinkRow(link.trace_id, link.span_id, _encode(link.attributes)) for link in span.links),
+        span.trace_id, span.span_id, span.start_ns, span.end_ns, size_bytes, resource, rest, links, head_of(span)
     )
 
 
@@ -135,6 +131,16 @@ def write_summary(summary: Summary) -> bytes:
 def read_summary(stored: bytes) -> Summary:
     """Return a summary as it was stored."""
     return _decode_summary(stored)
+
+
+def write_outline(outline: Outline) -> bytes:
+    """Return an outline as it is stored."""
+    return _encode(outline)
+
+
+def read_outline(stored: bytes) -> Outline:
+    """Return an outline as it was stored."""
+    return _decode_outline(stored)
 
 
 def _attributes(decoded: dict[str, Any]) -> Attributes:

@@ -15,6 +15,7 @@ from telemetry.hub.events import say
 from telemetry.hub.exposition import Exposition
 from telemetry.hub.gate import Gate
 from telemetry.hub.gatekeeper import Gatekeeper
+from telemetry.hub.leaving import WhileAsked
 from telemetry.hub.listeners import bind, bind_unix, make_server, url
 from telemetry.hub.mesh import Mesh
 from telemetry.hub.otlp_app import OtlpApp
@@ -25,6 +26,15 @@ from telemetry.hub.trace_files import TraceFiles
 from telemetry.hub.writer import Writer
 
 STORE_WITHIN_S = 2.0
+ANSWER_WITHIN_S = 2.0  # what is being answered; the servers' own time is shorter, but for bugs in them
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What callers must know; "" asks nobody, on loopback. Whoever reaches the Unix socket is this user."""
+
+    pages: str
+    otlp: str
 
 
 @dataclass(slots=True)
@@ -58,11 +68,11 @@ def open_sockets(config: HubConfig) -> Sockets:
     return Sockets(pages, otlp, otlp_unix)
 
 
-async def serve(config: HubConfig, token: str, sockets: Sockets) -> int:
+async def serve(config: HubConfig, tokens: Tokens, sockets: Sockets) -> int:
     """Run the hub; return the exit status."""
     stopped = asyncio.Event()
     _watch_for_the_end(config, stopped)
-    hub = _Hub(config, token, sockets, stopped)
+    hub = _Hub(config, tokens, sockets, stopped)
     hub.begin()
     otlp_url = "" if sockets.otlp is None else url(sockets.otlp)
     publish(config.publish, RunningHub(os.getpid(), url(sockets.pages), otlp_url))
@@ -89,7 +99,7 @@ def _on_lifeline(lifeline_fd: int, stopped: asyncio.Event) -> None:
 class _Hub:
     """The parts of one running hub."""
 
-    def __init__(self, config: HubConfig, token: str, sockets: Sockets, stopped: asyncio.Event) -> None:
+    def __init__(self, config: HubConfig, tokens: Tokens, sockets: Sockets, stopped: asyncio.Event) -> None:
         self._sockets = sockets
         self._stopped = stopped
         self._writer = Writer(TraceFiles(config.store, config.limits), _from_thread(stopped.set))
@@ -97,10 +107,12 @@ class _Hub:
         self._mesh = Mesh(config.mesh)
         self._source = HubSource(Reader(config.store, self._writer.suspect), self._mesh)
         self._otlp = OtlpApp(self._writer.put, exposition.told)
-        app = Gatekeeper(make_app(self._source, exposition.expose), Gate(config.listen.host, token))
+        pages = WhileAsked(make_app(self._source, exposition.expose))
+        app = Gatekeeper(pages, Gate(config.listen.host, tokens.pages))
         self._servers = [(make_server(app), sockets.pages)]
         if sockets.otlp is not None and config.otlp is not None:
-            self._servers.append((make_server(Gatekeeper(self._otlp, Gate(config.otlp.host))), sockets.otlp))
+            gate = Gate(config.otlp.host, tokens.otlp)
+            self._servers.append((make_server(Gatekeeper(self._otlp, gate)), sockets.otlp))
         if sockets.otlp_unix is not None:
             self._servers.append((make_server(self._otlp), sockets.otlp_unix))
 
@@ -116,7 +128,7 @@ class _Hub:
         done, _ = await asyncio.wait((watching, stopping, *serving), return_when=asyncio.FIRST_COMPLETED)
         for server, _ in self._servers:
             server.should_exit = True
-        await asyncio.wait(serving)
+        await asyncio.wait(serving, timeout=ANSWER_WITHIN_S)
         watching.cancel()
         await self._close()
         for task in done:

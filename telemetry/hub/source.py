@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from telemetry.hub.mesh import Mesh, MeshSilent
 from telemetry.hub.overview import overview_json, slos_json
 from telemetry.hub.query import parse
-from telemetry.hub.reader import Reader
+from telemetry.hub.reader import Patience, Reader
 from telemetry.hub.views import list_json, trace_json
 
 Json = dict[str, Any]
+_Answer = TypeVar("_Answer")
 
 READERS = 4
 
@@ -51,8 +52,7 @@ class HubSource:
             TooSlow: it would take too long.
         """
         wanted = parse(query)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._reader.traces, wanted)
-        return list_json(found, wanted)
+        return await self._in_thread(lambda patience: list_json(self._reader.traces(wanted, patience), wanted))
 
     async def trace(self, wanted: str) -> Json | None:
         """Return what ``GET /api/traces/{trace id or request id}`` answers; None if it is not here.
@@ -60,12 +60,20 @@ class HubSource:
         Raises:
             TooSlow: it would take too long.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._trace, wanted)
+        return await self._in_thread(lambda patience: self._trace(wanted, patience))
 
     def close(self) -> None:
         """Begin no further reading."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _trace(self, wanted: str) -> Json | None:
-        stored = self._reader.trace(wanted)
+    def _trace(self, wanted: str, patience: Patience) -> Json | None:
+        stored = self._reader.trace(wanted, patience)
         return None if stored is None else trace_json(stored)
+
+    async def _in_thread(self, answer: Callable[[Patience], _Answer]) -> _Answer:
+        """Answer in a thread; the asker's patience begins here, and ends when it leaves."""
+        patience = Patience()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, answer, patience)
+        finally:
+            patience.end()

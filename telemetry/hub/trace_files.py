@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from telemetry.hub.events import say
 from telemetry.hub.hour_file import HourFile, Unreadable, is_damage
-from telemetry.hub.hours import HourName, StoredFile, current, homes, parse_name, to_drop
+from telemetry.hub.hours import HourName, Steadiness, StoredFile, current, homes, parse_name, to_drop
 from telemetry.hub.rows import SpanRow
 
 DISK = "disk"
@@ -44,26 +44,40 @@ class Written(Struct, frozen=True):
 
 
 def listing(directory: Path) -> list[StoredFile]:
-    """Return the files, the newest first, each with the size of what lies beside it."""
-    names = [(name, path) for path in directory.iterdir() if (name := parse_name(path.name)) is not None]
-    files = [StoredFile(name, sum(_size_bytes(part) for part in _whole(path))) for name, path in names]
+    """Return the files, the newest first, each with the size of what lies beside it; none where no directory is.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    try:
+        names = [(name, path) for path in directory.iterdir() if (name := parse_name(path.name)) is not None]
+    except FileNotFoundError:
+        return []
+    files = [StoredFile(name, sum(map(_size_bytes, _whole(path)))) for name, path in names if path.is_file()]
     return sorted(files, key=lambda file: file.name, reverse=True)
 
 
 class TraceFiles:
-    """Writes; for one thread alone."""
+    """Writes; for one thread alone. What the disk refuses is told once and counted, and tried again."""
 
     def __init__(self, directory: Path, limits: Limits) -> None:
         self._directory = directory
         self._limits = limits
         self._open: dict[HourName, HourFile] = {}
+        self._clock = Steadiness()
         self._trouble = ""
+        self._house_trouble = ""
 
     def write(self, rows: Sequence[SpanRow], now_s: float) -> Written:
         """Write spans; nothing is raised for a disk that is full or a file that is damaged: it is told and counted."""
         counts: Counter[str] = Counter()
         lost: Counter[str] = Counter()
-        for name, some in self._by_home(rows, now_s).items():
+        try:
+            grouped = self._by_home(rows, now_s)
+        except OSError as fault:
+            self._tell(fault)
+            return Written(0, 0, {DISK: len(rows)})
+        for name, some in grouped.items():
             try:
                 added = self._file(name).add(some)
             except _FAULTS as fault:
@@ -75,14 +89,23 @@ class TraceFiles:
             self._trouble = ""
         return Written(counts["stored"], counts["repeated"], dict(lost))
 
-    def keep_house(self, now_s: float) -> list[StoredFile]:
-        """Drop what is too old or too much, close what grows no more, and return the files that stay."""
-        files = listing(self._directory)
-        gone = to_drop(files, now_s, self._limits.retain_s, self._limits.max_bytes)
-        for name in gone:
-            self._close(name)
-            _remove(self._directory / str(name))
-            say(f"{name} is dropped: it is older or larger than what is kept")
+    def keep_house(self, now_s: float, monotonic_s: float) -> list[StoredFile]:
+        """Drop what is too old or too much, close what grows no more, and return the files that stay.
+
+        A directory that was taken away is made anew. What the disk refuses is tried again the next time.
+        """
+        steady_s = self._clock.steady_s(now_s, monotonic_s)
+        try:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._close_lost()
+            files = listing(self._directory)
+            gone = to_drop(files, now_s, self._limits.retain_s, self._limits.max_bytes, steady_s)
+            for name in gone:
+                self._drop(name)
+            self._house_trouble = ""
+        except OSError as fault:
+            self._tell_of_house(fault)
+            return []
         staying = [file for file in files if file.name not in gone]
         for name in self._open.keys() - set(homes(staying, now_s)):
             self._close(name)
@@ -92,11 +115,15 @@ class TraceFiles:
         """Give a damaged file another name, under which it is neither read nor written; it is dropped at its time."""
         self._close(name)
         path = self._directory / str(name)
-        if name.is_damaged or not path.exists():
-            return
         aside = msgspec.structs.replace(name, is_damaged=True)
-        path.replace(self._directory / str(aside))
-        _remove_beside(path)
+        try:
+            if name.is_damaged or not path.exists():
+                return
+            path.replace(self._directory / str(aside))
+            _remove_beside(path)
+        except OSError as fault:
+            self._tell_of_house(fault)
+            return
         say(f"{name} is damaged ({why}) and set aside as {aside}; its traces are no longer shown")
 
     def close(self) -> None:
@@ -134,11 +161,31 @@ class TraceFiles:
         if is_damage(fault):
             self.set_aside(name, str(fault))
             return DAMAGE
+        self._tell(fault)
+        return DISK
+
+    def _tell(self, fault: Exception) -> None:
         trouble = f"spans cannot be stored ({fault}): they are lost and counted until that is mended"
         if trouble != self._trouble:
             say(trouble)
         self._trouble = trouble
-        return DISK
+
+    def _tell_of_house(self, fault: OSError) -> None:
+        trouble = f"old or damaged files cannot be cleared away ({fault}); it is tried again"
+        if trouble != self._house_trouble:
+            say(trouble)
+        self._house_trouble = trouble
+
+    def _drop(self, name: HourName) -> None:
+        self._close(name)
+        _remove(self._directory / str(name))
+        say(f"{name} is dropped: it is older or larger than what is kept")
+
+    def _close_lost(self) -> None:
+        """Close files that somebody removed: what is written to them is seen by nobody."""
+        for name in [name for name in self._open if not (self._directory / str(name)).exists()]:
+            say(f"{name} was taken away, and with it its traces")
+            self._close(name)
 
     def _close(self, name: HourName) -> None:
         file = self._open.pop(name, None)

@@ -145,6 +145,6 @@ class Writer:
             suspects, self._suspects = self._suspects, {}
         for name, why in suspects.items():
             self._files.set_aside(name, why)
-        files = self._files.keep_house(time.time())
+        files = self._files.keep_house(time.time(), time.monotonic())
         with self._changed:
             self._stored_files = (len(files), sum(file.size_bytes for file in files))

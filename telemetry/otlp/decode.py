@@ -19,18 +19,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
 
+from telemetry import limits
+from telemetry.otlp.count import BadWire, check_json, check_protobuf
 from telemetry.span import Attributes, Event, Kind, Link, Span, Status, Value
-
-# OpenTelemetry's default limits; a batch has one link for each of its requests, of which there are at most this many.
-MAX_ATTRIBUTES = 128
-MAX_EVENTS = 128
-MAX_LINKS = 1024
 
 _TRACE_ID_BYTES, _SPAN_ID_BYTES = 16, 8
 _KINDS = {kind.value: kind for kind in Kind}
 _STATUSES = {status.value: status for status in Status}
-_NO_ID = "AA=="  # one byte, which is no id: its span is rejected, and not the request
-_ID_FIELDS = ("traceId", "spanId", "parentSpanId")
+_NO_ID = "AA=="  # one byte, which is no id: its link is left out, and not the request refused
+_LINK_ID_FIELDS = ("traceId", "spanId")
+_NO_TRACE_ID = "A trace id is 16 bytes that are not all zero."
+_NO_SPAN_ID = "A span id is 8 bytes that are not all zero."
+_NO_PARENT_ID = "A parent's span id is 8 bytes, or none."
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -58,10 +58,12 @@ def decode_protobuf(body: bytes) -> Decoded:
 
     Raises:
         NotOtlp: it is no such message.
+        TooMany: it holds more than is looked at.
     """
     try:
+        check_protobuf(body)
         return _spans(ExportTraceServiceRequest.FromString(body))
-    except DecodeError:
+    except (BadWire, DecodeError):
         raise NotOtlp("The body is not an ExportTraceServiceRequest in protobuf.") from None
 
 
@@ -70,35 +72,83 @@ def decode_json(body: bytes) -> Decoded:
 
     Raises:
         NotOtlp: it is no such message.
+        TooMany: it holds more than is looked at.
     """
+    check_json(body)
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_no_constant)
         if not isinstance(document, dict):
             raise ParseError("it is no object")
-        _ids_to_base64(document)
-        return _spans(ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True))
-    except (ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        # The official parser assumes objects where it finds something else, and stumbles in more than one way.
+        rejected = _make_official(document)
+        decoded = _spans(ParseDict(document, ExportTraceServiceRequest(), ignore_unknown_fields=True))
+    except _STUMBLES as error:
         detail = str(error).partition("\n")[0]
         raise NotOtlp(f"The body is not an ExportTraceServiceRequest in JSON: {detail:.200}") from None
+    return Decoded(decoded.spans, decoded.rejected + len(rejected), next(iter(rejected), decoded.why))
 
 
-def _ids_to_base64(document: object) -> None:
-    """Change the ids of spans and links in place; what is not shaped as it should be is left to the parser."""
+# The official parser assumes objects and small numbers where it finds something else, and stumbles in many ways.
+_STUMBLES = (ParseError, ValueError, TypeError, AttributeError, RecursionError, ArithmeticError, SystemError)
+
+
+def _no_constant(name: str) -> None:
+    raise ParseError(f"{name} is no JSON")
+
+
+def _make_official(document: object) -> list[str]:
+    """Change spans and links in place to what the official parser reads, and return why spans were taken out.
+
+    Spans without ids are not worth its time. What is not shaped as it should be is left to it.
+    """
+    rejected: list[str] = []
     for resource_spans in _list(document, "resourceSpans"):
         for scope_spans in _list(resource_spans, "scopeSpans"):
-            for span in _list(scope_spans, "spans"):
-                for owner in (span, *_list(span, "links")):
-                    for field in _ID_FIELDS:
-                        if isinstance(owner, dict) and isinstance(owner.get(field), str):
-                            owner[field] = _base64(owner[field])
+            spans = _list(scope_spans, "spans")
+            reasons = [_why_no_span(span) for span in spans]
+            spans[:] = [_official_span(span) for span, why in zip(spans, reasons, strict=True) if not why]
+            rejected += [why for why in reasons if why]
+    return rejected
 
 
-def _base64(digits: str) -> str:
+def _why_no_span(span: object) -> str:
+    """Return why a span in JSON is none; "" when it may be one."""
+    if not isinstance(span, dict):
+        return ""
+    if not _is_hex_id(span.get("traceId"), _TRACE_ID_BYTES):
+        return _NO_TRACE_ID
+    if not _is_hex_id(span.get("spanId"), _SPAN_ID_BYTES):
+        return _NO_SPAN_ID
+    parent = span.get("parentSpanId")
+    return _NO_PARENT_ID if parent and len(_hex_bytes(parent)) != _SPAN_ID_BYTES else ""
+
+
+def _is_hex_id(digits: object, length: int) -> bool:
+    # What is neither text nor absent is for the parser to refuse, with the whole body.
+    return not isinstance(digits, str | None) or _is_id(_hex_bytes(digits), length)
+
+
+def _hex_bytes(digits: object) -> bytes:
     try:
-        return base64.b64encode(bytes.fromhex(digits)).decode()
+        return bytes.fromhex(digits) if isinstance(digits, str) else b""
     except ValueError:
-        return _NO_ID
+        return b""
+
+
+def _official_span(span: object) -> object:
+    if isinstance(span, dict):
+        _ids_to_base64(span, ("traceId", "spanId", "parentSpanId"))
+        if isinstance(span.get("kind"), float | bool):
+            raise ParseError("a kind is a whole number")  # the parser would cut it down to one
+        for link in _list(span, "links"):
+            _ids_to_base64(link, _LINK_ID_FIELDS)
+    return span
+
+
+def _ids_to_base64(owner: object, fields: Sequence[str]) -> None:
+    if isinstance(owner, dict):
+        for field in fields:
+            if isinstance(owner.get(field), str) and owner[field]:
+                owner[field] = base64.b64encode(_hex_bytes(owner[field])).decode() or _NO_ID
 
 
 def _list(document: object, field: str) -> list[Any]:
@@ -124,11 +174,11 @@ def _spans(request: ExportTraceServiceRequest) -> Decoded:
 
 def _why_rejected(span: otlp.Span) -> str:
     if not _is_id(span.trace_id, _TRACE_ID_BYTES):
-        return "A trace id is 16 bytes that are not all zero."
+        return _NO_TRACE_ID
     if not _is_id(span.span_id, _SPAN_ID_BYTES):
-        return "A span id is 8 bytes that are not all zero."
+        return _NO_SPAN_ID
     if span.parent_span_id and len(span.parent_span_id) != _SPAN_ID_BYTES:
-        return "A parent's span id is 8 bytes, or none."
+        return _NO_PARENT_ID
     return ""
 
 
@@ -138,8 +188,8 @@ def _is_id(value: bytes, length: int) -> bool:
 
 def _span(span: otlp.Span, resource: Attributes, scope: str) -> Span:
     attributes, dropped = _attributes(span.attributes)
-    links, dropped_links = _limited(span.links, MAX_LINKS, _link)
-    events, dropped_events = _limited(span.events, MAX_EVENTS, _event)
+    links, dropped_links = _limited(span.links, limits.LINKS, _link)
+    events, dropped_events = _limited(span.events, limits.EVENTS, _event)
     return Span(
         trace_id=span.trace_id.hex(),
         span_id=span.span_id.hex(),
@@ -181,7 +231,7 @@ def _event(event: otlp.Span.Event) -> Event:
 
 def _attributes(pairs: Sequence[KeyValue]) -> tuple[Attributes, int]:
     """Return the first attributes, and how many others there were; a key means what it says last."""
-    attributes = {pair.key: _value(pair.value) for pair in pairs[:MAX_ATTRIBUTES] if pair.key} if pairs else {}
+    attributes = {pair.key: _value(pair.value) for pair in pairs[: limits.ATTRIBUTES] if pair.key} if pairs else {}
     return attributes, len(pairs) - len(attributes)
 
 

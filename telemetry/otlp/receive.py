@@ -14,16 +14,20 @@ from google.protobuf.json_format import MessageToJson
 from msgspec import Struct
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from telemetry.otlp.count import TooMany
 from telemetry.otlp.decode import Decoded, NotOtlp, decode_json, decode_protobuf
 from telemetry.otlp.encode import encode_status
 from telemetry.span import Span
 
 PATH = "/v1/traces"
 MAX_BYTES = 20 * 2**20
-"""Of a body, after it is unpacked, as the protocol recommends. Messages of a body are up to a hundred times as large in
-memory, so who has little of it says less."""
+"""Of a body, after it is unpacked, as the protocol recommends; who has little memory says less. How many messages it
+may hold is in ``telemetry.otlp.count``."""
+MAX_JSON_BYTES = 2 * 2**20
 RETRY_AFTER_S = 1
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MEMBERS = 1024
+_PIECE_BYTES = 64 * 1024
 
 Take = Callable[[list[Span]], int]
 """Keeps spans and returns for how many of them it had no room: the last ones."""
@@ -40,6 +44,7 @@ class Code(IntEnum):
     """What went wrong, as ``google.rpc.Code`` numbers it."""
 
     INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
     RESOURCE_EXHAUSTED = 8
     UNAVAILABLE = 14
 
@@ -77,7 +82,8 @@ def answer(headers: Mapping[str, str], body: bytes, take: Take, max_bytes: int =
         allowed = " or ".join(encoding.value for encoding in Encoding)
         return _refusal(Encoding.PROTOBUF, _Refused(415, Code.INVALID_ARGUMENT, f"Spans come as {allowed}."))
     try:
-        decoded = _decode(_unpacked(headers, body, max_bytes), encoding)
+        most_bytes = min(max_bytes, MAX_JSON_BYTES) if encoding is Encoding.JSON else max_bytes
+        decoded = _decode(_unpacked(headers, body, most_bytes), encoding)
         return _success(encoding, decoded, _taken(decoded.spans, take))
     except _Refused as refused:
         return _refusal(encoding, refused)
@@ -86,6 +92,18 @@ def answer(headers: Mapping[str, str], body: bytes, take: Take, max_bytes: int =
 def too_large(headers: Mapping[str, str], max_bytes: int = MAX_BYTES) -> Answer:
     """Return the answer to a body that is too long to be read."""
     return _refusal(_encoding(headers) or Encoding.PROTOBUF, _too_large(max_bytes))
+
+
+def too_slow(headers: Mapping[str, str]) -> Answer:
+    """Return the answer to a body that does not come to its end."""
+    slow = _Refused(408, Code.DEADLINE_EXCEEDED, "The body did not come in time.")
+    return _refusal(_encoding(headers) or Encoding.PROTOBUF, slow)
+
+
+def busy(headers: Mapping[str, str]) -> Answer:
+    """Return the answer to a request that there is no time or room for now; its sender may come again."""
+    full = _Refused(503, Code.UNAVAILABLE, "There is no time for spans now.")
+    return _refusal(_encoding(headers) or Encoding.PROTOBUF, full)
 
 
 def _encoding(headers: Mapping[str, str]) -> Encoding | None:
@@ -107,15 +125,30 @@ def _unpacked(headers: Mapping[str, str], body: bytes, max_bytes: int) -> bytes:
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:
-    # One byte more than allowed tells a body that is too large from one that just fits.
-    unpacker = zlib.decompressobj(_GZIP)
+    """Return what one or several members hold, one after the other (RFC 1952, section 2.2)."""
+    unpacked = bytearray()
+    packed = memoryview(body)
     try:
-        unpacked = unpacker.decompress(body, max_bytes + 1)
+        for _ in range(_GZIP_MEMBERS):
+            packed = packed[_unpack_member(packed, unpacked, max_bytes) :]
+            if not packed:
+                return bytes(unpacked)
     except zlib.error:
         raise _Refused(400, Code.INVALID_ARGUMENT, "The body is not gzip, as its content-encoding says.") from None
-    if len(unpacked) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
-        raise _Refused(400, Code.INVALID_ARGUMENT, "The body is not one whole gzip member.")
-    return unpacked
+    raise _Refused(400, Code.INVALID_ARGUMENT, f"A body has at most {_GZIP_MEMBERS} members of gzip.")
+
+
+def _unpack_member(packed: memoryview, unpacked: bytearray, max_bytes: int) -> int:
+    """Add what the first member holds, and return how long it is; it is fed in pieces, since each copies its rest."""
+    unpacker = zlib.decompressobj(_GZIP)
+    for at in range(0, len(packed), _PIECE_BYTES):
+        # One byte more than allowed tells a body that is too large from one that just fits.
+        unpacked += unpacker.decompress(packed[at : at + _PIECE_BYTES], max_bytes + 1 - len(unpacked))
+        if len(unpacked) > max_bytes:
+            raise _too_large(max_bytes)
+        if unpacker.eof:
+            return min(len(packed), at + _PIECE_BYTES) - len(unpacker.unused_data)
+    raise _Refused(400, Code.INVALID_ARGUMENT, "The body ends within a member of gzip.")
 
 
 def _decode(body: bytes, encoding: Encoding) -> Decoded:
@@ -125,6 +158,8 @@ def _decode(body: bytes, encoding: Encoding) -> Decoded:
         return decode_json(body) if encoding is Encoding.JSON else decode_protobuf(body)
     except NotOtlp as error:
         raise _Refused(400, Code.INVALID_ARGUMENT, str(error)) from None
+    except TooMany as error:
+        raise _Refused(413, Code.RESOURCE_EXHAUSTED, str(error)) from None
 
 
 def _taken(spans: list[Span], take: Take) -> int:

@@ -71,6 +71,11 @@ def times(burn_rate: float) -> str:
     return f"{_three_digits(burn_rate)}×"
 
 
+def factor(of_alert: float) -> str:
+    """Return the burn rate that an alert waits for, as it was written: 14.4×, 6×."""
+    return f"{of_alert:.6g}×"
+
+
 def count(number: int | None) -> str:
     """Return a whole number in groups of three digits."""
     return _ABSENT if number is None else f"{number:,}".replace(",", _SPACE)

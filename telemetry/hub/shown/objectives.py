@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from telemetry.hub.shown.answers import Alert, Burn, FiringAlert, ModelActivity, Objective, Overview, Pod, VersionBudget
 from telemetry.hub.shown.axis import Bar, Tick, bar
-from telemetry.hub.shown.formats import count, date, duration, percent, share, target, times, window
+from telemetry.hub.shown.formats import count, date, duration, factor, percent, share, target, times, window
 
 HEADROOM = 1.6
 """A bar of a burn rate reaches so many times its greatest threshold, unless the rate itself is greater."""
@@ -100,12 +100,13 @@ class ModelCard(Struct, frozen=True):
 
 
 class FiringRow(Struct, frozen=True):
-    """An alert that fires."""
+    """An objective of which alerts fire: the worst of them, and the names of the others."""
 
     alert: FiringAlert
     rule: str
     now: str
     since: str
+    also: tuple[str, ...]
 
 
 def model_cards(overview: Overview) -> tuple[ModelCard, ...]:
@@ -153,26 +154,33 @@ def objective_row(objective: Objective) -> ObjectiveRow:
         count(objective.ignored),
         budget(objective.remaining_ratio, objective.is_enough),
         burn_bars(objective.burn, objective.alerts),
-        "not at this pace" if objective.exhaustion_s is None else f"in {duration(objective.exhaustion_s)}",
+        _exhaustion(objective.exhaustion_s),
         tuple(_alert_row(alert) for alert in objective.alerts),
         tuple(_version_row(version, objective) for version in objective.versions),
     )
 
 
 def firing_rows(alerts: Sequence[FiringAlert]) -> tuple[FiringRow, ...]:
-    """Return the alerts that fire."""
-    return tuple(FiringRow(alert, *_rule_now_since(alert)) for alert in alerts)
+    """Return the objectives of which alerts fire; of the alerts, the worst come first."""
+    by_objective: dict[tuple[str, str], list[FiringAlert]] = {}
+    for alert in alerts:
+        by_objective.setdefault((alert.slo, alert.model), []).append(alert)
+    return tuple(
+        FiringRow(worst, *_rule_now_since(worst), tuple(other.name for other in others))
+        for worst, *others in by_objective.values()
+    )
 
 
 def budget(remaining_ratio: float | None, is_enough: bool = True) -> Budget:
     """Return how much of a budget is left; too few events tell too little to colour it."""
     if remaining_ratio is None:
         return Budget(share(None), "unknown", Bar("0%", percent(0.0)), "no requests yet")
-    width = Bar("0%", percent(1.0 if remaining_ratio <= 0 else remaining_ratio))
     if not is_enough:
-        return Budget(share(remaining_ratio), "unknown", width, "few requests yet")
-    level = "gone" if remaining_ratio <= 0 else "low" if remaining_ratio < 0.25 else "good"
-    return Budget(share(remaining_ratio), level, width)
+        return Budget(share(remaining_ratio), "unknown", Bar("0%", percent(remaining_ratio)), "few requests yet")
+    if remaining_ratio <= 0:
+        return Budget(share(remaining_ratio), "gone", Bar("0%", percent(1.0)))
+    level = "low" if remaining_ratio < 0.25 else "good"
+    return Budget(share(remaining_ratio), level, Bar("0%", percent(remaining_ratio)))
 
 
 def burn_bars(burn: Sequence[Burn], alerts: Sequence[Alert]) -> tuple[BurnBar, ...]:
@@ -187,10 +195,17 @@ def _burn_bar(burn: Burn, alerts: Sequence[Alert]) -> BurnBar:
         window(burn.window_s),
         times(burn.burn_rate),
         bar(0.0, burn.burn_rate, whole),
-        tuple(Tick(percent(factor / whole), times(factor)) for factor in factors),
-        any(burn.burn_rate > factor for factor in factors),
+        tuple(Tick(percent(each / whole), factor(each)) for each in factors),
+        any(burn.burn_rate > each for each in factors),
         f"{count(burn.good)} good, {count(burn.bad)} bad",
     )
+
+
+def _exhaustion(seconds: float | None) -> str:
+    """Return when the budget ends, in words."""
+    if seconds is None:
+        return "not at this pace"
+    return f"in {duration(seconds)}" if seconds > 0 else "has ended"
 
 
 def _promise(objective: Objective) -> str:
@@ -205,7 +220,7 @@ def _alert_row(alert: Alert) -> AlertRow:
 
 def _rule_now_since(alert: Alert) -> tuple[str, str, str]:
     return (
-        f"over {times(alert.factor)} in both {window(alert.long_s)} and {window(alert.short_s)}",
+        f"over {factor(alert.factor)} in both {window(alert.long_s)} and {window(alert.short_s)}",
         f"{times(alert.long_burn)} and {times(alert.short_burn)}",
         "" if alert.since is None else date(alert.since),
     )

@@ -16,6 +16,10 @@ from telemetry.hub.shown.formats import count, duration, duration_ns, exact_ns, 
 from telemetry.hub.shown.stages import UNEXPLAINED, in_order, stage_of_part, stage_of_span
 
 ROWS = 1000
+ROWS_OF_PAGE = 2000
+"""Of all waterfalls and lists of members together: with more a browser is slow, and so is the hub."""
+ROWS_INSIDE = 50
+"""Of a batch's own waterfall; the batch is a trace of its own, which has a page."""
 DEPTHS = 12
 """So many levels are indented; what lies deeper stands below the last."""
 
@@ -84,7 +88,12 @@ class MemberRow(Struct, frozen=True):
 
 
 class BatchView(Struct, frozen=True):
-    """A batch and who rode along; ``bar`` is its run on the axis of its members."""
+    """A batch and who rode along.
+
+    Attributes:
+        bar: its run on the axis of its members.
+        hidden_count: of members for which the page has no room.
+    """
 
     anchor: str
     trace_id: str
@@ -92,6 +101,7 @@ class BatchView(Struct, frozen=True):
     duration: str
     bar: Bar
     members: tuple[MemberRow, ...]
+    hidden_count: int
     facts: tuple[Fact, ...]
     inside: Waterfall | None
 
@@ -123,47 +133,72 @@ class TraceView(Struct, frozen=True):
 def trace_view(trace: Trace) -> TraceView:
     """Return what the page of one trace shows."""
     root = next(iter(_in_tree_order(trace.spans)))[0]
+    own = waterfall(trace.spans, trace.batches)
     return TraceView(
         trace.trace_id,
         trace.request_id,
         _title(root),
         _headline(trace, root),
         any(span.status == "error" for span in trace.spans),
-        waterfall(trace.spans, trace.batches),
-        tuple(batch_view(batch) for batch in trace.batches),
+        own,
+        _batch_views(trace.batches, ROWS_OF_PAGE - len(own.rows)),
         part_rows(trace.parts, trace.covered_ratio),
         share(trace.covered_ratio),
     )
 
 
-def waterfall(spans: Sequence[ShownSpan], batches: Sequence[Batch] = ()) -> Waterfall:
-    """Return the spans along one axis that begins with the first."""
+def waterfall(spans: Sequence[ShownSpan], batches: Sequence[Batch] = (), room: int = ROWS) -> Waterfall:
+    """Return the spans along one axis that begins with the first; at most ``room`` of them are shown."""
     start_ns = min(span.start_ns for span in spans)
     length_ns = max(span.start_ns + span.duration_ns for span in spans) - start_ns
     by_id = {span.span_id: span for span in spans}
     chips = _chips(batches)
-    shown = list(_in_tree_order(spans))[:ROWS]
+    shown = list(_in_tree_order(spans))[:room]
     rows = [_row(span, depth, by_id, chips, (start_ns, length_ns)) for span, depth in shown]
     stages = in_order(row.stage for row in rows)
     return Waterfall(tuple(rows), time_ticks(length_ns / 1e9), stages, len(spans) - len(rows))
 
 
-def batch_view(batch: Batch) -> BatchView:
-    """Return the batch with its members, the one that waited longest first."""
+def _batch_views(batches: Sequence[Batch], room: int) -> tuple[BatchView, ...]:
+    """Return the batches; the first ones have what rows there are."""
+    views = []
+    for batch in batches:
+        view = batch_view(batch, room)
+        room -= len(view.members) + (len(view.inside.rows) if view.inside else 0)
+        views.append(view)
+    return tuple(views)
+
+
+def batch_view(batch: Batch, room: int = ROWS) -> BatchView:
+    """Return the batch with its members, the one that waited longest first.
+
+    Args:
+        room: how many rows there are for its members and then for its spans.
+    """
     members = sorted(batch.members, key=lambda member: (-(member.queue_wait_s or 0.0), member.request_id))
     longest_s = max((member.queue_wait_s or 0.0 for member in members), default=0.0)
     whole_s = longest_s + batch.duration_ns / 1e9
     facts = [*batch.attributes.items(), ("started", exact_ns(batch.start_ns))]
+    shown = _with_this(members, room)
+    room_inside = min(ROWS_INSIDE, room - len(shown))
     return BatchView(
         _anchor(batch),
         batch.trace_id,
         _batch_title(batch),
         duration_ns(batch.duration_ns),
         bar(longest_s, batch.duration_ns / 1e9, whole_s),
-        tuple(_member_row(member, longest_s, whole_s) for member in members),
+        tuple(_member_row(member, longest_s, whole_s) for member in shown),
+        len(members) - len(shown),
         _facts(facts),
-        waterfall(batch.spans) if len(batch.spans) > 1 else None,
+        waterfall(batch.spans, room=room_inside) if len(batch.spans) > 1 and room_inside > 0 else None,
     )
+
+
+def _with_this(members: Sequence[Member], room: int) -> Sequence[Member]:
+    """Return the first members; where there is no room for all, this request comes before others."""
+    if len(members) <= room:
+        return members
+    return sorted(members, key=lambda member: not member.is_this)[: max(0, room)]
 
 
 def part_rows(parts: Sequence[TimePart], covered_ratio: float) -> tuple[PartRow, ...]:

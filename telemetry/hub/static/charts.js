@@ -82,7 +82,7 @@ const PLOTS = {
 };
 
 function events(points, kind, name) {
-  const bars = { paths: uPlot.paths.bars({ size: [0.9, 40] }), fill: colour(name), width: 0 };
+  const bars = { paths: uPlot.paths.bars({ size: [0.9, 40] }), fill: `${colour(name)}99`, width: 0 };
   return {
     data: [points.map((point) => point[kind])],
     series: [line(kind, name, count, bars)],

@@ -63,7 +63,5 @@ export function startKeys(document, { holdStill, nextTheme }) {
     if (event.target.closest("[data-do=help]")) help.showModal();
     const row = event.target.closest("tr[data-row]");
     if (row && !event.target.closest("a") && document.getSelection().isCollapsed) row.querySelector("a").click();
-    // A chip lies within a span's summary; following it shall not open the span.
-    if (event.target.closest("summary a")) event.stopPropagation();
   });
 }

@@ -2,9 +2,9 @@
 
 const LATE_S = 15;
 
-// What the reader did to the page stays: what is open, selected, drawn by a script, or being typed.
+// What the reader did to the page stays: what is open, selected, drawn by a script, or filled in and not sent yet.
 const callbacks = {
-  beforeNodeMorphed: (before) => !(before.nodeType === Node.ELEMENT_NODE && before.matches("[data-plot]")),
+  beforeNodeMorphed: (before) => !(before.nodeType === Node.ELEMENT_NODE && before.matches("[data-plot], form")),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
 };
 
@@ -25,7 +25,7 @@ export function startLive(document) {
     const fresh = new DOMParser().parseFromString(text, "text/html");
     const selected = document.querySelector(".is-selected")?.id;
     const next = fresh.getElementById("main");
-    if (window.Idiomorph) window.Idiomorph.morph(main(), next, { ignoreActiveValue: true, callbacks });
+    if (window.Idiomorph) window.Idiomorph.morph(main(), next, { callbacks });
     else if (!main().contains(document.activeElement)) main().replaceWith(document.adoptNode(next));
     if (selected) document.getElementById(selected)?.classList.add("is-selected");
     document.title = fresh.title;

@@ -16,7 +16,12 @@ startBrush(document);
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy);
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy"), 1500);
+  // Browsers let only pages from https or loopback write to the clipboard; elsewhere the text is marked, to be copied by hand.
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  } else {
+    document.getSelection().selectAllChildren(button.parentElement.querySelector("code"));
+  }
 });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -90,6 +91,20 @@ def test_this_users_mesh_is_found_by_itself(
     )
     assert main(["trace", "request-1"]) == 0
     assert "gateway.request" in capsys.readouterr().out
+
+
+def test_json_for_a_terminal_cannot_command_it(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = replace(TRACE, request_id="\x9b2J")
+    hub.answers = [(200, msgspec.json.encode(hostile))]
+    assert main(["trace", "request-1", "--hub", hub.url, "--json"]) == 0
+    assert "\x9b" in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(["trace", "request-1", "--hub", hub.url, "--json"]) == 0
+    said = capsys.readouterr().out
+    assert "\x9b" not in said
+    assert json.loads(said)["request_id"] == "\x9b2J"
 
 
 def test_json_is_passed_on_as_it_came(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from deploy.commands.waterfall import (
@@ -15,7 +19,9 @@ from deploy.commands.waterfall import (
     draw,
     is_whole,
     plain,
+    plain_json,
 )
+from telemetry.conventions import Attribute
 
 MS = 1_000_000
 START_NS = 1_800_000_000_000_000_000
@@ -143,3 +149,27 @@ def test_a_trace_is_whole_when_every_sender_has_told_its_share() -> None:
 def test_a_refused_request_and_a_lost_attempt_wait_for_no_pod() -> None:
     assert is_whole(replace(TRACE, spans=SPANS[1:2], batches=()))
     assert is_whole(replace(TRACE, spans=(SPANS[1], replace(SPANS[3], status="error")), batches=()))
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eevil\r\nline\x7f"
+_NAMES = sorted(value for name, value in vars(Attribute).items() if name.isupper())
+
+
+def test_nothing_that_spans_carry_commands_a_terminal_wherever_it_stands() -> None:
+    every: dict[str, object] = dict.fromkeys(_NAMES, HOSTILE)
+    spans = tuple(replace(one, name=HOSTILE, message=HOSTILE, status="error", attributes=every) for one in SPANS)
+    root = replace(SPANS[1], attributes=every, message=HOSTILE, status=HOSTILE)
+    members = (replace(BATCH.members[0], request_id=HOSTILE), replace(BATCH.members[1], trace_id=HOSTILE))
+    batch = BatchReport(HOSTILE, HOSTILE, every, spans, members)
+    listed = replace(batch, attributes={name: [HOSTILE, {HOSTILE: HOSTILE}] for name in _NAMES})
+    parts = (PartReport(HOSTILE, 1, 0.1),)
+    drawn = draw(TraceReport(HOSTILE, HOSTILE, START_NS, MS, (*spans, root), (batch, listed), parts, 1.0))
+    assert "owned" in drawn
+    assert all(line.isprintable() for line in drawn.split("\n"))
+
+
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.just(HOSTILE), st.floats(allow_nan=False)), max_size=4))
+def test_json_for_a_terminal_says_the_same(document: dict[str, object]) -> None:
+    shown = plain_json(f"{json.dumps(document, ensure_ascii=False)}\r\n")
+    assert json.loads(shown) == document
+    assert all(letter.isprintable() or letter in "\n\t" for letter in shown)

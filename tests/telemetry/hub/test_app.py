@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from telemetry.conventions import Attribute
 from telemetry.hub import reader
 from telemetry.hub.app import make_app
 from telemetry.hub.exposition import Exposition
@@ -79,6 +81,12 @@ def test_what_is_not_stored_is_404_with_a_sentence(store: Path) -> None:
     answer = ask(store, "/api/traces/nothing")
     assert answer.status_code == 404
     assert answer.json() == {"error": "No trace and no request nothing is stored."}
+
+
+def test_a_request_id_may_hold_a_slash(tmp_path: Path) -> None:
+    span = replace(numbered(1)[0], attributes={Attribute.REQUEST_ID: "job/7"})
+    write(tmp_path, [([span], NOW_S)])
+    assert ask(tmp_path, "/api/traces/job%2F7").json()["request_id"] == "job/7"
 
 
 def test_a_query_that_is_not_understood_is_400_with_a_sentence(store: Path) -> None:

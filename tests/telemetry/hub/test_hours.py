@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.hub.hours import HOUR_S, HourName, StoredFile, current, homes, parse_name, to_drop
+from telemetry.hub.hours import (
+    HOUR_S,
+    JUMP_S,
+    STEADY_S,
+    HourName,
+    Steadiness,
+    StoredFile,
+    current,
+    homes,
+    parse_name,
+    to_drop,
+)
 
 NOON_S = 1_800_000_000 // HOUR_S * HOUR_S
 MIB = 2**20
@@ -52,26 +65,67 @@ def test_a_trace_may_grow_until_an_hour_after_its_files_own_and_the_newest_file_
     assert homes(files, NOON_S + 1) == [files[3].name, files[1].name]
 
 
+def dropped(files: Sequence[StoredFile], now_s: float, max_bytes: int, steady_s: float = STEADY_S) -> list[HourName]:
+    return to_drop(files, now_s, 24 * HOUR_S, max_bytes, steady_s)
+
+
 def test_files_go_when_the_last_of_their_hour_is_too_old() -> None:
     files = [stored(25), stored(24), stored(24, part=1, is_damaged=True), stored(0)]
-    assert to_drop(files, NOON_S, 24 * HOUR_S, 100 * MIB) == [files[0].name]
-    assert to_drop(files, NOON_S + HOUR_S, 24 * HOUR_S, 100 * MIB) == [f.name for f in files[:3]]
+    assert dropped(files, NOON_S, 100 * MIB) == [files[0].name]
+    assert dropped(files, NOON_S + HOUR_S, 100 * MIB) == [f.name for f in files[:3]]
 
 
 def test_the_oldest_go_while_all_together_are_too_large() -> None:
     files = [stored(0, 40 * MIB), stored(2, 40 * MIB), stored(1, 40 * MIB)]
-    assert to_drop(files, NOON_S, 24 * HOUR_S, 80 * MIB) == [files[1].name]
-    assert to_drop(files, NOON_S, 24 * HOUR_S, 79 * MIB) == [files[1].name, files[2].name]
+    assert dropped(files, NOON_S, 80 * MIB) == [files[1].name]
+    assert dropped(files, NOON_S, 79 * MIB) == [files[1].name, files[2].name]
 
 
-def test_the_newest_file_stays_however_large_it_is() -> None:
-    assert to_drop([stored(0, 200 * MIB)], NOON_S, 24 * HOUR_S, 100 * MIB) == []
+def test_the_newest_file_stays_however_large_and_old_it_is() -> None:
+    assert dropped([stored(0, 200 * MIB)], NOON_S, 100 * MIB) == []
+    files = [stored(30), stored(31)]
+    assert dropped(files, NOON_S, 100 * MIB) == [files[1].name]
+    assert dropped([], NOON_S, 0) == []
 
 
-@given(st.lists(st.builds(stored, st.integers(0, 60), st.integers(0, 50 * MIB), st.integers(0, 3)), max_size=40))
+def test_files_of_the_future_go_before_those_of_now() -> None:
+    files = [stored(0, 10 * MIB), stored(-9600, 60 * MIB), stored(-9600, 60 * MIB, part=1)]
+    assert dropped(files, NOON_S, 100 * MIB) == [files[1].name]
+    assert dropped(files, NOON_S, 30 * MIB) == [files[1].name, files[2].name]
+    assert dropped(files, NOON_S, 0) == [files[1].name, files[2].name]
+
+
+def test_a_clock_that_was_just_set_makes_no_file_old() -> None:
+    files = [stored(5), stored(1), stored(0)]
+    a_year_later_s = NOON_S + 365 * 24 * HOUR_S
+    assert dropped(files, a_year_later_s, 100 * MIB, steady_s=STEADY_S - 1) == []
+    assert dropped(files, a_year_later_s, MIB, steady_s=0.0) == [files[0].name, files[1].name]
+
+
+def test_a_clock_is_steady_while_it_runs_along() -> None:
+    clock = Steadiness()
+    seen = [
+        (1000, 0),
+        (1010, 10),
+        (1010 + JUMP_S, 10),
+        (1021 + JUMP_S, 20),
+        (5000, 30),
+        (5100, 130),
+        (0, 131),
+        (1, 132),
+    ]
+    assert [clock.steady_s(wall_s, monotonic_s) for wall_s, monotonic_s in seen] == [0, 10, 10, 20, 0, 100, 0, 1]
+
+
+_files = st.builds(stored, st.integers(0, 60), st.integers(0, 50 * MIB), st.integers(0, 3))
+
+
+@given(st.lists(_files, max_size=40, unique_by=lambda file: file.name))
 def test_what_stays_is_young_and_fits_and_is_newer_than_all_that_goes(files: list[StoredFile]) -> None:
-    gone = set(to_drop(files, NOON_S, 24 * HOUR_S, 100 * MIB))
+    gone = set(dropped(files, NOON_S, 100 * MIB))
     staying = [file for file in files if file.name not in gone]
-    assert all(file.name.hour_s + 25 * HOUR_S > NOON_S for file in staying)
+    newest = max((file.name for file in files), default=None)
+    assert all(file.name == newest or file.name.hour_s + 25 * HOUR_S > NOON_S for file in staying)
+    assert newest not in gone
     assert len({file.name for file in staying}) <= 1 or sum(file.size_bytes for file in staying) <= 100 * MIB
     assert all(name < file.name for name in gone for file in staying)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import json
 import os
 import signal
@@ -9,8 +11,9 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +46,9 @@ class RunningHub:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.published['dashboards']}{path}", trust_env=False)
 
-    def post(self, spans: list[Span]) -> int:
+    def post(self, spans: list[Span], **headers: str) -> int:
         url = f"{self.published['otlp']}/v1/traces"
-        return httpx.post(url, content=encode_spans(spans), headers=PROTOBUF, trust_env=False).status_code
+        return httpx.post(url, content=encode_spans(spans), headers=PROTOBUF | headers, trust_env=False).status_code
 
     def post_to_socket(self, spans: list[Span]) -> int:
         transport = httpx.HTTPTransport(uds=str(self.directory / "hub.sock"))
@@ -65,12 +68,12 @@ class Hubs:
         self._directory = directory
         self._running: list[RunningHub] = []
 
-    def start(self, otlp: str = "127.0.0.1:0") -> RunningHub:
+    def start(self, otlp: str = "127.0.0.1:0", more: Sequence[str] = ()) -> RunningHub:
         read_fd, write_fd = os.pipe()
         at = self._directory
         argv = [sys.executable, "-m", "telemetry.hub", "--listen", "127.0.0.1:0", "--otlp", otlp]
         argv += ["--otlp-unix", str(at / "hub.sock"), "--store", str(at / "traces"), "--lifeline-fd", str(read_fd)]
-        argv += ["--mesh", str(at / "mesh.json"), "--publish", str(at / "hub.json")]
+        argv += ["--mesh", str(at / "mesh.json"), "--publish", str(at / "hub.json"), *more]
         process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, pass_fds=(read_fd,))
         os.close(read_fd)
         hub = RunningHub(at, process, write_fd)
@@ -160,3 +163,62 @@ def test_pages_that_cannot_listen_are_a_mistake(hubs: Hubs, tmp_path: Path) -> N
         ended = subprocess.run(argv, stderr=subprocess.PIPE, text=True, timeout=WITHIN_S, check=False)
     assert ended.returncode == 2
     assert "name others with --listen" in ended.stderr
+
+
+def test_a_second_hub_leaves_the_first_ones_store_and_socket_alone(hubs: Hubs, tmp_path: Path) -> None:
+    hub = hubs.start()
+    argv = [sys.executable, "-m", "telemetry.hub", "--listen", "127.0.0.1:0", "--otlp-unix", str(tmp_path / "hub.sock")]
+    argv += ["--mesh", str(tmp_path / "m"), "--publish", str(tmp_path / "h"), "--store"]
+    for store, said in ((tmp_path / "traces", "another hub uses"), (tmp_path / "other", "in use")):
+        ended = subprocess.run([*argv, str(store)], stderr=subprocess.PIPE, text=True, timeout=WITHIN_S, check=False)
+        assert ended.returncode == 2
+        assert said in ended.stderr
+    assert hub.post_to_socket(gateway_spans()) == 200
+
+
+def test_spans_from_other_machines_need_the_token(hubs: Hubs, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-token-of-some-length\n")
+    hub = hubs.start("0.0.0.0:0", ["--token-file", str(tmp_path / "token")])
+    assert hub.post(gateway_spans()) == 401
+    assert hub.post(gateway_spans(), authorization="Bearer a-token-of-some-length") == 200
+    assert hub.post_to_socket(gateway_spans()) == 200  # whoever reaches that is this user
+
+
+def test_connections_that_say_nothing_neither_shut_it_nor_hold_it(hubs: Hubs) -> None:
+    hub = hubs.start()
+    address = ("127.0.0.1", int(hub.published["dashboards"].rpartition(":")[2]))
+    silent = [socket.create_connection(address) for _ in range(150)]
+    try:
+        assert hub.get("/livez").status_code == 200
+        began_s = time.monotonic()
+        hub.process.send_signal(signal.SIGTERM)
+        assert hub.ended()[0] == 0
+        assert time.monotonic() - began_s < 5.0
+    finally:
+        for one in silent:
+            one.close()
+
+
+def test_a_body_that_was_made_to_take_long_holds_up_neither_others_nor_the_end(hubs: Hubs) -> None:
+    hub = hubs.start()
+    url = f"{hub.published['otlp']}/v1/traces"
+    spans = b'{"traceId":"%s","spanId":"%s"}' % (b"1" * 32, b"2" * 16)
+    small = gzip.compress(b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b",".join([b"{}"] * 10**6) + b"]}]}]}")
+    accepted = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b",".join([spans] * 19_000) + b"]}]}]}"
+    headers = {"content-type": "application/json"}
+    assert httpx.post(url, content=small, headers=headers | {"content-encoding": "gzip"}).status_code == 413
+
+    def slow() -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.post(url, content=accepted, headers=headers)
+
+    threads = [threading.Thread(target=slow) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    assert hub.post(gateway_spans()) in (200, 503)
+    began_s = time.monotonic()
+    hub.process.send_signal(signal.SIGTERM)
+    assert hub.ended()[0] == 0
+    assert time.monotonic() - began_s < 6.0
+    for thread in threads:
+        thread.join()

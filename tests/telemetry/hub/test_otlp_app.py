@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Mapping
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import httpx
 import pytest
@@ -93,11 +94,85 @@ def test_what_is_no_post_of_spans_is_refused() -> None:
     assert taker.spans == []
 
 
-def test_a_sender_that_does_not_finish_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(otlp_app, "BODY_WITHIN_S", 0.01)
+def post_beside(
+    app: OtlpApp, bodies: list[bytes | AsyncIterator[bytes]], after: Callable[[], None] = lambda: None
+) -> list[httpx.Response]:
+    """Return the answers to posts that come at once; ``after`` is called when all but the first are answered."""
 
-    async def stuck() -> AsyncIterator[bytes]:
-        yield b"x"
+    async def requests() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub") as client:
+            first, *others = [
+                asyncio.create_task(client.post("/v1/traces", headers=PROTOBUF, content=body)) for body in bodies
+            ]
+            answers = await asyncio.gather(*others)
+            after()
+            return [await first, *answers]
+
+    try:
+        return asyncio.run(requests())
+    finally:
+        app.close()
+
+
+async def stuck() -> AsyncIterator[bytes]:
+    yield b"x"
+    await asyncio.Event().wait()
+
+
+def test_a_sender_that_does_not_finish_is_not_waited_for_and_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp_app, "BODY_WITHIN_S", 0.5)
+    taker = Taker()
+    good = [encode_spans(request_spans())] * 20
+    slow, *others = post_beside(OtlpApp(taker.take, taker.statuses.append), [stuck(), *(stuck() for _ in good), *good])
+    assert slow.status_code == 408
+    assert [answer.status_code for answer in others] == [408] * 20 + [200] * 20
+    # Those who are whole do not wait for those who are not.
+    assert taker.statuses == [200] * 20 + [408] * 21
+
+
+def test_a_body_that_takes_long_to_read_costs_the_others_a_wait_that_they_may_repeat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(otlp_app, "DECODE_WITHIN_S", 0.05)
+    may_end = threading.Event()
+
+    def take(_: list[Span]) -> int:
+        assert may_end.wait(10)
+        return 0
+
+    statuses: list[int] = []
+    body = encode_spans(request_spans())
+    answers = post_beside(OtlpApp(take, statuses.append), [body, body, body], may_end.set)
+    assert [answer.status_code for answer in answers] == [503, 503, 503]
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+    assert statuses == [503, 503, 503]
+
+
+def test_bodies_that_are_too_many_together_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(otlp_app, "HELD_BYTES", 1000)
+    monkeypatch.setattr(otlp_app, "BODY_WITHIN_S", 0.5)
+    taker = Taker()
+
+    async def large() -> AsyncIterator[bytes]:
+        yield b"x" * 900
         await asyncio.Event().wait()
 
-    assert post(Taker(), stuck()).status_code == 408
+    app = OtlpApp(taker.take, taker.statuses.append)
+    slow, refused = post_beside(app, [large(), b"y" * 200])
+    assert (slow.status_code, refused.status_code) == (408, 503)
+
+
+def test_what_was_held_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = encode_spans(request_spans())
+    monkeypatch.setattr(otlp_app, "HELD_BYTES", len(body))
+    taker = Taker()
+
+    async def one_after_the_other() -> list[int]:
+        app = OtlpApp(taker.take, taker.statuses.append)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub") as client:
+            for content in (body, b"x" * (len(body) + 1), body):
+                await client.post("/v1/traces", headers=PROTOBUF, content=content)
+        app.close()
+        return taker.statuses
+
+    assert asyncio.run(one_after_the_other()) == [200, 503, 200]

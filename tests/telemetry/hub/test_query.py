@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.hub.query import BadQuery, Place, TraceQuery, cursor, newest, parse, place
+from telemetry.hub.query import SHOWN_AT_MOST, BadQuery, Place, TraceQuery, cursor, newest, parse, place
 from tests.telemetry.hub.test_summary import summary_of
 from tests.telemetry.hub.traces import START_NS, numbered
 
@@ -54,6 +54,9 @@ def test_every_filter_is_read_in_its_unit() -> None:
         {"cursor": "5"},
         {"cursor": "99999999999999999999.abc"},
         {"cursor": "x.abc"},
+        {"limit": "000000001" + "9" * 100},
+        {"cursor": "0" * 19 + "1" + "9" * 40 + ".x"},
+        {"cursor": "1."},
         {"model": "m" * 300},
     ],
     ids=str,
@@ -63,10 +66,18 @@ def test_what_is_not_understood_is_said(query: dict[str, str]) -> None:
         parse(query)
 
 
-@given(st.dictionaries(st.sampled_from(["min_ms", "since", "limit", "cursor", "q"]), st.text()))
-def test_no_query_fails_in_another_way(query: dict[str, str]) -> None:
+_TEXTS = st.one_of(
+    st.text(), st.text("0123456789", max_size=60), st.from_regex(r"[0-9]{1,60}\.[a-f0-9]", fullmatch=True)
+)
+
+
+@given(st.dictionaries(st.sampled_from(["min_ms", "since", "limit", "cursor", "q"]), _TEXTS))
+def test_no_query_fails_in_another_way_or_goes_beyond_a_bound(query: dict[str, str]) -> None:
     with suppress(BadQuery):
-        assert parse(query).limit > 0
+        parsed = parse(query)
+        assert 1 <= parsed.limit <= SHOWN_AT_MOST
+        bounds = (parsed.min_ns, parsed.since_ns, parsed.after.start_ns if parsed.after else None)
+        assert all(bound is None or 0 <= bound < 2**63 for bound in bounds)
 
 
 def test_a_cursor_names_the_place_of_its_trace() -> None:

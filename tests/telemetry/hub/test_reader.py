@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from telemetry.conventions import Attribute
 from telemetry.hub import reader
 from telemetry.hub.hours import HOUR_S, HourName
 from telemetry.hub.query import TraceQuery, parse, place
-from telemetry.hub.reader import Reader, TooSlow
+from telemetry.hub.reader import Patience, Reader, TooSlow
 from telemetry.span import Span
 from tests.telemetry.hub.test_trace_files import NOW_S, nobody, write
 from tests.telemetry.hub.traces import (
@@ -22,6 +24,7 @@ from tests.telemetry.hub.traces import (
     batch_spans,
     gateway_spans,
     numbered,
+    plain_span,
     pod_spans,
     request_spans,
 )
@@ -149,3 +152,44 @@ def test_a_question_that_takes_too_long_is_broken_off(tmp_path: Path, monkeypatc
     monkeypatch.setattr(reader, "WITHIN_S", -1.0)
     with pytest.raises(TooSlow):
         Reader(tmp_path, nobody).traces(TraceQuery(min_ns=1000 * MS))
+
+
+def test_a_request_id_that_others_name_opens_the_requests_own_trace(tmp_path: Path) -> None:
+    claimed = {Attribute.REQUEST_ID: "request-1"}
+    spoof = replace(plain_span("0" * 31 + "1", "9" * 16, "8" * 16), attributes=claimed)
+    pod_only = [replace(span, trace_id="0" * 31 + "2") for span in pod_spans()]
+    write(tmp_path, [([spoof], NOW_S), (pod_only, NOW_S), (request_spans(), NOW_S + HOUR_S)])
+    stored = Reader(tmp_path, nobody).trace("request-1")
+    assert stored is not None
+    assert stored.trace_id == TRACE
+
+
+def test_of_two_requests_with_one_id_the_newest_is_meant(tmp_path: Path) -> None:
+    first, second = (replace(numbered(at)[0], attributes={Attribute.REQUEST_ID: "again"}) for at in (1, 2))
+    write(tmp_path, [([second], NOW_S), ([first], NOW_S + HOUR_S)])
+    stored = Reader(tmp_path, nobody).trace("again")
+    assert stored is not None
+    assert stored.trace_id == second.trace_id
+
+
+def test_one_patience_is_for_all_questions_of_an_asker(tmp_path: Path) -> None:
+    write(tmp_path, [(request_spans(), NOW_S)])
+    patience = Patience()
+    assert Reader(tmp_path, nobody).trace(TRACE, patience) is not None
+    patience.end()
+    with pytest.raises(TooSlow):
+        Reader(tmp_path, nobody).trace(TRACE, patience)
+    with pytest.raises(TooSlow):
+        Reader(tmp_path, nobody).traces(TraceQuery(), patience)
+
+
+def test_a_batch_comes_with_the_first_of_its_traces_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "SPANS_OF_A_BATCH", 3)
+    inner = [replace(plain_span(BATCH_TRACE, f"{at + 1:016x}", "e" * 16), start_ns=at) for at in range(10)]
+    write(tmp_path, [(request_spans(), NOW_S), ([*inner, *batch_spans()], NOW_S)])
+    for wanted in (TRACE, BATCH_TRACE):
+        stored = Reader(tmp_path, nobody).trace(wanted)
+        assert stored is not None
+        (batch,) = stored.batches
+        assert [span.span_id for span in batch.spans] == [inner[0].span_id, inner[1].span_id, batch.span.span_id]
+        assert len(stored.spans) == (7 if wanted == TRACE else 11)

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from telemetry.conventions import Attribute
-from telemetry.hub.summary import STAGES_SHOWN, Extent, Stage, Summary, is_head, summarise
+from telemetry.hub.summary import (
+    HEADS_KEPT,
+    STAGES_SHOWN,
+    Outline,
+    Stage,
+    Summary,
+    head_of,
+    merged,
+    outline_of,
+    summarise,
+)
 from telemetry.span import Span, Status
 from tests.telemetry.hub.traces import (
     BATCH_TRACE,
@@ -22,13 +34,7 @@ from tests.telemetry.hub.traces import (
 
 
 def summary_of(spans: list[Span]) -> Summary:
-    extent = Extent(
-        len(spans),
-        min(span.start_ns for span in spans),
-        max(span.end_ns for span in spans),
-        any(span.status is Status.ERROR for span in spans),
-    )
-    return summarise(spans[0].trace_id, extent, [span for span in spans if is_head(span)] or spans[:1])
+    return summarise(spans[0].trace_id, outline_of([head_of(span) for span in spans], 0))
 
 
 def test_a_request_is_summed_up_by_its_gateways_span_and_its_stages() -> None:
@@ -97,3 +103,45 @@ def test_the_stages_of_a_request_in_very_many_parts_are_cut_off() -> None:
     queue = next(span for span in pod_spans() if span.name == "pod.queue")
     many = [replace(queue, span_id=f"{at:016x}") for at in range(STAGES_SHOWN + 5)]
     assert len(summary_of(many).stages) == STAGES_SHOWN
+
+
+def outline(spans: list[Span]) -> Outline:
+    return outline_of([head_of(span) for span in spans], len(spans))
+
+
+@given(st.permutations([*request_spans(), *batch_spans(), plain_span(TRACE, "9" * 16, "8" * 16)]), st.data())
+def test_an_outline_does_not_depend_on_how_spans_came(spans: list[Span], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(1, len(spans) - 2))
+    later = data.draw(st.integers(cut + 1, len(spans) - 1))
+    parts = [outline(spans[:cut]), outline(spans[cut:later]), outline(spans[later:])]
+    assert merged(merged(parts[2], parts[0]), parts[1]) == outline(spans)
+
+
+def test_very_many_spans_leave_an_outline_short_and_the_root_in_it() -> None:
+    queue = next(span for span in pod_spans() if span.name == "pod.queue")
+    whole = outline(gateway_spans())
+    for post in range(10):
+        whole = merged(
+            whole, outline([replace(queue, span_id=f"{post:08x}{at:08x}", start_ns=at) for at in range(100)])
+        )
+    assert len(whole.heads) == HEADS_KEPT
+    summary = summarise(TRACE, whole)
+    assert (summary.name, summary.request_id, summary.span_count) == ("gateway.request", "request-1", 1002)
+
+
+def test_a_span_without_a_say_speaks_only_where_no_other_does() -> None:
+    inner = plain_span(TRACE, "9" * 16, "8" * 16, name="inner")
+    assert summary_of([inner, replace(inner, span_id="7" * 16, start_ns=1, name="first")]).name == "first"
+    assert len(outline([inner, *gateway_spans()]).heads) == len(gateway_spans())
+
+
+def test_only_gateway_and_pod_say_whose_request_a_trace_is() -> None:
+    claimed = {Attribute.REQUEST_ID: "of somebody else"}
+    spans = [replace(plain_span(TRACE, "9" * 16), attributes=claimed, start_ns=1), *gateway_spans()]
+    assert summary_of(spans).request_id == "request-1"
+    assert summary_of(spans[:1]).request_id == ""
+
+
+def test_what_a_head_says_is_short() -> None:
+    told = {Attribute.MODEL: "m" * 4096}
+    assert len(summary_of([replace(plain_span(TRACE, "9" * 16), attributes=told)]).model) == 256

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Sequence
@@ -14,13 +15,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from telemetry.hub import hour_file
-from telemetry.hub.hours import HOUR_S, HourName
+from telemetry.hub.hours import HOUR_S, STEADY_S, HourName
 from telemetry.hub.query import TraceQuery
 from telemetry.hub.reader import Reader, StoredTrace
 from telemetry.hub.rows import row_of
 from telemetry.hub.summary import Summary
 from telemetry.hub.trace_files import BEYOND, DAMAGE, DISK, Limits, TraceFiles, Written, listing
-from telemetry.span import Span
+from telemetry.span import Link, Span
 from tests.telemetry.hub.traces import (
     BATCH_TRACE,
     TRACE,
@@ -117,11 +118,55 @@ def test_a_trace_has_no_more_spans_than_allowed_and_the_rest_are_counted(
     ]
 
 
+def test_a_trace_has_no_more_bytes_than_allowed_whatever_posts_they_come_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [replace(plain_span(TRACE, f"{at + 1:016x}"), message="x" * 4000) for at in range(10)]
+    monkeypatch.setattr(hour_file, "BYTES_OF_A_TRACE", 3 * row_of(many[0]).size_bytes)
+    assert write(tmp_path, [(many[:2], NOW_S), (many[2:], NOW_S), (numbered(1), NOW_S)]) == [
+        Written(2, 0, {}),
+        Written(1, 0, {BEYOND: 7}),
+        Written(1, 0, {}),
+    ]
+
+
+def test_a_trace_that_grew_costs_a_commit_no_more_than_a_new_one(tmp_path: Path) -> None:
+    files = TraceFiles(tmp_path, LIMITS)
+    links = tuple(Link(f"{at + 1:032x}", "a" * 16, {"k": "v" * 100}) for at in range(100))
+
+    def commit(post: int) -> int:
+        """Return the steps that SQLite's machine takes."""
+        steps = 0
+
+        def step() -> bool:
+            nonlocal steps
+            steps += 1
+            return False
+
+        rows = [
+            row_of(replace(plain_span(TRACE, f"{post:08x}{at:08x}", name="pod.inference"), links=links))
+            for at in range(20)
+        ]
+        for file in files._open.values():
+            file._connection.set_progress_handler(step, 100)
+        files.write(rows, NOW_S)
+        return steps
+
+    commit(0)
+    first = commit(1)
+    for post in range(2, 50):
+        commit(post)
+    assert commit(50) < 1.5 * first
+    files.close()
+
+
 def test_whole_files_go_when_they_are_old(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = TraceFiles(tmp_path, LIMITS)
     for hour in range(3):
         files.write([row_of(span) for span in numbered(hour)], NOW_S + hour * HOUR_S)
-    staying = files.keep_house(NOW_S + 86_400 + 2 * HOUR_S)
+    later_s = NOW_S + 86_400 + 2 * HOUR_S
+    assert len(files.keep_house(later_s, 0.0)) == 3  # the clock may have been set
+    staying = files.keep_house(later_s + STEADY_S, STEADY_S)
     assert [file.name.hour_s for file in staying] == [NOW_S + 2 * HOUR_S]
     files.close()
     assert [path.name for path in tmp_path.iterdir()] == [str(HourName(NOW_S + 2 * HOUR_S))]
@@ -135,7 +180,7 @@ def test_the_size_of_all_files_stays_within_its_limit_even_in_one_hour(tmp_path:
     for post in range(30):
         spans = [span for number in range(post * 300, post * 300 + 300) for span in numbered(number)]
         assert files.write([row_of(span) for span in spans], NOW_S).lost == {}
-        files.keep_house(NOW_S)
+        files.keep_house(NOW_S, 0.0)
         largest = max(largest, sum(file.size_bytes for file in listing(tmp_path)))
     files.close()
     assert 2 * 2**20 < largest <= 4 * 2**20
@@ -202,3 +247,42 @@ def test_what_a_killed_writer_committed_is_there(tmp_path: Path) -> None:
     assert (tmp_path / f"{HourName(NOW_S)}-wal").stat().st_size > 0
     assert [summary.request_id for summary in listed(tmp_path)] == ["numbered-1"]
     files.close()
+
+
+def test_a_directory_that_is_taken_away_is_made_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    files = TraceFiles(store, LIMITS)
+    files.keep_house(NOW_S, 0.0)
+    files.write([row_of(span) for span in numbered(1)], NOW_S)
+    shutil.rmtree(store)
+    files.keep_house(NOW_S, 1.0)
+    assert "was taken away" in capsys.readouterr().err
+    assert files.write([row_of(span) for span in numbered(2)], NOW_S).stored == 1
+    files.close()
+    assert [summary.request_id for summary in listed(store)] == ["numbered-2"]
+
+
+def test_what_the_disk_refuses_is_told_once_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    store.write_text("a file where the directory should be")
+    files = TraceFiles(store, LIMITS)
+    for at in range(3):
+        assert files.keep_house(NOW_S, float(at)) == []
+        assert files.write([row_of(span) for span in numbered(1)], NOW_S) == Written(0, 0, {DISK: 1})
+        files.set_aside(HourName(NOW_S), "a test")
+    said = capsys.readouterr().err
+    assert said.count("cannot be stored") == 1
+    assert said.count("cannot be cleared away") <= 2
+    store.unlink()
+    files.keep_house(NOW_S, 4.0)
+    assert files.write([row_of(span) for span in numbered(1)], NOW_S).stored == 1
+    files.close()
+
+
+def test_a_directory_by_a_files_name_is_none_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "traces-2020010100.db").mkdir()
+    assert listing(tmp_path) == []
+    files = TraceFiles(tmp_path, LIMITS)
+    assert files.keep_house(NOW_S, 0.0) == []
+    assert files.keep_house(NOW_S + STEADY_S, STEADY_S) == []
+    assert listing(tmp_path / "nowhere") == []

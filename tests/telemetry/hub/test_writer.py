@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from telemetry.hub import writer
-from telemetry.hub.hours import HourName
+from telemetry.hub.hours import HourName, StoredFile
 from telemetry.hub.query import TraceQuery
 from telemetry.hub.reader import Reader
 from telemetry.hub.trace_files import Limits, TraceFiles
@@ -80,11 +80,27 @@ def test_a_file_that_a_reader_suspects_is_set_aside(tmp_path: Path) -> None:
     assert not (tmp_path / str(name)).exists()
 
 
+class Broken(TraceFiles):
+    """Fails as only a bug can."""
+
+    def keep_house(self, now_s: float, monotonic_s: float) -> list[StoredFile]:
+        raise AssertionError("a bug")
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_bug_in_the_thread_is_known_as_one(tmp_path: Path) -> None:
     ended = threading.Event()
-    store = Writer(TraceFiles(tmp_path / "not there", LIMITS), ended.set)
+    store = Writer(Broken(tmp_path, LIMITS), ended.set)
     store.start()
     assert ended.wait(10)
     store.close(10)
     assert store.has_failed
+
+
+def test_a_store_that_is_not_there_is_no_bug(tmp_path: Path) -> None:
+    store = Writer(TraceFiles(tmp_path / "not there", LIMITS), lambda: None)
+    store.start()
+    store.put(numbered(1))
+    store.close(10)
+    assert not store.has_failed
+    assert store.counts().stored == 1

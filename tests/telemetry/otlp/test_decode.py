@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 from opentelemetry.proto.trace.v1 import trace_pb2 as otlp
 
-from telemetry.otlp.decode import MAX_ATTRIBUTES, MAX_LINKS, Decoded, NotOtlp, decode_json, decode_protobuf
+from telemetry.limits import ATTRIBUTES, LINKS
+from telemetry.otlp.decode import Decoded, NotOtlp, decode_json, decode_protobuf
 from telemetry.otlp.encode import encode_spans
 from telemetry.span import Kind, Span, Status, Value
 from tests.telemetry.otlp.spans import spans
@@ -66,6 +68,12 @@ def _decode(*found: otlp.Span) -> Decoded:
 
 def _official(**fields: Any) -> otlp.Span:
     return otlp.Span(**{"trace_id": TRACE, "span_id": SPAN, "name": "n", **fields})
+
+
+def _json_span(fields: bytes) -> bytes:
+    """Return a body with one span in JSON, which has ids and these fields; a field that comes twice is the last one."""
+    ids = b'"traceId": "%s", "spanId": "%s", ' % (b"1" * 32, b"2" * 16)
+    return b'{"resourceSpans": [{"scopeSpans": [{"spans": [{' + ids + fields + b"}]}]}]}"
 
 
 def _value_of(value: AnyValue) -> Value:
@@ -169,14 +177,14 @@ def test_a_value_that_is_missing_is_the_empty_text() -> None:
 
 
 def test_what_is_too_much_is_counted_as_dropped() -> None:
-    pairs = [KeyValue(key=str(index), value=AnyValue(int_value=index)) for index in range(MAX_ATTRIBUTES + 5)]
-    links = [otlp.Span.Link(trace_id=TRACE, span_id=SPAN)] * (MAX_LINKS + 1)
+    pairs = [KeyValue(key=str(index), value=AnyValue(int_value=index)) for index in range(ATTRIBUTES + 5)]
+    links = [otlp.Span.Link(trace_id=TRACE, span_id=SPAN)] * (LINKS + 1)
     bad_link = otlp.Span.Link(trace_id=TRACE, span_id=b"1")
     (span,) = _decode(
         _official(attributes=pairs, dropped_attributes_count=2, links=[bad_link, *links], dropped_links_count=1)
     ).spans
-    assert (len(span.attributes), span.dropped_attributes) == (MAX_ATTRIBUTES, 7)
-    assert (len(span.links), span.dropped_links) == (MAX_LINKS - 1, 4)
+    assert (len(span.attributes), span.dropped_attributes) == (ATTRIBUTES, 7)
+    assert (len(span.links), span.dropped_links) == (LINKS - 1, 4)
 
 
 def test_spans_of_one_resource_share_it() -> None:
@@ -194,13 +202,21 @@ def test_spans_of_one_resource_share_it() -> None:
         b"[" * 100_000,
         b'{"resourceSpans": 3}',
         b'{"resourceSpans": [["scopeSpans"]]}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": 5}]}]}]}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": -1}]}]}]}',
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"startTimeUnixNano": 1' + b"0" * 5000 + b"}]}]}]}",
-        b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"attributes": [{"key": "k", "value": '
-        + b'{"arrayValue": {"values": [' * 200
-        + b"]}}" * 200
-        + b"}]}]}]}]}",
+        _json_span(b'"traceId": 5'),
+        _json_span(b'"startTimeUnixNano": -1'),
+        _json_span(b'"startTimeUnixNano": 1' + b"0" * 5000),
+        _json_span(
+            b'"attributes": [{"key": "k", "value": ' + b'{"arrayValue": {"values": [' * 200 + b"]}}" * 200 + b"}]"
+        ),
+        _json_span(b'"kind": 1e400'),
+        _json_span(b'"kind": 1.5'),
+        _json_span(b'"kind": true'),
+        _json_span(b'"kind": Infinity'),
+        _json_span(b'"droppedLinksCount": 1e400'),
+        _json_span(b'"status": {"code": 1e400}'),
+        _json_span(b'"attributes": [{"key": "k", "value": {"doubleValue": NaN}}]'),
+        _json_span(b'"attributes": [{"key": "k", "value": {"intValue": 1e400}}]'),
+        b'{"aFieldOfTheFuture": -Infinity}',
     ],
 )
 def test_what_is_no_otlp_json_is_refused(body: bytes) -> None:
@@ -234,3 +250,14 @@ def test_any_json_is_read_or_refused(document: object) -> None:
     for body in (document, {"resourceSpans": document}, nested):
         with suppress(NotOtlp):
             decode_json(json.dumps(body).encode())
+
+
+def test_numbers_that_json_lacks_come_as_texts() -> None:
+    fields = b'"attributes": [{"key": "k", "value": {"doubleValue": "-Infinity"}}]'
+    (span,) = decode_json(_json_span(fields)).spans
+    assert span.attributes == {"k": -math.inf}
+
+
+def test_spans_without_ids_in_json_are_not_read_any_further() -> None:
+    body = b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"kind": 1.5}, {"traceId": "", "attributes": 3}]}]}]}'
+    assert decode_json(body) == Decoded([], 2, "A trace id is 16 bytes that are not all zero.")

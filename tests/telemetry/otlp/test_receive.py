@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from telemetry.otlp.encode import encode_spans
-from telemetry.otlp.receive import RETRY_AFTER_S, Answer, answer, too_large
+from telemetry.otlp.receive import RETRY_AFTER_S, Answer, answer, busy, too_large, too_slow
 from telemetry.span import Kind, Span
 
 PROTOBUF, JSON = {"content-type": "application/x-protobuf"}, {"content-type": "application/json; charset=utf-8"}
@@ -57,6 +58,7 @@ def _rejected(answered: Answer) -> tuple[int, str]:
         ({**PROTOBUF, "content-encoding": "identity"}, BODY),
         ({"content-type": "Application/X-Protobuf"}, BODY),
         (GZIPPED, gzip.compress(BODY)),
+        (GZIPPED, gzip.compress(BODY[:50]) + gzip.compress(b"") + gzip.compress(BODY[50:])),
     ],
 )
 def test_spans_in_protobuf_are_taken(headers: dict[str, str], body: bytes) -> None:
@@ -92,7 +94,9 @@ def test_other_codings_are_415() -> None:
     assert _refused(answer({**PROTOBUF, "content-encoding": "deflate"}, zlib.compress(BODY), Taker())) == (415, 3)
 
 
-@pytest.mark.parametrize("body", [b"", b"not gzip", gzip.compress(BODY)[:-9], gzip.compress(BODY) + b"x"])
+@pytest.mark.parametrize(
+    "body", [b"", b"not gzip", gzip.compress(BODY)[:-9], gzip.compress(BODY) + b"x", gzip.compress(b"") * 1025]
+)
 def test_gzip_that_is_none_or_not_whole_is_400(body: bytes) -> None:
     taker = Taker()
     assert _refused(answer(GZIPPED, body, taker)) == (400, 3)
@@ -110,6 +114,7 @@ def test_a_body_that_is_too_large_is_413_packed_or_not() -> None:
     taker = Taker()
     assert _refused(answer(PROTOBUF, BODY, taker, max_bytes=len(BODY) - 1)) == (413, 8)
     assert _refused(answer(GZIPPED, gzip.compress(BODY), taker, max_bytes=len(BODY) - 1)) == (413, 8)
+    assert _refused(answer(GZIPPED, 2 * gzip.compress(BODY), taker, max_bytes=len(BODY))) == (413, 8)
     assert _refused(too_large(JSON)) == (413, 8)
     assert taker.calls == 0
     assert answer(GZIPPED, gzip.compress(BODY), taker, max_bytes=len(BODY)).status == 200
@@ -119,6 +124,38 @@ def test_a_bomb_is_unpacked_no_further_than_allowed() -> None:
     bomb = gzip.compress(bytes(2**26))
     assert len(bomb) < 2**17
     assert _refused(answer(GZIPPED, bomb, Taker(), max_bytes=2**17)) == (413, 8)
+
+
+@pytest.mark.parametrize("spans", [b"{}" + b",{}" * 20_000, b'{"":0}' + b',{"":0,"a":0,"b":0}' * 19_000, b'""' * 2**20])
+def test_json_that_would_take_long_is_413(spans: bytes) -> None:
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + spans + b"]}]}]}"
+    taker = Taker()
+    began_s = time.process_time()
+    assert _refused(answer({**JSON, "content-encoding": "gzip"}, gzip.compress(body), taker)) == (413, 8)
+    assert time.process_time() - began_s < 0.5
+    assert taker.calls == 0
+
+
+def test_protobuf_of_very_many_messages_is_413() -> None:
+    many = 4 * 2**20
+    inner = b"\x12" + _varint(2 * many) + b"\x12\x00" * many
+    body = b"\x0a" + _varint(len(inner)) + inner
+    taker = Taker()
+    began_s = time.process_time()
+    assert _refused(answer(GZIPPED, gzip.compress(body, 1), taker)) == (413, 8)
+    assert time.process_time() - began_s < 2.0  # to make the objects takes ten seconds
+    assert taker.calls == 0
+
+
+def _varint(number: int) -> bytes:
+    rest, last = divmod(number, 128)
+    return bytes([last | 128]) + _varint(rest) if rest else bytes([last])
+
+
+def test_those_who_are_too_slow_or_too_many_are_told_in_their_encoding() -> None:
+    assert _refused(too_slow(JSON)) == (408, 4)
+    assert _refused(busy(PROTOBUF)) == (503, 14)
+    assert busy(JSON).headers == (("retry-after", str(RETRY_AFTER_S)),)
 
 
 def test_spans_that_are_none_are_told_and_the_others_taken() -> None:

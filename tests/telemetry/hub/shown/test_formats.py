@@ -1,0 +1,116 @@
+"""How quantities read: three digits, a unit, and nothing that cannot be told."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from telemetry.hub.shown import formats
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def spaced(text: str) -> str:
+    """Return the text with plain spaces, as one writes it down."""
+    return text.replace("\u202f", " ")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (math.inf, "–"),
+        (math.nan, "–"),
+        (0.0, "0 ns"),
+        (42e-9, "42 ns"),
+        (0.0003123, "312 µs"),
+        (0.0009996, "1.00 ms"),
+        (0.001239, "1.24 ms"),
+        (0.0999, "99.9 ms"),
+        (2.314, "2.31 s"),
+        (59.99, "60.0 s"),
+        (65.0, "1 m 05 s"),
+        (11_400.0, "3 h 10 m"),
+        (187_200.0, "2 d 4 h"),
+    ],
+)
+def test_a_length_of_time_has_the_unit_that_it_needs(seconds: float | None, text: str) -> None:
+    assert spaced(formats.duration(seconds)) == text
+
+
+def test_nanoseconds_read_as_the_same_length_in_seconds() -> None:
+    assert formats.duration_ns(1_239_000) == formats.duration(0.001239)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(30, "30s"), (300, "5m"), (5400, "90m"), (21600, "6h"), (259200, "3d"), (0.5, "0.5s")]
+)
+def test_a_window_reads_as_people_write_it(seconds: float, text: str) -> None:
+    assert formats.window(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (None, "–"),
+        (math.nan, "–"),
+        (0.0, "0 %"),
+        (0.0002, "0.02 %"),
+        (0.041, "4.1 %"),
+        (0.62, "62 %"),
+        (-1.3, "−130 %"),
+    ],
+)
+def test_a_share_has_as_many_digits_as_it_needs(ratio: float | None, text: str) -> None:
+    assert spaced(formats.share(ratio)) == text
+
+
+def test_a_target_reads_as_it_was_written() -> None:
+    assert [spaced(formats.target(ratio)) for ratio in (0.999, 0.9995, 0.99, 0.5)] == [
+        "99.9 %",
+        "99.95 %",
+        "99 %",
+        "50 %",
+    ]
+
+
+def test_rates_and_counts_have_their_units_and_their_groups() -> None:
+    assert (formats.rate(None), formats.rate(0.0), formats.rate(41.25)) == ("–", "0/s", "41.2/s")
+    assert spaced(formats.rate(12_345.6)) == "12 346/s"
+    assert (formats.times(0.314), formats.times(14.4), formats.times(191.0)) == ("0.31×", "14.4×", "191×")
+    assert (formats.count(None), formats.count(7), spaced(formats.count(1_234_567))) == ("–", "7", "1 234 567")
+
+
+def test_moments_are_utc() -> None:
+    assert formats.moment(1_800_000_000.9) == "08:00:00"
+    assert formats.date(1_800_000_000.0) == "2027-01-15 08:00:00 UTC"
+    assert formats.exact_ns(1_800_000_000_000_004_999) == "08:00:00.000004"
+
+
+@given(FINITE)
+def test_every_moment_can_be_told(seconds: float) -> None:
+    assert formats.date(seconds).endswith(" UTC")
+
+
+def test_attributes_read_as_they_are() -> None:
+    assert [formats.value(held) for held in (True, False, 12, 0.1, "text", ["a", 1], ())] == [
+        "true",
+        "false",
+        "12",
+        "0.1",
+        "text",
+        "a, 1",
+        "",
+    ]
+
+
+@given(FINITE)
+def test_a_place_on_an_axis_is_never_off_it(ratio: float) -> None:
+    assert 0.0 <= float(formats.percent(ratio).removesuffix("%")) <= 100.0
+
+
+def test_a_segment_of_a_path_stays_one() -> None:
+    assert formats.path_segment("a/b?c#d&e") == "a%2Fb%3Fc%23d%26e"
