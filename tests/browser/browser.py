@@ -38,7 +38,7 @@ class Window:
     def open(self, url: str) -> None:
         """Open a page and wait until its scripts have run."""
         self.page.goto(url)
-        self.page.wait_for_function("document.documentElement.classList.contains('has-script')")
+        self.page.wait_for_selector("html.has-script")
         self.page.wait_for_load_state("networkidle")
 
     def text(self, selector: str = "main") -> str:
@@ -50,9 +50,9 @@ class Window:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def screenshot(self, path: Path) -> None:
-        """Keep a picture of the whole page."""
-        self.page.screenshot(path=path, full_page=True)
+    def screenshot(self, path: Path, *, is_whole: bool = True) -> None:
+        """Keep a picture of the whole page, or of what the window shows of it."""
+        self.page.screenshot(path=path, full_page=is_whole)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from telemetry.conventions import Attribute, SpanName
 from telemetry.hub.overview import firing
 from telemetry.hub.query import TraceQuery, newest, parse, place
 from telemetry.hub.reader import StoredBatch, StoredTrace
-from telemetry.hub.summary import Extent, Summary, is_head, summarise
+from telemetry.hub.summary import Summary, head_of, outline_of, summarise
 from telemetry.hub.views import list_json, trace_json
 from telemetry.materialise import spans_of
 from telemetry.records import (
@@ -26,7 +26,7 @@ from telemetry.records import (
     PodRequest,
     Source,
 )
-from telemetry.span import Attributes, Kind, Span, Status
+from telemetry.span import Attributes, Kind, Span
 
 Json = dict[str, Any]
 
@@ -109,9 +109,7 @@ class ScriptedSource:
 
 
 def _summary(spans: Sequence[Span]) -> Summary:
-    starts, ends = [span.start_ns for span in spans], [span.end_ns for span in spans]
-    extent = Extent(len(spans), min(starts), max(ends), any(span.status is Status.ERROR for span in spans))
-    return summarise(spans[0].trace_id, extent, [span for span in spans if is_head(span)])
+    return summarise(spans[0].trace_id, outline_of([head_of(span) for span in spans], 0))
 
 
 def _matches(summary: Summary, query: TraceQuery) -> bool:
