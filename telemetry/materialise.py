@@ -8,6 +8,8 @@ specification, "Links between spans").
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from telemetry.conventions import Attribute, SpanName
 from telemetry.records import (
     MAX_PARTS,
@@ -57,6 +59,16 @@ def resource_of(source: Source) -> Attributes:
     if source.model:
         resource |= {Attribute.MODEL: source.model, Attribute.VERSION: source.version}
     return resource
+
+
+class StageSpan(Protocol):
+    """Makes the span of one stage of a part."""
+
+    def __call__(
+        self, stage: Stage, name: str, start_s: float, end_s: float, link: Link | None = None, reason: str = ""
+    ) -> Span:
+        """Return the span; a ``reason`` makes it an error."""
+        ...
 
 
 class _Clock:
@@ -211,14 +223,30 @@ def _part(clock: _Clock, record: PodRequest, part: Part) -> list[Span]:
         lost_s = max(batch.sent_s, batch.answered_s or record.ended_s)
         failure = _failure(record.status, record.reason)
         return [*spans, stage_span(Stage.INFERENCE, SpanName.POD_INFERENCE, batch.sent_s, lost_s, link, failure)]
-    inference_s = batch.began_s + batch.preprocess_s
-    postprocess_s = inference_s + batch.inference_s
-    return [
-        *spans,
-        stage_span(Stage.PREPROCESS, SpanName.POD_PREPROCESS, batch.began_s, inference_s),
-        stage_span(Stage.INFERENCE, SpanName.POD_INFERENCE, inference_s, postprocess_s, link),
-        stage_span(Stage.POSTPROCESS, SpanName.POD_POSTPROCESS, postprocess_s, postprocess_s + batch.postprocess_s),
-    ]
+    return [*spans, *_stages(batch, stage_span, link, _failure(record.status, record.reason))]
+
+
+def _stages(batch: BatchTimes, stage_span: StageSpan, link: Link, failure: str) -> list[Span]:
+    """Return a span for each stage that took time; what failed is the one that it came to last.
+
+    A handler that is one function has only ``pod.inference``. Where its rows were run again one by one, nobody knows
+    which stage failed for this one: then it is ``pod.inference`` too.
+    """
+    took = (
+        (Stage.PREPROCESS, SpanName.POD_PREPROCESS, batch.preprocess_s),
+        (Stage.INFERENCE, SpanName.POD_INFERENCE, batch.inference_s),
+        (Stage.POSTPROCESS, SpanName.POD_POSTPROCESS, batch.postprocess_s),
+    )
+    ran = [stage for stage, _, stage_s in took if stage_s > 0 or stage is Stage.INFERENCE]
+    failed = ran[-1] if batch.runs == 1 else Stage.INFERENCE
+    spans, start_s = [], batch.began_s
+    for stage, name, stage_s in took:
+        end_s = start_s + stage_s
+        if stage in ran:
+            reason = failure if stage is failed else ""
+            spans.append(stage_span(stage, name, start_s, end_s, link if stage is Stage.INFERENCE else None, reason))
+        start_s = end_s
+    return spans
 
 
 def _pod_batch(clock: _Clock, source: Source, record: PodBatch) -> Span:

@@ -190,6 +190,31 @@ def test_a_batch_that_was_lost_is_linked_with_what_is_known_of_its_run() -> None
     assert (batch.status, batch.message) == (Status.ERROR, "inference_lost")
 
 
+def test_the_stage_that_failed_is_the_last_one_that_ran() -> None:
+    broke = replace(BATCH, postprocess_s=0.0, ended_s=10.032)
+    failed = replace(POD_REQUEST, status=500, reason="handler_failed", parts=(Part(0, 1, 10.003, broke),))
+    names = {span.name: span.message for span in spans(failed)}
+    assert names == {
+        "pod.request": "handler_failed",
+        "pod.queue": "",
+        "pod.preprocess": "",
+        "pod.inference": "handler_failed",
+    }
+
+
+def test_among_rows_that_were_run_again_nobody_knows_the_stage() -> None:
+    again = replace(
+        POD_REQUEST, status=500, reason="handler_failed", parts=(Part(0, 1, 10.003, replace(BATCH, runs=3)),)
+    )
+    assert [span.name for span in spans(again)[1:] if span.message] == ["pod.inference"]
+
+
+def test_a_handler_that_is_one_function_has_inference_alone() -> None:
+    whole = replace(BATCH, preprocess_s=0.0, inference_s=0.013, postprocess_s=0.0)
+    part = spans(replace(POD_REQUEST, parts=(Part(0, 1, 10.003, whole),)))
+    assert [span.name for span in part] == ["pod.request", "pod.queue", "pod.inference"]
+
+
 def test_a_refusal_of_the_callers_own_making_is_no_error_of_the_server() -> None:
     root = spans(replace(REQUEST, status=429, reason="rate_limited", version="", attempts=()))[0]
     assert (root.status, root.attributes["penstock.reason"]) == (Status.UNSET, "rate_limited")
