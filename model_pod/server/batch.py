@@ -95,8 +95,16 @@ class Batch:
 
     def record(self, device: str, reason: str) -> Packed:
         """Return the record, a ``telemetry.records.PodBatch`` as a tuple."""
+        started_s = self.started_s
         members = [
-            (span.trace_id, span.span_id, request.part, span.request_id, request.row_count, self.waited_s(request))
+            (
+                span.trace_id,
+                span.span_id,
+                request.part,
+                span.request_id,
+                request.row_count,
+                max(0.0, started_s - request.enqueued_s),
+            )
             for request in self.requests
             if (span := request.span) is not None
         ]

@@ -58,6 +58,11 @@ class RequestSpan(Struct):
     def record(self, status: int, reason: str, now_s: float) -> Packed:
         """Return the record, a ``telemetry.records.PodRequest`` as a tuple, and let go of the parts."""
         parts, self.parts = self.parts, ()  # each part knows its span, and a circle would keep the request's body
+        row_count, recorded = 0, []
+        for part in parts:
+            row_count += part.row_count
+            batch = part.batch
+            recorded.append((part.part, part.row_count, part.enqueued_s, None if batch is None else batch.times()))
         return (
             "p",
             self.trace_id,
@@ -71,9 +76,9 @@ class RequestSpan(Struct):
             reason,
             self.request_id,
             self.tenant,
-            sum([part.row_count for part in parts]),
+            row_count,
             self.cold,
-            [(part.part, part.row_count, part.enqueued_s, part.batch and part.batch.times()) for part in parts],
+            recorded,
         )
 
 
