@@ -20,6 +20,8 @@ from policies.shapes import bare, type_of
 
 Hints = Mapping[str, object]
 MAX_SHOWN_ITEMS: Final = 8
+# "20/s" and "14.4x", for keys whose numbers have no unit.
+_NUMBER_WITH_UNIT: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/s|x)")
 
 
 class _Mistake(NamedTuple):
@@ -116,10 +118,13 @@ def _is_required(field: inspect.Field) -> bool:
 
 
 def _addition(field: inspect.Field) -> str:
-    """What to add; a key with one value only comes with it."""
+    """What to add: with the one value that a key may have, or a usual one, or else what it says."""
     shape = bare(field.type)
     if isinstance(shape, inspect.LiteralType) and len(shape.values) == 1:
         return f"Add {field.encode_name}: {shape.values[0]}."
+    words = field.type.extra if isinstance(field.type, inspect.Metadata) else None
+    if words and "usual" in words:
+        return f"Add {field.encode_name}: {words['usual']}, for example."
     return f'Add "{field.encode_name}": {_description(field)}'
 
 
@@ -171,7 +176,9 @@ def _literal_mistake(node: Scalar, expected: inspect.LiteralType) -> tuple[str, 
         return None
     problem = f"expected {_expectation(expected, {})}, found {kind_of(node)}"
     choices = [str(value) for value in expected.values]
-    return problem, _did_you_mean(node.text, choices, offered=choices)
+    if close := _closest(node.text, choices):
+        return problem, f'Did you mean "{close[0]}"?'
+    return problem, f"Write {choices[0]}." if len(choices) == 1 else "Write one of them."
 
 
 def _unit_mistake(text: str, hints: Hints) -> tuple[str, str] | None:
@@ -196,15 +203,19 @@ def _text_mistake(text: str, expected: inspect.StrType, hints: Hints) -> tuple[s
 def _number_mistake(node: Scalar, expected: inspect.IntType | inspect.FloatType) -> tuple[str, str] | None:
     number = node.value
     assert isinstance(number, int | float)  # noqa: S101 - _fits said so
+    if _is_in_range(number, expected):
+        return None
+    return f"expected {_expectation(expected, {})}, found {node.text}", "Write a number in that range."
+
+
+def _is_in_range(number: float, expected: inspect.IntType | inspect.FloatType) -> bool:
     too_small = (expected.ge is not None and number < expected.ge) or (
         expected.gt is not None and number <= expected.gt
     )
     too_large = (expected.le is not None and number > expected.le) or (
         expected.lt is not None and number >= expected.lt
     )
-    if too_small or too_large:
-        return f"expected {_expectation(expected, {})}, found {node.text}", "Write a number in that range."
-    return None
+    return not (too_small or too_large)
 
 
 def _wrong_kind(node: Node, expected: inspect.Type, hints: Hints) -> _Mistake:
@@ -214,7 +225,7 @@ def _wrong_kind(node: Node, expected: inspect.Type, hints: Hints) -> _Mistake:
         mistake = _unit_mistake(node.text, hints) if "unit" in hints else None
         problem, fix = mistake or (f"expected text, found {kind_of(node)}", f'Write "{node.text}" in quotes.')
     elif isinstance(node, Scalar) and isinstance(expected, inspect.IntType | inspect.FloatType):
-        fix = f"Write {node.text} without quotes." if node.text.isdigit() else "Write a number."
+        fix = _as_number(node.text, expected)
     elif isinstance(expected, inspect.ListType):
         fix = _as_list(node, expected)
     elif isinstance(expected, inspect.BoolType):
@@ -224,6 +235,17 @@ def _wrong_kind(node: Node, expected: inspect.Type, hints: Hints) -> _Mistake:
     return _Mistake(node.line, node.column, problem, fix)
 
 
+def _as_number(text: str, expected: inspect.IntType | inspect.FloatType) -> str:
+    """How a number that is in quotes, or has a unit that its key implies, is written plainly."""
+    if text.isdigit():
+        return f"Write {text} without quotes."
+    number = _NUMBER_WITH_UNIT.fullmatch(text)
+    is_whole_enough = number is not None and (isinstance(expected, inspect.FloatType) or number[1].isdigit())
+    if number is None or not is_whole_enough or not _is_in_range(float(number[1]), expected):
+        return "Write a number."
+    return f"Write {number[1]}."
+
+
 def _as_list(node: Node, expected: inspect.ListType) -> str:
     """How what was written one by one, or with commas alone, is written as a list."""
     item = bare(expected.item_type)
@@ -231,7 +253,12 @@ def _as_list(node: Node, expected: inspect.ListType) -> str:
         return f"Begin each item with a dash; its keys are {', '.join(available_keys(item))}."
     if not isinstance(node, Scalar):
         return "Write its items in [ ], with commas between them."
-    words = [as_list_item(word) for part in node.text.split(",") if (word := part.strip(" '\""))]
+    words = [word for part in node.text.split(",") if (word := part.strip(" '\""))]
+    if isinstance(item, inspect.IntType):
+        if not all(word.isdigit() for word in words):
+            return "Write whole numbers in [ ], with commas between them."
+    else:
+        words = [as_list_item(word) for word in words]
     return f"Write [{', '.join(words[:MAX_SHOWN_ITEMS])}{', …' if len(words) > MAX_SHOWN_ITEMS else ''}]."
 
 

@@ -28,14 +28,18 @@ class _Mistake(NamedTuple):
 
 def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
     """Every objective, window and alert that could not mean what it says, and every route that may not name one."""
+    ordered = sorted(files, key=lambda file: file.kind is not SLOS)
+    routes = {file.stem for file in ordered if file.kind is ROUTE}
     models: dict[str, str] = {}
     errors: list[PolicyError] = []
-    for file in sorted(files, key=lambda file: file.kind is not SLOS):
+    for file in ordered:
         if file.kind is SLOS and file.root is not None:
             for found in find(file.root, "slos[]"):
                 if isinstance(found.node, Mapping):
                     errors += [_error(file, mistake) for mistake in _mistakes(found.node)]
-                    models[text_of(found.node, "name")] = text_of(found.node, "route")
+                    # A model that does not exist has been told, and its routes are not to blame.
+                    if (model := text_of(found.node, "route")) in routes:
+                        models[text_of(found.node, "name")] = model
         elif file.kind is ROUTE:
             errors += _of_another_model(file, models)
     return errors

@@ -25,8 +25,8 @@ MOMENT_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}
 
 _SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
 _BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-# A thousand without a unit is a second more often than a quarter of an hour.
-_PROBABLY_MS: Final = 1000
+# From here on a number without a unit may well be milliseconds: a quarter of a second is written 250 elsewhere.
+_PERHAPS_MS: Final = 100
 _LONG_PERIODS_S: Final = {"h": Decimal(3600), "day": Decimal(86400)}
 
 
@@ -115,7 +115,7 @@ def _completed_rate(text: str) -> tuple[str, ...]:
 
 
 def _completed_length(text: str) -> tuple[str, ...]:
-    return (f"{text}ms", f"{text}s") if Decimal(text) >= _PROBABLY_MS else (f"{text}s",)
+    return (f"{text}ms", f"{text}s") if Decimal(text) >= _PERHAPS_MS else (f"{text}s",)
 
 
 def _completed_size(text: str) -> tuple[str, ...]:

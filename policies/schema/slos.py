@@ -14,7 +14,8 @@ class GoodWritten(Written, frozen=True, kw_only=True):
     """What makes an event good; anything else is bad."""
 
     status_below: Annotated[
-        Annotated[int, Meta(ge=201, le=599)], Meta(description="The answer's status is below this.")
+        Annotated[int, Meta(ge=201, le=599)],
+        Meta(description="The answer's status is below this.", extra={"usual": "500"}),
     ]
     within: Annotated[Duration | None, Meta(description="It was given within this time; any time when left out.")] = (
         None
@@ -28,7 +29,8 @@ class IgnoreWritten(Written, frozen=True, kw_only=True):
         Annotated[list[Status], Meta(min_length=1, max_length=100)],
         Meta(
             description="Answers with these statuses, and no others. A caller who left before the answer (499) does "
-            "not count either, unless `within` had passed and 499 is not named here: then it is bad."
+            "not count either, unless `within` had passed and 499 is not named here: then it is bad.",
+            extra={"usual": "[404]"},
         ),
     ]
 
@@ -36,9 +38,11 @@ class IgnoreWritten(Written, frozen=True, kw_only=True):
 class BurnWindowsWritten(Written, frozen=True, kw_only=True):
     """An alert: the error budget burns faster than this in both windows."""
 
-    burn: Annotated[float, Meta(gt=0, le=LARGEST_BURN, description="How many times faster than allowed.")]
-    long: Annotated[Duration, Meta(description="The long window: that it matters.")]
-    short: Annotated[Duration, Meta(description="The short window: that it still goes on.")]
+    burn: Annotated[
+        float, Meta(gt=0, le=LARGEST_BURN, description="How many times faster than allowed.", extra={"usual": "14.4"})
+    ]
+    long: Annotated[Duration, Meta(description="The long window: that it matters.", extra={"usual": "1h"})]
+    short: Annotated[Duration, Meta(description="The short window: that it still goes on.", extra={"usual": "5m"})]
 
 
 Alerts = Annotated[list[BurnWindowsWritten], Meta(max_length=8)]
@@ -52,8 +56,11 @@ class SloWritten(Written, frozen=True, kw_only=True):
         Name | None, Meta(description="The one model whose route may name it; any route may when left out.")
     ] = None
     owner: Annotated[Text, Meta(description="Who answers for it.")]
-    window: Annotated[Duration, Meta(description="The time over which the error budget is spent, from 1h to 90d.")]
-    good: Annotated[GoodWritten, Meta(description="What a good event is.")]
+    window: Annotated[
+        Duration,
+        Meta(description="The time over which the error budget is spent, from 1h to 90d.", extra={"usual": "30d"}),
+    ]
+    good: Annotated[GoodWritten, Meta(description="What a good event is.", extra={"usual": "{status_below: 500}"})]
     ignore: Annotated[
         IgnoreWritten | None,
         Meta(
@@ -88,7 +95,7 @@ class SloWritten(Written, frozen=True, kw_only=True):
         ),
     ] = None
     # Last and never left out, so that a file which is cut off inside an objective is refused.
-    objective: Annotated[Share, Meta(description="The target share of good events.")]
+    objective: Annotated[Share, Meta(description="The target share of good events.", extra={"usual": "99.9%"})]
 
 
 class SlosFile(Written, frozen=True, kw_only=True):

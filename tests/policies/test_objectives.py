@@ -42,6 +42,20 @@ def mistakes_in(text: str) -> list[PolicyError]:
     return objectives.check([PolicyFile("slos.yaml", SLOS, document.root)])
 
 
+def test_a_model_that_does_not_exist_is_told_once_and_not_of_the_routes_that_name_its_objective(tmp_path: Path) -> None:
+    copy = shutil.copytree(DEMO, tmp_path / "policies")
+    slos = copy / "slos.yaml"
+    slos.write_text(slos.read_text().replace("route: digits\n", "route: digit\n", 1))
+    with pytest.raises(PolicyRefused) as refused:
+        load_directory(copy)
+    (error,) = refused.value.errors
+    assert (error.file, error.problem, error.fix) == (
+        "slos.yaml",
+        'there is no model "digit"',
+        'Did you mean "digits"?',
+    )
+
+
 def test_every_key_reaches_the_snapshot(directory: Path) -> None:
     text = (
         "name: fast, route: digits, owner: us, window: 7d, objective: 99.95%, by: [version, tier], "
