@@ -14,6 +14,9 @@ from gateway.control.slo_reports import AlertReport, BurnReport, ModelActivityRe
 from gateway.control.slo_words import length
 from policies.units import duration_text
 
+# What is overspent by more than the whole budget is told in budgets: "-190x" rather than "-19020.0%".
+_IN_PERCENT_ABOVE = -1.0
+
 
 def run(arguments: Sequence[str]) -> int:
     """Print the objectives; 0 unless the mesh cannot be asked, or ``--check`` finds one that pages or is exhausted."""
@@ -36,7 +39,7 @@ def describe(report: SloReport) -> str:
     """Return the objectives for people."""
     if not report.slos:
         return "no route names an objective: write slos.yaml, and `slo:` in a route"
-    parts = [_objectives(report.slos), _models(report.models), *_firing(report)]
+    parts = [_objectives(report.slos), _models(report.models), "\n".join([*_firing(report), *_held_back(report)])]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -53,7 +56,7 @@ def _objectives(slos: Sequence[ObjectiveReport]) -> str:
                 slo.good,
                 slo.bad,
                 budget(slo.remaining_ratio, is_enough=slo.is_enough),
-                None if slo.exhaustion_s is None else length(slo.exhaustion_s),
+                ends_in(slo),
                 burns(slo.burn),
                 alerts(slo.alerts),
             )
@@ -63,10 +66,24 @@ def _objectives(slos: Sequence[ObjectiveReport]) -> str:
 
 
 def budget(remaining_ratio: float | None, *, is_enough: bool) -> str | None:
-    """Write what is left of a budget; with a question mark while too few events say it."""
+    """Write what is left of a budget, or how many budgets are overspent; with a question mark if few events say it."""
     if remaining_ratio is None:
         return None
-    return f"{remaining_ratio:.1%}{'' if is_enough else ' ?'}"
+    left = (
+        f"{remaining_ratio:.1%}"
+        if remaining_ratio > _IN_PERCENT_ABOVE
+        else f"{remaining_ratio:.{int(remaining_ratio > -10)}f}x"
+    )
+    return left + ("" if is_enough else " ?")
+
+
+def ends_in(slo: ObjectiveReport) -> str | None:
+    """Write when a budget is spent; None where no events say it."""
+    if slo.remaining_ratio is None:
+        return None
+    if slo.remaining_ratio <= 0.0:
+        return "spent"
+    return "not at this pace" if slo.exhaustion_s is None else length(slo.exhaustion_s)
 
 
 def burns(windows: Sequence[BurnReport]) -> str:
@@ -75,10 +92,11 @@ def burns(windows: Sequence[BurnReport]) -> str:
 
 
 def alerts(states: Sequence[AlertReport]) -> str:
-    """Write the alerts that fire, and those that are held back."""
-    firing = [f"{alert.name} fires" for alert in states if alert.state == "firing"]
-    held = [f"{alert.name} held back" for alert in states if alert.held_back]
-    return ", ".join([*firing, *held]) or "quiet"
+    """Write how many alerts fire, and how many are held back; lines below the table name them."""
+    firing = sum(alert.state == "firing" for alert in states)
+    held = sum(bool(alert.held_back) for alert in states)
+    told = [f"{firing} fire{'s' if firing == 1 else ''}"] * bool(firing) + [f"{held} held back"] * bool(held)
+    return ", ".join(told) or "quiet"
 
 
 def _models(models: Sequence[ModelActivityReport]) -> str:
@@ -94,7 +112,7 @@ def _measured(model: ModelActivityReport) -> tuple[str | None, ...]:
 
 
 def _firing(report: SloReport) -> list[str]:
-    lines = [
+    return [
         f"{slo.name} ({slo.model}): {alert.name} has fired for {length(report.at - alert.since)}; "
         f"{duration_text(alert.long_s)} burns {alert.long_burn:.3g}x and {duration_text(alert.short_s)} "
         f"{alert.short_burn:.3g}x, limit {alert.factor:g}x"
@@ -102,4 +120,12 @@ def _firing(report: SloReport) -> list[str]:
         for alert in slo.alerts
         if alert.state == "firing" and alert.since is not None
     ]
-    return ["\n".join(lines)] if lines else []
+
+
+def _held_back(report: SloReport) -> list[str]:
+    return [
+        f"{slo.name} ({slo.model}): {alert.name} is held back, {alert.held_back}"
+        for slo in report.slos
+        for alert in slo.alerts
+        if alert.held_back
+    ]

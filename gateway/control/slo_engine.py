@@ -18,7 +18,7 @@ from gateway.control.series_room import SeriesRoom
 from gateway.control.slo_alerts import AlertStates
 from gateway.control.slo_counts import Fate, Pair, SloCounts
 from gateway.control.slo_kept import AlertKey, Changes, Remembered, Series, SlotRow
-from gateway.control.slo_words import fires, is_gone, is_over
+from gateway.control.slo_words import fires, is_gone, is_over, still_fires
 from policies.snapshot import BurnAlert, Objective, Snapshot, objectives_by_model
 from telemetry.slo.classify import edges_for
 from telemetry.slo.evaluate import Evaluation, evaluate
@@ -135,6 +135,20 @@ class SloEngine:
         self._judged_in_slot = None
         return refused
 
+    def still_firing(self, remembered: Remembered, now_s: float) -> list[str]:
+        """Return an event line for each alert of the policy that fires by what was kept, and not by what is known."""
+        own, known = self.alerts.firing(), self._alert_keys()
+        return [
+            still_fires(subject(key.slo, key.model), key.name, since_s, now_s)
+            for key, since_s in remembered.firing.items()
+            if key in known and key not in own
+        ]
+
+    def _alert_keys(self) -> set[AlertKey]:
+        return {
+            alert_key(one, model, at) for model, own in self._objectives.items() for one in own for at in one.alerts
+        }
+
     def take(self, worker: int, tally: Tally, now_s: float) -> None:
         """Count what a worker settled."""
         self._records_lost[worker] = tally.dropped
@@ -196,10 +210,7 @@ class SloEngine:
         """
         at_s = floor(now_s / SLOT_S) * SLOT_S
         lines = [line for judged in self.judged(at_s) for line in self._judge(judged, at_s)]
-        known = {
-            alert_key(one, model, at) for model, own in self._objectives.items() for one in own for at in one.alerts
-        }
-        ended = self.alerts.end_others(known, at_s)
+        ended = self.alerts.end_others(self._alert_keys(), at_s)
         lines += [is_gone(subject(key.slo, key.model), key.name, at_s - since_s) for key, since_s in ended.items()]
         return lines
 

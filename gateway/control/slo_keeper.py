@@ -190,6 +190,8 @@ class SloKeeper(WorkerListener):
         return self._is_read
 
     def _restore(self, remembered: Remembered) -> None:
+        for line in self.engine.still_firing(remembered, self._wall_s()):
+            self._say(line)
         lost = self.engine.restore(remembered)
         if lost:
             self._say(f"{lost} series of {self._path} find no room, and are not told apart or not known any more")

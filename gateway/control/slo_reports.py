@@ -82,7 +82,8 @@ class ObjectiveReport:
 
     Counts are of the period. `remaining_ratio` is the share of the error budget that is left, below 0 when more was
     spent, null without events; `is_enough` says whether there were enough events to trust it. `exhaustion_s` is when
-    the budget ends at the pace of the shortest long window of its alerts, null when it does not.
+    the budget ends at the pace of the shortest long window of its alerts: 0 once it has, null when it does not, as
+    while the shortest window of all has nothing bad.
     """
 
     name: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from policies.snapshot import BurnAlert
 from policies.units import duration_text
 from telemetry.slo.alerts import Verdict
@@ -27,6 +29,13 @@ def fires(
     if exhaustion_s:
         parts.append(f"at this rate it ends in {length(exhaustion_s)}")
     return f"{subject}: {alert.name} fires ({'; '.join(parts)})"
+
+
+def still_fires(subject: str, alert_name: str, since_s: float, now_s: float) -> str:
+    """Say that an alert that fired before a restart does so after it; with the day where that is not today."""
+    since, now = (datetime.fromtimestamp(at_s, UTC) for at_s in (since_s, now_s))
+    moment = since.strftime("%H:%M:%S" if since.date() == now.date() else "%Y-%m-%d %H:%M:%S")
+    return f"{subject}: {alert_name} still fires, since {moment} UTC"
 
 
 def is_over(subject: str, alert_name: str, lasted_s: float) -> str:

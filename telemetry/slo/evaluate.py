@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from policies.snapshot import Objective
 from telemetry.slo.alerts import Verdict, judge
-from telemetry.slo.budget import exhaustion_s, is_enough, remaining_ratio
+from telemetry.slo.budget import exhaustion_s, is_enough, is_exhausted, remaining_ratio
 from telemetry.slo.burn_rate import burn_rate
 from telemetry.slo.events import EventCount
 
@@ -37,7 +37,8 @@ class Evaluation(Struct, frozen=True):
         remaining_ratio: share of the budget that is left, below 0 when overspent; None without events.
         is_enough: there were enough events for that to mean something.
         exhaustion_s: until it is spent if the shortest long window of the alerts, or without alerts the period, goes on
-            as it was; None for never.
+            as it was; 0.0 once it is spent, None for never: also while the shortest window of all has nothing bad, for
+            what a long window still has of a fault that is over does not go on.
         burn: every window of its alerts, the shortest first.
         verdicts: one per alert of the objective, in their order.
     """
@@ -70,6 +71,10 @@ def evaluate(objective: Objective, counted: Counted, now_s: float) -> Evaluation
 
 
 def _exhaustion_s(objective: Objective, period: EventCount, events: dict[float, EventCount]) -> float | None:
+    if is_exhausted(period, objective.target):
+        return 0.0
+    if events and not events[min(events)].bad:
+        return None
     window_s = min((alert.long_s for alert in objective.alerts), default=objective.period_s)
     left_s = exhaustion_s(period, events.get(window_s, period), window_s, objective.target)
     return None if isinf(left_s) else left_s

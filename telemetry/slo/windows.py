@@ -51,7 +51,7 @@ class Slots:
 
     def __init__(self, levels: tuple[Level, ...] = LEVELS) -> None:
         self._rings = {level: _Ring(level) for level in levels}
-        *self._finer, self._coarsest = self._rings.values()
+        self._finest_first = tuple(self._rings.values())
         self.last_s = 0.0
 
     def add(self, at_s: float, events: EventCount, now_s: float) -> bool:
@@ -71,16 +71,34 @@ class Slots:
 
         They are those of the finest level that knows the window from its start. So nothing in the window is missed;
         where it does not start with a slot of that level, events from less than one slot before it are counted too.
-        ``now_s`` may lie in the past; then the same holds at the window's end.
+        ``now_s`` may lie in the past, and what came after it is not counted, but for the rest of a slot of the finest
+        level: where the window ends within a coarser slot, finer levels count that slot up to there. Once they reach
+        that slot no more, the window ends where it begins.
         """
         start_s = now_s - window_s
-        for ring in self._finer:
-            if ring.reaches(start_s, now_s) and (start_s >= ring.known_from_s or self._knows_best(ring)):
-                return ring.between(start_s, now_s)
-        return self._coarsest.between(start_s, now_s)
+        *finer, coarsest = range(len(self._finest_first))
+        level = next((level for level in finer if self._answers(level, start_s, now_s)), coarsest)
+        return self._counted(level, start_s, now_s)
+
+    def _counted(self, level: int, start_s: float, end_s: float) -> EventCount:
+        """Return the events of ``[start_s, end_s)`` in slots of this level, and of finer ones in its last slot."""
+        ring = self._finest_first[level]
+        last_s = end_s // ring.slot_s * ring.slot_s
+        if level == 0 or last_s == end_s:
+            return ring.between(start_s, end_s)
+        if not self._finest_first[level - 1].reaches(last_s, end_s):
+            return ring.between(start_s, last_s)
+        if not self._answers(level - 1, last_s, end_s):
+            return ring.between(start_s, end_s)  # the clock was set back: too much is better than too little
+        return ring.between(start_s, last_s) + self._counted(level - 1, max(start_s, last_s), end_s)
+
+    def _answers(self, level: int, start_s: float, end_s: float) -> bool:
+        """Whether a level knows what happened from a moment on, or no less of it than any other."""
+        ring = self._finest_first[level]
+        return ring.reaches(start_s, end_s) and (start_s >= ring.known_from_s or self._knows_best(ring))
 
     def _knows_best(self, ring: _Ring) -> bool:
-        return ring.known_from_s - min(other.known_from_s for other in self._rings.values()) <= ring.slot_s
+        return ring.known_from_s - min(other.known_from_s for other in self._finest_first) <= ring.slot_s
 
     def slots(self, level: Level, since_s: float) -> list[tuple[int, EventCount]]:
         """Return start and events of each slot of a level that is not empty, from the one of ``since_s`` on."""

@@ -17,6 +17,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from deploy.local.companion import NICENESS
 from tests.benchmarks import sink
 from tests.benchmarks.contenders import PATH, Contender, Cores, StubAddress, new_key, running_gateway, running_stub
 from tests.benchmarks.gateway import CONNECTIONS, Slice, drive, is_stub_answer
@@ -255,6 +256,8 @@ def _sidecar_and_hub(cores: Cores, folder: Path) -> Iterator[Reader]:
         running(sidecar, cores={cores.load}, log=folder / "sidecar.log") as program,
     ):
         await_answer(f"127.0.0.1:{port}", "/livez", program)
+        for reader in (program, hub):
+            os.setpriority(os.PRIO_PROCESS, reader.pid, NICENESS)  # as `penstock up` runs them
         yield Reader(path, (program, hub))
         program.must_run()
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from deploy.cli import main
+from deploy.commands.slo import budget, ends_in
 from gateway.control.slo_reports import AlertReport, BurnReport, ModelActivityReport, ObjectiveReport, SloReport
 
 ALERT = AlertReport("page", "page 1h", 14.4, 3600.0, 300.0, 21.34, 40.0, "firing", 40.0, "")
@@ -82,15 +83,40 @@ def test_objectives_are_shown_for_people(server: str, capsys: pytest.CaptureFixt
     head, availability, latency = objectives.splitlines()
     assert " ".join(head.split()) == "SLO MODEL TARGET STATUS GOOD BAD BUDGET LEFT ENDS IN BURN RATES ALERTS"
     assert availability.split("  ")[0] == "digits-availability"
-    for shown in ("99.9% in 30d", "page", "9000", "12", "-33.1% ?", "34 h", "5m:40x 1h:21.3x"):
+    for shown in ("99.9% in 30d", "page", "9000", "12", "-33.1% ?", "spent", "5m:40x 1h:21.3x"):
         assert shown in availability
-    assert availability.endswith("page 1h fires, ticket 1d held back")
+    assert availability.endswith("1 fires, 1 held back")
     assert "no data" in latency
     assert latency.endswith("quiet")
     assert models.splitlines()[1].split() == ["digits", "1", "12.35", "1.00%", "12", "ms", "-"]
-    assert firing.strip() == (
-        "digits-availability (digits): page 1h has fired for 16 min; 1h burns 21.3x and 5m 40x, limit 14.4x"
-    )
+    assert firing.splitlines() == [
+        "digits-availability (digits): page 1h has fired for 16 min; 1h burns 21.3x and 5m 40x, limit 14.4x",
+        "digits-availability (digits): ticket 1d is held back, not enough data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("remaining_ratio", "exhaustion_s", "text"),
+    [
+        (None, None, None),
+        (0.5, None, "not at this pace"),
+        (0.5, 122_400.0, "34 h"),
+        (0.0, 0.0, "spent"),
+        (-2.0, None, "spent"),
+    ],
+)
+def test_a_budget_ends_at_a_pace_or_has_ended(
+    remaining_ratio: float | None, exhaustion_s: float | None, text: str | None
+) -> None:
+    assert ends_in(replace(SLO, remaining_ratio=remaining_ratio, exhaustion_s=exhaustion_s)) == text
+
+
+@pytest.mark.parametrize(
+    ("remaining_ratio", "text"),
+    [(0.987, "98.7%"), (-0.331, "-33.1%"), (-1.0, "-1.0x"), (-2.5, "-2.5x"), (-190.2, "-190x"), (-9999.0, "-9999x")],
+)
+def test_what_is_overspent_by_far_is_told_in_budgets(remaining_ratio: float, text: str) -> None:
+    assert budget(remaining_ratio, is_enough=True) == text
 
 
 def test_as_json_it_is_what_the_api_says(server: str, capsys: pytest.CaptureFixture[str]) -> None:

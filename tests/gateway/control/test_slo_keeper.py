@@ -241,6 +241,10 @@ def test_each_slot_is_judged_told_and_kept(tmp_path: Path) -> None:
         await keeper.stop()
         again = await opened(tmp_path, told)
         assert [key.name for key in again.engine.alerts.firing()] == ["page 1h", "ticket 1d"]
+        assert told.lines[2:] == [
+            f"slo digits-availability of digits: {name} still fires, since 08:00:10 UTC"
+            for name in ("page 1h", "ticket 1d")
+        ]
         await again.stop()
 
     asyncio.run(story())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import pairwise
 
 import pytest
 
@@ -91,6 +92,23 @@ def test_a_history_has_every_step_to_now_and_loses_no_event() -> None:
         "300": pytest.approx(1000 * 3 / 48)
     }
     assert last.remaining_ratio == pytest.approx(1 - 1000 * 30 / 570)
+
+
+@pytest.mark.parametrize("span_s", [3600.0, 2.5 * 3600.0, 2 * DAY_S])
+def test_a_history_shows_nothing_of_a_fault_before_it(span_s: float) -> None:
+    slos = engine()
+    fault_s = START_S + 16 * 60 + 1
+    for at_s, told in ((START_S + 300, events(100)), (fault_s, events(0, 20)), (START_S + 1800, events(100))):
+        slos.take(1, tally(at_s, told), at_s)
+    question = HistoryQuestion("digits-availability", "digits", None, span_s)
+    points = history_report(slos, question, START_S + 1805.0).points
+    (step_s,) = {after.start_s - before.start_s for before, after in pairwise(points)}
+    before = [point for point in points if point.start_s + step_s <= fault_s - fault_s % 10]
+    after = [point for point in points if point.start_s > fault_s]
+    assert {point.remaining_ratio for point in before} == {None, 1.0}
+    assert {burn for point in before for burn in point.burn.values()} == {0.0}
+    assert after
+    assert all((point.remaining_ratio or 0.0) < 0.0 for point in after)
 
 
 def test_the_history_of_one_version_is_its_own() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.control.slo_words import fires, is_gone, is_over, length
+from gateway.control.slo_words import fires, is_gone, is_over, length, still_fires
 from policies.snapshot import BurnAlert
 from telemetry.slo.alerts import Verdict
 
@@ -22,6 +22,14 @@ def test_a_spent_budget_is_said_to_be_spent() -> None:
     assert fires("slo a of m", FAST, Verdict(True, 20.0, 20.0), -1.5, None).endswith(
         "limit 14.4x; the budget is spent 2.5 times over)"
     )
+
+
+def test_what_still_fires_says_since_when_and_on_which_day_if_not_today() -> None:
+    at_s = 1_800_000_000.0  # 2027-01-15 08:00:00 UTC
+    assert still_fires("slo a of m", "page slow", at_s, at_s + 60) == (
+        "slo a of m: page slow still fires, since 08:00:00 UTC"
+    )
+    assert still_fires("slo a of m", "page slow", at_s, at_s + 86_400).endswith("since 2027-01-15 08:00:00 UTC")
 
 
 def test_an_end_says_how_long_it_lasted() -> None:

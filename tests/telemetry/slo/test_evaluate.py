@@ -195,6 +195,18 @@ def test_without_alerts_the_budget_ends_at_the_pace_of_the_period() -> None:
     assert not found.verdicts
 
 
+def test_a_fault_that_is_over_ends_no_budget() -> None:
+    slots = counted([*minutes(100, 1000), *minutes(10, 1000, 1), *minutes(5, 1000)], LEVELS)
+    found = evaluate(objective(0.99), slots, START_S)
+    assert found.burn[0].burn_rate == 0.0 < found.burn[2].burn_rate
+    assert found.exhaustion_s is None
+
+
+def test_a_spent_budget_stays_spent_when_the_fault_is_over() -> None:
+    slots = counted([*minutes(10, 1000, 100), *minutes(5, 1000)], LEVELS)
+    assert evaluate(objective(0.99), slots, START_S).exhaustion_s == 0.0
+
+
 def test_guards_hold_back_the_false_page_of_one_failure_at_night() -> None:
     guarded = objective(0.999, guards=Guards())
     slots = counted(minutes(AS_FAR_AS_ALERTS_LOOK, 1), MINUTES_ALONE)

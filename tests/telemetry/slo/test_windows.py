@@ -1,8 +1,9 @@
 """Counts in slots are those of the raw events to less than one slot, whatever gaps, delays and restarts there were.
 
 Precisely: a window ``[now - window, now)`` is counted as all slots that overlap it, of the finest level that reaches as
-far. The count equals the raw events of these slots; so it is exact where the window starts with a slot, and otherwise
-has, besides all of the window, the events of the part of one slot before it.
+far; its last slot only up to the end of the finest slot that overlaps it. The count equals the raw events of these; so
+it is exact where the window starts with a slot, and otherwise has, besides all of the window, the events of the part of
+one slot before it.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def slot_of(window_s: float) -> int:
 
 def assert_counted(history: History, window_s: float) -> None:
     slot_s, now_s = slot_of(window_s), history.now_s
-    first_s, end_s = (now_s - window_s) // slot_s * slot_s, -(-now_s // slot_s) * slot_s
+    first_s, end_s = (now_s - window_s) // slot_s * slot_s, -(-now_s // LEVELS[0].slot_s) * LEVELS[0].slot_s
     counted = history.slots.count(window_s, now_s)
     assert counted == history.brute(first_s, end_s)
     # No event of the window is missed, and what is there besides is of less than a slot.
@@ -147,6 +148,36 @@ def test_the_past_can_be_asked_for() -> None:
         slots.add(START_S + hour * HOUR_S, ONE, START_S + hour * HOUR_S)
     assert slots.count(6 * HOUR_S, START_S + 12 * HOUR_S) == EventCount(good=6)
     assert slots.count(300, START_S + HOUR_S) == NO_EVENTS
+
+
+@pytest.mark.parametrize("window_s", WINDOWS_S)
+def test_the_past_knows_nothing_of_what_came_after_it(window_s: int) -> None:
+    slots = Slots()
+    fault_s = START_S + 16 * MINUTE_S + 1
+    slots.add(START_S + 5 * MINUTE_S, ONE, START_S + 5 * MINUTE_S)
+    slots.add(fault_s, EventCount(bad=20), fault_s)
+    slots.add(START_S + 25 * MINUTE_S, ONE, START_S + 25 * MINUTE_S)
+    for before_s in range(START_S, fault_s, 10):
+        assert slots.count(window_s, before_s).bad == 0
+    assert slots.count(30 * DAY_S, START_S + 6 * MINUTE_S) == ONE
+    assert slots.count(window_s, fault_s + 9).bad == 20
+
+
+def test_far_back_a_window_ends_where_the_slot_begins_that_no_finer_level_reaches() -> None:
+    slots = Slots()
+    for at_s in (START_S, START_S + HOUR_S + 60, START_S + 10 * DAY_S):
+        slots.add(at_s, ONE, at_s)
+    assert slots.count(30 * DAY_S, START_S + HOUR_S + 120) == ONE
+    assert slots.count(30 * DAY_S, START_S + 2 * HOUR_S) == EventCount(good=2)
+
+
+@pytest.mark.parametrize("set_back_s", [3 * HOUR_S, 5 * DAY_S])
+def test_after_a_clock_was_set_back_the_slot_of_now_is_counted_whole(set_back_s: int) -> None:
+    slots = Slots()
+    slots.add(START_S + 65, ONE, START_S + 65)
+    slots.add(START_S + set_back_s, ONE, START_S + set_back_s)
+    slots.add(START_S + 75, ONE, START_S + 75)
+    assert slots.count(30 * DAY_S, START_S + 85).good >= 2
 
 
 def test_a_clock_that_is_set_back_a_little_keeps_what_was_counted() -> None:
