@@ -95,8 +95,9 @@ class Recorder:
     def close(self) -> None:
         """Write what the sidecar takes now, and count the rest as lost."""
         self.flush()
-        self.dropped["sidecar"] += len(self._ring)
-        self._ring.clear()
+        if self._ring:
+            self.dropped["sidecar"] += len(self._ring)
+            self._ring.clear()
         self._tell_drops()
         self._disconnect()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ import httpx
 import pytest
 
 from telemetry.otlp.encode import encode_spans
+from telemetry.record import Recorder
+from telemetry.records import Source
 from telemetry.span import Event, Kind, Link, Span, Status
 from tests.telemetry.otlp.receiver import Receiver, receiver
 
@@ -84,3 +87,49 @@ def test_a_batch_goes_through_another_collector_with_all_its_links() -> None:
     assert spans["pod.inference"] == other
     assert spans["pod.batch"] == BATCH
     assert received.heads[0]["content-encoding"] == "gzip"
+
+
+@contextmanager
+def _sidecar(records: Path, export: str) -> Iterator[None]:
+    argv = [sys.executable, "-m", "telemetry.sidecar", "--listen", "127.0.0.1:0"]
+    argv += ["--records", f"unix:{records}", "--export", export]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _record_one_request(records: Path) -> None:
+    """Record a request of a pod and its batch, as the pod does."""
+    recorder = Recorder(str(records), Source("penstock-pod", "digits/1", 12, "digits", "1"))
+    times = (7, "e" * 32, "f" * 16, 10.0, 10.1, 0.1, 0.2, 0.1, 10.5, 10.6, 1, 1, 1, 0.2)
+    recorder.record(("b", times, [("a" * 32, "b" * 12 + "0000", 0, "r1", 1, 0.5)], "cpu", 0, ""))
+    part = (0, 1, 9.5, times)
+    head = ("p", "a" * 32, "b" * 12 + "0000", "c" * 16, True, 9.4, 10.7, "predict", 200, "", "r1", "demo", 1, False)
+    recorder.record((*head, [part]))
+    until_s = time.monotonic() + START_WITHIN_S
+    while recorder._ring and time.monotonic() < until_s:
+        recorder.flush()
+        time.sleep(0.05)
+    recorder.close()
+    assert not recorder.dropped
+
+
+def test_what_a_sidecar_exports_reaches_another_collector_with_links_both_ways(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    with receiver() as received, _rotel(received) as url, _sidecar(records, url):
+        _record_one_request(records)
+        spans = {span.name: span for span in received.wait_for(6)}
+    assert set(spans) == {
+        "pod.batch",
+        "pod.request",
+        "pod.queue",
+        "pod.preprocess",
+        "pod.inference",
+        "pod.postprocess",
+    }
+    inference, batch = spans["pod.inference"], spans["pod.batch"]
+    assert [(link.trace_id, link.span_id) for link in inference.links] == [(batch.trace_id, batch.span_id)]
+    assert [(link.trace_id, link.span_id) for link in batch.links] == [(inference.trace_id, inference.span_id)]
+    assert batch.links[0].attributes["penstock.queue.wait_s"] == 0.5
