@@ -13,12 +13,13 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from deploy.commands.running_mesh import TIMEOUT_S, TOKEN_VARIABLE, NotReachable
+from deploy.commands.running_mesh import TOKEN_VARIABLE, NotReachable
 from deploy.commands.waterfall import TraceReport, draw, is_whole, plain, plain_json
 from deploy.local.hub import HUB_FILE, running_hub
 from gateway.control.runtime_file import read_running, runtime_path
 
 EVERY_S = 0.25
+TIMEOUT_S = 3.0
 LONGEST_WAIT_S = 600.0
 
 
@@ -44,6 +45,10 @@ class Hub:
         """
         try:
             response = self._client.get(f"{self._url}/api/traces/{quote(wanted, safe='')}")
+        except httpx.ReadTimeout as error:
+            raise NotReachable(
+                f"the hub at {self._url} listens but does not answer within {TIMEOUT_S:g} s: stopped or overloaded?"
+            ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotReachable(f"the hub at {self._url} does not answer ({error}): is the mesh running?") from error
         if response.status_code == 404:
@@ -63,7 +68,8 @@ def run(arguments: Sequence[str]) -> int:
     except NotThere:
         print(
             f"penstock trace: the hub has no trace and no request {plain(options.id)}. It may not have come yet, "
-            "it may be older than what is kept, or it was left out: above mesh.yaml's kept_per_s only a share is kept.",
+            "it may be older than what is kept, or it was left out: above mesh.yaml's kept_per_s only a share is kept. "
+            "A trace's id is 32 hex digits; the first 8 of an id are enough where no other begins so.",
             file=sys.stderr,
         )
         return 1
@@ -80,7 +86,11 @@ def run(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="penstock trace", description="Show where one request's time went.")
-    parser.add_argument("id", metavar="ID", help="a request's id (x-request-id of its answer), or a trace's")
+    parser.add_argument(
+        "id",
+        metavar="ID",
+        help="a request's id (x-request-id of its answer), or a trace's (32 hex digits), or its first 8 or more",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--state", type=Path, metavar="DIR", help="state directory of the mesh; default: this user's mesh"

@@ -17,7 +17,9 @@ BAR_COLUMNS = 40
 NAME_COLUMNS = 60
 TEXT_COLUMNS = 120
 MEMBERS_SHOWN = 64
+LINKS_SHOWN = 8
 
+_STAGES = (SpanName.POD_QUEUE, SpanName.POD_PREPROCESS, SpanName.POD_INFERENCE, SpanName.POD_POSTPROCESS)
 _OURS = (SpanName.POD_REQUEST, SpanName.GATEWAY_FORWARD, SpanName.POD_INFERENCE)
 
 
@@ -26,6 +28,7 @@ class LinkReport(Struct, frozen=True):
 
     trace_id: str
     span_id: str
+    is_stored: bool = False
 
 
 class SpanReport(Struct, frozen=True):
@@ -72,7 +75,7 @@ class PartReport(Struct, frozen=True):
 
 
 class TraceReport(Struct, frozen=True):
-    """What the hub answers."""
+    """What the hub answers; ``root_id`` is the span of the request, "" where none is of one."""
 
     trace_id: str
     request_id: str
@@ -82,6 +85,7 @@ class TraceReport(Struct, frozen=True):
     batches: tuple[BatchReport, ...]
     parts: tuple[PartReport, ...]
     covered_ratio: float
+    root_id: str = ""
 
 
 def is_whole(trace: TraceReport) -> bool:
@@ -128,15 +132,23 @@ class _Axis:
 
 
 def _headline(trace: TraceReport) -> str:
-    at = datetime.fromtimestamp(trace.start_ns / 1e9, UTC)
+    root = next((span for span in trace.spans if span.span_id == trace.root_id), None)
+    start_ns, took_ns = (trace.start_ns, trace.duration_ns) if root is None else (root.start_ns, root.duration_ns)
+    at = datetime.fromtimestamp(start_ns / 1e9, UTC)
     lines = [f"trace    {plain(trace.trace_id)}"]
     if trace.request_id:
         lines.append(f"request  {plain(trace.request_id)}")
-    lines.append(f"began    {at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC and took {_ms(trace.duration_ns)}")
-    root = next((span for span in trace.spans if span.name == SpanName.GATEWAY_REQUEST), None)
-    if root is not None:
+    took, whole = _ms(took_ns), _ms(trace.duration_ns)
+    inside = f", inside a trace of {whole}" if whole != took else ""
+    lines.append(f"began    {at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC and took {took}{inside}")
+    if root is not None and root.name == SpanName.GATEWAY_REQUEST:
         lines.append(f"was      {_said(root)}")
+        lines += [f"linked   {_linked(link)}" for link in root.links[:LINKS_SHOWN]]
     return "\n".join(lines)
+
+
+def _linked(link: LinkReport) -> str:
+    return f"{plain(link.trace_id)}{'' if link.is_stored else ' (not stored)'}"
 
 
 def _said(root: SpanReport) -> str:
@@ -167,7 +179,7 @@ def _ordered(spans: Sequence[SpanReport]) -> Iterator[tuple[int, SpanReport]]:
     """Yield spans below their parents by their start, with their depth; every span exactly once, whatever it claims."""
     children: defaultdict[str, list[SpanReport]] = defaultdict(list)
     known = {span.span_id for span in spans}
-    ordered = sorted(spans, key=lambda span: (span.start_ns, -span.duration_ns), reverse=True)
+    ordered = sorted(spans, key=lambda span: (span.start_ns, _place(span), -span.duration_ns), reverse=True)
     for span in ordered:
         children[span.parent_id if span.parent_id in known else ""].append(span)
     shown: set[str] = set()
@@ -180,6 +192,11 @@ def _ordered(spans: Sequence[SpanReport]) -> Iterator[tuple[int, SpanReport]]:
         shown.add(span.span_id)
         yield depth, span
         waiting += [(depth + 1, child) for child in children[span.span_id]]
+
+
+def _place(span: SpanReport) -> int:
+    """Return where in a request's life a stage is: one that took no time began with the next."""
+    return _STAGES.index(span.name) if span.name in _STAGES else -1
 
 
 def _batch(batch: BatchReport, axis: _Axis, trace_id: str) -> str:

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,10 @@ WITHIN_S = 5.0
 BATCHES_OF_A_TRACE = 32
 SPANS_OF_A_BATCH = 64
 BYTES_OF_A_BATCH = 2**20
+LINKS_LOOKED_UP = 4096
+"""Of a trace's links; those beyond are shown as leading to nothing that is stored."""
+LEAST_PREFIX = 8
+
 """Of a batch that is shown beside a trace; the batch is a trace of its own, which may be asked for."""
 
 _Answer = TypeVar("_Answer")
@@ -62,7 +67,7 @@ class StoredTrace(Struct, frozen=True):
 
     Attributes:
         wanted_request: the request that was asked for; "" when the trace itself was.
-        request_ids: of the traces of all batches' members, as far as they are stored.
+        request_ids: of the traces of all batches' members and of those that spans link to, as far as they are stored.
     """
 
     trace_id: str
@@ -100,7 +105,9 @@ class Reader:
     def trace(self, wanted: str, patience: Patience | None = None) -> StoredTrace | None:
         """Return the trace with this id, or of the request with this id; None when neither is stored.
 
-        A request's id may come again: the newest request with it is meant, as its gateway knows it.
+        A request's id may come again: the newest request with it is meant, as its gateway knows it. An id that is
+        nobody's may be that of a trace which a stored one links to, as a caller's is that the gateway did not go on
+        with, or the beginning of the one id that begins so.
 
         Raises:
             TooSlow: it would take too long.
@@ -158,9 +165,14 @@ class _Asking:
             found = min((asked for asked in self.each(lambda file: file.trace_of(wanted)) if asked), default=None)
             spans, request_id = (self._spans(found.trace_id) if found else []), wanted
         if not spans:
+            spans, request_id = self._spans(self._linking_to(wanted)), ""
+        if not spans and len(wanted) >= LEAST_PREFIX:
+            spans, request_id = self._beginning_with(wanted)
+        if not spans:
             return None
         batches = self._batches(spans)
-        members = {link.trace_id for batch in batches for link in batch.span.links}
+        told = [*(batch.span for batch in batches), *spans, *(span for batch in batches for span in batch.spans)]
+        members = set(islice((link.trace_id for span in told for link in span.links), LINKS_LOOKED_UP))
         known: dict[str, str] = {}
         for some in self.each(lambda file: file.request_ids(members)):
             known |= some
@@ -169,6 +181,20 @@ class _Asking:
     def _spans(self, trace_id: str) -> list[Span]:
         """Return the trace's spans by their start; a very late one may lie in another file than the others."""
         return _in_order(span for some in self.each(lambda file: file.spans(trace_id)) for span in some)
+
+    def _linking_to(self, trace_id: str) -> str:
+        """Return a request's trace with a link to this one, of the newest file that has any; "" when none has."""
+        asked = self.each(lambda file: file.request_ids(file.linking_to(trace_id, BATCHES_OF_A_TRACE)))
+        return next((found for some in asked for found, request_id in sorted(some.items()) if request_id), "")
+
+    def _beginning_with(self, prefix: str) -> tuple[list[Span], str]:
+        """Return the spans of the one trace that has this prefix, and its request's id when that has it."""
+        statement = select(TraceQuery(q=prefix, limit=1))
+        found = newest([one for some in self.each(lambda file: file.summaries(statement)) for one in some], 1)
+        if len(found) != 1:
+            return [], ""
+        request_id = found[0].request_id
+        return self._spans(found[0].trace_id), request_id if request_id.startswith(prefix) else ""
 
     def _batches(self, spans: Sequence[Span]) -> list[StoredBatch]:
         """Return the batches that a trace links to or is linked from, and those that it has itself."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import msgspec
@@ -40,15 +40,16 @@ def trace_json(stored: StoredTrace) -> Json:
         "request_id": stored.wanted_request or _text(root.attributes if root else {}, Attribute.REQUEST_ID),
         "start_ns": start_ns,
         "duration_ns": max(0, end_ns - start_ns),
-        "spans": [span_json(span) for span in stored.spans],
+        "root_id": root.span_id if root else "",
+        "spans": [span_json(span, stored.request_ids) for span in stored.spans],
         "batches": [_batch_json(batch, stored) for batch in stored.batches],
         "parts": [msgspec.to_builtins(part) for part in breakdown.parts],
         "covered_ratio": breakdown.covered_ratio,
     }
 
 
-def span_json(span: Span) -> Json:
-    """Return one span."""
+def span_json(span: Span, stored_traces: Container[str]) -> Json:
+    """Return one span; its links say whether what they lead to is stored."""
     return {
         "span_id": span.span_id,
         "parent_id": span.parent_id,
@@ -61,7 +62,7 @@ def span_json(span: Span) -> Json:
         "status": span.status.name.lower(),
         "message": span.message,
         "attributes": attributes_json(span.attributes),
-        "links": [_link_json(link) for link in span.links],
+        "links": [_link_json(link, link.trace_id in stored_traces) for link in span.links],
         "events": [_event_json(event) for event in span.events],
         "scope": span.scope,
         "resource": attributes_json(span.resource),
@@ -89,8 +90,13 @@ def _value_json(value: Value) -> Any:
             return value
 
 
-def _link_json(link: Link) -> Json:
-    return {"trace_id": link.trace_id, "span_id": link.span_id, "attributes": attributes_json(link.attributes)}
+def _link_json(link: Link, is_stored: bool) -> Json:
+    return {
+        "trace_id": link.trace_id,
+        "span_id": link.span_id,
+        "attributes": attributes_json(link.attributes),
+        "is_stored": is_stored,
+    }
 
 
 def _event_json(event: Event) -> Json:
@@ -105,7 +111,7 @@ def _batch_json(batch: StoredBatch, stored: StoredTrace) -> Json:
         "attributes": attributes_json(span.attributes),
         "start_ns": span.start_ns,
         "duration_ns": max(0, span.end_ns - span.start_ns),
-        "spans": [span_json(other) for other in batch.spans],
+        "spans": [span_json(other, stored.request_ids) for other in batch.spans],
         "members": [_member_json(link, stored) for link in span.links],
     }
 

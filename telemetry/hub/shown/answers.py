@@ -129,11 +129,12 @@ class TraceList(Struct, frozen=True):
 
 
 class SpanLink(Struct, frozen=True):
-    """A span of this or another trace."""
+    """A span of this or another trace; only what is stored can be opened."""
 
     trace_id: str
     span_id: str
     attributes: dict[str, Any] = {}
+    is_stored: bool = False
 
 
 class SpanEvent(Struct, frozen=True):
@@ -188,7 +189,7 @@ class Batch(Struct, frozen=True):
 
 
 class Trace(Struct, frozen=True):
-    """The answer of ``/api/traces/{id}``."""
+    """The answer of ``/api/traces/{id}``; ``root_id`` is the span of the request, "" where none is of one."""
 
     trace_id: str
     request_id: str
@@ -198,3 +199,4 @@ class Trace(Struct, frozen=True):
     batches: tuple[Batch, ...]
     parts: tuple[TimePart, ...]
     covered_ratio: float
+    root_id: str = ""

@@ -30,7 +30,7 @@ class Budget(Struct, frozen=True):
 
     Attributes:
         level: how to colour it: good, low, gone or unknown.
-        note: why it tells little; "" when it tells enough.
+        note: that it is spent, or why it tells little; "" when it tells enough.
     """
 
     text: str
@@ -172,13 +172,14 @@ def firing_rows(alerts: Sequence[FiringAlert]) -> tuple[FiringRow, ...]:
 
 
 def budget(remaining_ratio: float | None, is_enough: bool = True) -> Budget:
-    """Return how much of a budget is left; too few events tell too little to colour it."""
+    """Return how much of a budget is left; of few events only a spent one is coloured."""
     if remaining_ratio is None:
         return Budget(share(None), "unknown", Bar("0%", percent(0.0)), "no requests yet")
+    if remaining_ratio <= 0:
+        note = "spent" if is_enough else "spent; few requests yet"
+        return Budget(share(remaining_ratio), "gone", Bar("0%", percent(0.0)), note)
     if not is_enough:
         return Budget(share(remaining_ratio), "unknown", Bar("0%", percent(remaining_ratio)), "few requests yet")
-    if remaining_ratio <= 0:
-        return Budget(share(remaining_ratio), "gone", Bar("0%", percent(1.0)))
     level = "low" if remaining_ratio < 0.25 else "good"
     return Budget(share(remaining_ratio), level, Bar("0%", percent(remaining_ratio)))
 

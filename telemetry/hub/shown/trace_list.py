@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from msgspec import Struct
 
+from telemetry.conventions import SpanName
 from telemetry.hub.shown.answers import TraceList
 from telemetry.hub.shown.axis import Bar, Tick, bar, log_scale
 from telemetry.hub.shown.formats import date, duration, duration_ns, moment, percent
@@ -100,7 +101,7 @@ def trace_row(summary: Summary) -> TraceRow:
     status = "" if summary.http_status is None else str(summary.http_status)
     return TraceRow(
         summary,
-        f"{summary.model}/{summary.version}" if summary.version else summary.model or summary.name,
+        _what(summary),
         moment(at_s),
         date(at_s),
         status or summary.status,
@@ -116,8 +117,16 @@ def trace_row(summary: Summary) -> TraceRow:
     )
 
 
+def _what(summary: Summary) -> str:
+    called = f"{summary.model}/{summary.version}" if summary.version else summary.model
+    if summary.name == SpanName.POD_LOAD:
+        return f"{called} model load".strip()
+    return called or summary.name
+
+
 def scatter(traces: Sequence[Summary]) -> Scatter | None:
-    """Return the traces by when and how long; None where there are too few to tell anything."""
+    """Return the traces by when and how long, but for loads of models; None where too few are left to tell anything."""
+    traces = [trace for trace in traces if trace.name != SpanName.POD_LOAD]  # one takes as long as a thousand requests
     if len(traces) < 2:
         return None
     first_ns, last_ns = (pick(trace.start_ns for trace in traces) for pick in (min, max))

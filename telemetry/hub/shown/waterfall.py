@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from telemetry.conventions import Attribute, SpanName
 from telemetry.hub.parts import TimePart
-from telemetry.hub.shown.answers import Batch, Member, ShownSpan, Trace
+from telemetry.hub.shown.answers import Batch, Member, ShownSpan, SpanLink, Trace
 from telemetry.hub.shown.axis import Bar, Tick, bar, time_ticks
 from telemetry.hub.shown.formats import count, duration, duration_ns, exact_ns, percent, share, value
-from telemetry.hub.shown.stages import UNEXPLAINED, in_order, stage_of_part, stage_of_span
+from telemetry.hub.shown.stages import STAGES, UNEXPLAINED, in_order, stage_of_part, stage_of_span
 
 ROWS = 1000
 ROWS_OF_PAGE = 2000
@@ -66,7 +66,7 @@ class Row(Struct, frozen=True):
     chips: tuple[Chip, ...]
     facts: tuple[Fact, ...]
     events: tuple[EventRow, ...]
-    links: tuple[str, ...]
+    links: tuple[SpanLink, ...]
 
 
 class Waterfall(Struct, frozen=True):
@@ -132,7 +132,7 @@ class TraceView(Struct, frozen=True):
 
 def trace_view(trace: Trace) -> TraceView:
     """Return what the page of one trace shows."""
-    root = next(iter(_in_tree_order(trace.spans)))[0]
+    root = _root(trace)
     own = waterfall(trace.spans, trace.batches)
     return TraceView(
         trace.trace_id,
@@ -145,6 +145,12 @@ def trace_view(trace: Trace) -> TraceView:
         part_rows(trace.parts, trace.covered_ratio),
         share(trace.covered_ratio),
     )
+
+
+def _root(trace: Trace) -> ShownSpan:
+    """Return the span that the trace is told by: the request's own, also below its caller's spans."""
+    own = (span for span in trace.spans if span.span_id == trace.root_id)
+    return next(own, None) or next(iter(_in_tree_order(trace.spans)))[0]
 
 
 def waterfall(spans: Sequence[ShownSpan], batches: Sequence[Batch] = (), room: int = ROWS) -> Waterfall:
@@ -223,7 +229,8 @@ def _in_tree_order(spans: Sequence[ShownSpan]) -> Iterator[tuple[ShownSpan, int]
     """Yield every span once with its depth, parents before children; those in a ring of parents come last."""
     known = {span.span_id for span in spans}
     children: defaultdict[str, list[ShownSpan]] = defaultdict(list)
-    for span in sorted(spans, key=lambda span: (-span.start_ns, span.duration_ns, span.span_id)):
+    # Behind each other, for they are taken from the end; a stage that took no time began with the next.
+    for span in sorted(spans, key=lambda span: (span.start_ns, _place(span), -span.duration_ns), reverse=True):
         children[span.parent_id if span.parent_id in known else ""].append(span)
     seen: set[str] = set()
     for first in [*reversed(children[""]), *spans]:
@@ -234,6 +241,10 @@ def _in_tree_order(spans: Sequence[ShownSpan]) -> Iterator[tuple[ShownSpan, int]
                 seen.add(span.span_id)
                 yield span, min(depth, DEPTHS)
                 waiting += [(child, depth + 1) for child in children[span.span_id]]
+
+
+def _place(span: ShownSpan) -> int:
+    return STAGES.index(stage_of_span(span.name))
 
 
 def _row(
@@ -259,7 +270,7 @@ def _row(
         tuple(chips.get(span.span_id, ())),
         _facts(span.attributes.items()),
         tuple(EventRow(exact_ns(e.at_ns), e.name, _facts(e.attributes.items())) for e in span.events),
-        tuple(link.trace_id for link in span.links if f"batch-{link.span_id}" not in linked),
+        tuple(link for link in span.links if f"batch-{link.span_id}" not in linked),
     )
 
 
@@ -328,7 +339,10 @@ def _headline(trace: Trace, root: ShownSpan) -> tuple[Fact, ...]:
         ("kept", Attribute.KEPT),
     )
     told = ((label, root.attributes[key]) for label, key in names if root.attributes.get(key, "") != "")
-    times = (("duration", duration_ns(trace.duration_ns)), ("started", f"{exact_ns(trace.start_ns)} UTC"))
+    took, whole = duration_ns(root.duration_ns), duration_ns(trace.duration_ns)
+    inside = (("inside a trace of", whole),) if trace.root_id and took != whole else ()
+    started_ns = root.start_ns if trace.root_id else trace.start_ns
+    times = (("duration", took if trace.root_id else whole), *inside, ("started", f"{exact_ns(started_ns)} UTC"))
     return (*times, *_facts(told), ("spans", count(len(trace.spans))))
 
 

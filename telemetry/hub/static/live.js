@@ -29,7 +29,9 @@ export function startLive(document) {
     else if (!main().contains(document.activeElement)) main().replaceWith(document.adoptNode(next));
     if (selected) document.getElementById(selected)?.classList.add("is-selected");
     document.title = fresh.title;
-    shown.textContent = fresh.getElementById("live").textContent;
+    const told = fresh.getElementById("live");
+    shown.textContent = told.textContent;
+    shown.toggleAttribute("data-stale", told.hasAttribute("data-stale"));
     document.dispatchEvent(new CustomEvent("penstock:refreshed"));
   }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -133,6 +134,7 @@ def test_an_unknown_id_says_why_that_may_be(hub: HubServer, capsys: pytest.Captu
     error = capsys.readouterr().err
     assert "no trace and no request nothing?" in error
     assert "kept_per_s" in error
+    assert "32 hex digits" in error
 
 
 def test_a_hub_with_a_token_is_asked_with_it(
@@ -157,6 +159,15 @@ def test_a_hub_that_answers_something_else_is_said(
     hub.answers = [answer]
     assert main(["trace", "a", "--hub", hub.url]) == 1
     assert sentence in capsys.readouterr().err
+
+
+def test_a_hub_that_listens_and_says_nothing_is_told_from_one_that_is_gone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace, "TIMEOUT_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert main(["trace", "a", "--hub", f"http://127.0.0.1:{silent.getsockname()[1]}"]) == 1
+    assert "listens but does not answer within 0.05 s: stopped or overloaded?" in capsys.readouterr().err
 
 
 def test_without_a_hub_the_fix_is_said(

@@ -65,6 +65,7 @@ TRACE = TraceReport(
     (BATCH,),
     (PartReport("gateway", 20 * MS, 0.2), PartReport("inference", 20 * MS, 0.2)),
     0.4,
+    "1",
 )
 
 DRAWN = f"""\
@@ -94,6 +95,32 @@ the parts cover 40.0% of the request's time"""
 
 def test_a_trace_is_drawn_with_its_batch_and_its_parts() -> None:
     assert draw(TRACE, "#") == DRAWN
+
+
+def test_the_headline_is_the_requests_also_inside_its_callers_trace() -> None:
+    caller = span("caller", "9", "", -5, 120)
+    longer = replace(TRACE, spans=(caller, *SPANS), start_ns=START_NS - 5 * MS, duration_ns=120 * MS)
+    lines = draw(longer).splitlines()
+    assert lines[2:4] == [
+        "began    2027-01-15 08:00:00.000 UTC and took 100.000 ms, inside a trace of 120.000 ms",
+        "was      200, good, model digits",
+    ]
+
+
+def test_a_callers_trace_that_was_not_gone_on_with_is_told() -> None:
+    links = (LinkReport("d" * 32, "9"), LinkReport("f" * 32, "9", is_stored=True))
+    drawn = draw(replace(TRACE, spans=(replace(SPANS[1], links=links),)))
+    assert [line for line in drawn.splitlines() if line.startswith("linked")] == [
+        f"linked   {'d' * 32} (not stored)",
+        f"linked   {'f' * 32}",
+    ]
+
+
+def test_stages_that_began_at_once_are_in_the_order_of_a_requests_life() -> None:
+    names = ("pod.postprocess", "pod.inference", "pod.preprocess", "pod.queue")
+    tied = tuple(span(name, f"{at}", "", 40, 3 - at) for at, name in enumerate(names))
+    lines = draw(replace(TRACE, spans=tied, batches=(), parts=())).splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("pod.")] == list(reversed(names))
 
 
 def test_an_error_says_why_behind_its_bar() -> None:

@@ -15,6 +15,7 @@ from telemetry.conventions import SpanName
 from telemetry.hub import assets, pages
 from telemetry.hub.app import make_app
 from telemetry.hub.reader import TooSlow
+from telemetry.span import Link
 from tests.fakes.hub import (
     Json,
     ScriptedSource,
@@ -214,7 +215,10 @@ def test_what_is_old_is_shown_and_said_to_be_old(path: str) -> None:
     seen = read(full(error=old), path)
     assert old in seen.text
     assert "digits" in seen.text
-    assert old not in read(full(), path).text
+    assert [held["id"] for _, held in seen.tags if "data-stale" in held] == ["live"]
+    fresh = read(full(), path)
+    assert old not in fresh.text
+    assert not [held for _, held in fresh.tags if "data-stale" in held]
 
 
 def test_the_table_of_objectives_has_budgets_burn_rates_and_alerts() -> None:
@@ -383,6 +387,15 @@ def test_a_member_whose_trace_is_not_stored_is_told_and_not_linked() -> None:
     assert "not stored" in seen.text
     assert f"/traces/{trace_id_of(2)}" not in seen.links
     assert f"/traces/{trace_id_of(1)}" in seen.links
+
+
+def test_a_link_to_what_is_not_stored_is_told_and_not_linked() -> None:
+    links = (Link("d" * 32, "8" * 16, {}), Link("e" * 32, "8" * 16, {}))
+    source = ScriptedSource(mesh(), [span(TRACE, "job", links=links), span("e" * 32, "other job")])
+    seen = read(source, f"/traces/{TRACE}")
+    assert f"{'d' * 32} not stored" in seen.text
+    assert f"/traces/{'d' * 32}" not in seen.links
+    assert f"/traces/{'e' * 32}" in seen.links
 
 
 def test_a_trace_that_is_not_here_yet_is_looked_for_again() -> None:

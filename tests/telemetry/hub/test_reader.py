@@ -14,7 +14,7 @@ from telemetry.hub import reader
 from telemetry.hub.hours import HOUR_S, HourName
 from telemetry.hub.query import TraceQuery, parse, place
 from telemetry.hub.reader import Patience, Reader, TooSlow
-from telemetry.span import Span
+from telemetry.span import Link, Span
 from tests.telemetry.hub.test_trace_files import NOW_S, nobody, write
 from tests.telemetry.hub.traces import (
     BATCH_TRACE,
@@ -102,7 +102,7 @@ def test_a_trace_is_found_by_its_request_and_comes_with_its_batch(tmp_path: Path
     assert (stored.trace_id, stored.wanted_request) == (TRACE, "request-1")
     assert list(stored.spans) == sorted(request_spans(), key=lambda span: span.start_ns)
     assert [batch.span for batch in stored.batches] == batch_spans()
-    assert stored.request_ids == {TRACE: "request-1"}
+    assert stored.request_ids == {TRACE: "request-1", BATCH_TRACE: ""}
 
 
 def test_a_batch_that_never_ran_is_found_from_its_side_alone(tmp_path: Path) -> None:
@@ -118,6 +118,31 @@ def test_a_batch_is_a_trace_that_can_be_asked_for(tmp_path: Path) -> None:
     assert stored is not None
     assert [batch.span for batch in stored.batches] == batch_spans()
     assert stored.request_ids == {}
+
+
+def test_a_callers_trace_that_was_not_gone_on_with_leads_to_the_request_that_links_to_it(tmp_path: Path) -> None:
+    callers, link_batch = "d" * 32, "f" * 32
+    root, *others = request_spans()
+    spans = [replace(root, links=(Link(callers, "9" * 16, {}),)), *others]
+    of_a_batch = replace(batch_spans()[0], trace_id=link_batch, links=(Link(OTHER_TRACE, "9" * 16, {}),))
+    write(tmp_path, [(spans, NOW_S), ([of_a_batch], NOW_S)])
+    stored = Reader(tmp_path, nobody).trace(callers)
+    assert stored is not None
+    assert (stored.trace_id, stored.wanted_request) == (TRACE, "")
+    assert callers not in stored.request_ids
+    assert Reader(tmp_path, nobody).trace(OTHER_TRACE) is None  # a batch tells little of a member that is not here
+
+
+def test_the_beginning_of_an_id_is_enough_when_it_is_long_and_of_one_trace_only(tmp_path: Path) -> None:
+    write(tmp_path, [(request_spans(), NOW_S), (numbered(1), NOW_S), (numbered(2), NOW_S + HOUR_S)])
+    reading = Reader(tmp_path, nobody)
+    by_trace, by_request = reading.trace(TRACE[:8]), reading.trace("request-")
+    assert by_trace is not None
+    assert by_request is not None
+    assert (by_trace.trace_id, by_trace.wanted_request) == (TRACE, "")
+    assert (by_request.trace_id, by_request.wanted_request) == (TRACE, "request-1")
+    assert reading.trace(TRACE[:7]) is None
+    assert reading.trace("numbered-") is None
 
 
 def test_what_is_not_stored_is_not_found(directory: Path) -> None:

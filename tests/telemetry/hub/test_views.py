@@ -18,10 +18,12 @@ from tests.telemetry.hub.traces import (
     BATCH_SPAN,
     MS,
     OTHER_TRACE,
+    ROOT,
     START_NS,
     TRACE,
     batch_spans,
     numbered,
+    plain_span,
     request_spans,
 )
 
@@ -48,6 +50,18 @@ def test_a_trace_says_where_its_time_went() -> None:
     assert (answer["start_ns"], answer["duration_ns"], answer["request_id"]) == (START_NS, 100 * MS, "request-1")
     assert answer["covered_ratio"] == 1.0
     assert answer["parts"][0] == {"name": "gateway", "start_ns": START_NS, "duration_ns": 20 * MS, "share": 0.2}
+
+
+def test_a_request_is_told_by_its_own_span_wherever_it_lies() -> None:
+    caller = plain_span(TRACE, "9" * 16)
+    assert trace_json(stored(spans=(caller, *request_spans())))["root_id"] == ROOT
+    assert trace_json(stored(spans=(caller,)))["root_id"] == ""
+
+
+def test_a_link_says_whether_it_leads_to_something_stored() -> None:
+    linked = replace(plain_span(TRACE, "9" * 16), links=(Link(OTHER_TRACE, "8" * 16, {}), Link("d" * 32, "8" * 16, {})))
+    (span,) = trace_json(stored(spans=(linked,)))["spans"]
+    assert [link["is_stored"] for link in span["links"]] == [True, False]
 
 
 def test_a_member_whose_trace_was_left_out_is_told_as_that() -> None:

@@ -34,16 +34,25 @@ def overview(**changed: Any) -> Overview:
 
 @pytest.mark.parametrize(
     ("remaining", "level", "width"),
-    [(1.0, "good", "100.000%"), (0.25, "good", "25.000%"), (0.2, "low", "20.000%"), (-1.5, "gone", "100.000%")],
+    [
+        (1.0, "good", "100.000%"),
+        (0.25, "good", "25.000%"),
+        (0.2, "low", "20.000%"),
+        (-1.5, "gone", "0.000%"),
+        (0.0, "gone", "0.000%"),
+    ],
 )
 def test_a_budget_is_coloured_by_what_is_left(remaining: float, level: str, width: str) -> None:
     drawn = budget(remaining)
-    assert (drawn.text, drawn.level, drawn.bar.width, drawn.note) == (share(remaining), level, width, "")
+    note = "spent" if level == "gone" else ""
+    assert (drawn.text, drawn.level, drawn.bar.width, drawn.note) == (share(remaining), level, width, note)
 
 
 def test_a_budget_of_few_requests_has_no_colour_and_says_why() -> None:
     assert (budget(0.01, False).level, budget(0.01, False).note) == ("unknown", "few requests yet")
-    assert [budget(remaining, False).bar.width for remaining in (0.5, -20.0)] == ["50.000%", "0.000%"]
+    spent = budget(-20.0, False)
+    assert (spent.level, spent.note, spent.bar.width) == ("gone", "spent; few requests yet", "0.000%")
+    assert budget(0.5, False).bar.width == "50.000%"
     assert (budget(None).text, budget(None).note, budget(None).bar.width) == ("–", "no requests yet", "0.000%")
 
 

@@ -86,6 +86,15 @@ def test_the_plot_has_a_point_for_each_trace_and_marks_what_failed() -> None:
     assert (plot.low_ms, plot.high_ms) == (10.0, 100.0)
 
 
+def test_a_models_load_is_called_so_and_is_not_in_the_plot() -> None:
+    load = summary(name="pod.load", http_status=None, duration_ns=9000 * MS)
+    assert trace_row(load).what == "digits/1 model load"
+    plot = scatter([load, summary(), summary()])
+    assert plot is not None
+    assert len(plot.points) == 2
+    assert scatter([load, load, summary()]) is None
+
+
 def test_too_few_traces_are_not_plotted() -> None:
     assert scatter(()) is None
     assert scatter(listed(1).traces) is None

@@ -125,6 +125,36 @@ def test_spans_of_one_parent_are_in_the_order_in_which_they_began() -> None:
     assert rows[1].bar == Bar("12.500%", "62.500%")
 
 
+def test_stages_that_began_at_once_are_in_the_order_of_a_requests_life() -> None:
+    names = (SpanName.POD_POSTPROCESS, SpanName.POD_INFERENCE, SpanName.POD_PREPROCESS, SpanName.POD_QUEUE)
+    tied = [span(f"{at}", "a", 3, took_ms=3 - at, name=name) for at, name in enumerate(names)]
+    assert [row.name for row in waterfall([span("a"), *tied]).rows[1:]] == list(reversed(names))
+
+
+def test_the_headline_is_the_requests_also_inside_its_callers_trace() -> None:
+    trace = shown()
+    start_ms, took_ms = trace.start_ns // MS - 5, trace.duration_ns // MS + 80
+    wide = [
+        span("c", start_ms=start_ms, took_ms=took_ms, name="caller", attributes={Attribute.TENANT: "of the caller"})
+    ]
+    length_ns = wide[0].duration_ns
+    alone = trace_view(trace)
+    inside = trace_view(
+        msgspec.structs.replace(trace, spans=(*wide, *trace.spans), start_ns=wide[0].start_ns, duration_ns=length_ns)
+    )
+    assert (inside.title, inside.waterfall.rows[0].name) == (alone.title, "caller")
+    told = dict(inside.facts)
+    assert told.pop("inside a trace of") == duration(length_ns / 1e9)
+    assert told | {"spans": ""} == dict(alone.facts) | {"spans": ""}
+
+
+def test_a_trace_of_no_request_is_as_long_as_all_of_its_spans() -> None:
+    trace = Trace("t", "", 0, 50 * MS, (span("a"), span("b", "a", 40)), (), (), 0.0)
+    facts = dict(trace_view(trace).facts)
+    assert facts["duration"] == duration(0.05)
+    assert "inside a trace of" not in facts
+
+
 def test_what_is_odd_about_a_span_is_said() -> None:
     spans = [span("a", start_ms=5), span("b", "a"), span("c", "gone"), span("d", "a", 6, dropped=3)]
     badges = {row.span_id: row.badges for row in waterfall(spans).rows}
@@ -144,7 +174,7 @@ def test_a_callers_span_above_the_gateways_is_not_missed() -> None:
 def test_links_elsewhere_and_events_are_shown() -> None:
     event = SpanEvent(1_800_000_000_000_001_000, "exception", {"exception.message": "no"})
     (row,) = waterfall([span("a", links=(SpanLink("elsewhere", "x"),), events=(event,))]).rows
-    assert row.links == ("elsewhere",)
+    assert row.links == (SpanLink("elsewhere", "x"),)
     assert row.events[0].at == "08:00:00.000001"
     assert row.events[0].facts == (("exception.message", "no"),)
 
