@@ -126,7 +126,7 @@ def test_a_request_whose_deadline_passes(tmp_path: Path) -> None:
     assert seen.records[0].attempts[0].reason == "deadline_exceeded_running"
 
 
-def test_a_request_whose_caller_leaves_says_nothing_about_the_objective(tmp_path: Path) -> None:
+def test_a_caller_that_leaves_says_nothing_unless_it_waited_longer_than_promised(tmp_path: Path) -> None:
     async def body(mesh: Mesh) -> None:
         caller = await mesh.connect()
         caller.writer.write(post())
@@ -135,8 +135,9 @@ def test_a_request_whose_caller_leaves_says_nothing_about_the_objective(tmp_path
 
     seen = settled(tmp_path, body, never)
     assert kinds(seen) == [("digits", "1", "ads", 499, "client_gone", 1)]
-    assert [(one.good, one.bad, one.ignored) for one in seen.events] == [(0, 0, 1), (0, 0, 1)]
-    assert seen.records[0].outcome == "ignored"
+    # Whether it would have been answered nobody knows; that it was not within the latency's microsecond is sure.
+    assert [(one.good, one.bad, one.ignored) for one in seen.events] == [(0, 0, 1), (0, 1, 0)]
+    assert seen.records[0].outcome == "bad"
 
 
 def test_refusals_are_counted_for_the_model_that_was_meant(tmp_path: Path) -> None:
