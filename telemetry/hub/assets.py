@@ -23,7 +23,6 @@ from msgspec import Struct
 
 VENDORED = Path(__file__).parent / "vendored"
 LOCK = Path(__file__).parent / "assets.lock.json"
-REGISTRY = "https://registry.npmjs.org"
 
 TARBALL_BYTES = 4 * 2**20
 FILE_BYTES = 2 * 2**20
@@ -40,7 +39,7 @@ class Package(Struct, frozen=True, forbid_unknown_fields=True):
     """One package of the lock file.
 
     Attributes:
-        tarball: its address on the public registry.
+        tarball: its path on a registry.
         integrity: ``sha512-`` and the digest in base64, as npm writes it.
         files: the files that are used, by their place in the package: SHA-256 in hex.
     """
@@ -54,8 +53,9 @@ class Package(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Lock(Struct, frozen=True, forbid_unknown_fields=True):
-    """The lock file."""
+    """The lock file: packages, and the public registry that has them."""
 
+    registry: str
     packages: tuple[Package, ...]
 
 
@@ -97,8 +97,8 @@ def install(lock: Lock, vendored: Path, registry: str, fetch: Fetch) -> list[str
 
 
 def at_registry(tarball: str, registry: str) -> str:
-    """Return the tarball's address on the registry that is set, which mirrors the public one."""
-    return registry.rstrip("/") + tarball.removeprefix(REGISTRY)
+    """Return the tarball's address."""
+    return registry.rstrip("/") + tarball
 
 
 def unpack(package: Package, tarball: bytes) -> dict[str, bytes]:
@@ -127,12 +127,12 @@ def _member(archive: tarfile.TarFile, package: Package, file: str) -> bytes:
     return content
 
 
-def registry_of(environ: Mapping[str, str], npmrc: str) -> str:
+def registry_of(environ: Mapping[str, str], npmrc: str, public: str) -> str:
     """Return the registry that npm would use: of the environment, else of ``~/.npmrc``, else the public one."""
     for name in ("npm_config_registry", "NPM_CONFIG_REGISTRY"):
         if environ.get(name):
             return environ[name]
-    return next(_registries(npmrc.splitlines()), REGISTRY)
+    return next(_registries(npmrc.splitlines()), public)
 
 
 def _registries(lines: Iterable[str]) -> Iterator[str]:
@@ -207,7 +207,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--into", type=Path, default=VENDORED, help="the folder (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        fetched = install(read_lock(), options.into, registry_of(os.environ, _npmrc()), fetch)
+        lock = read_lock()
+        fetched = install(lock, options.into, registry_of(os.environ, _npmrc(), lock.registry), fetch)
     except (CannotInstall, OSError, tarfile.TarError) as error:
         print(f"dashboard files: {error} The pages work without their charts until this succeeds.", file=sys.stderr)
         return 1

@@ -16,7 +16,6 @@ import pytest
 
 from telemetry.hub import assets
 from telemetry.hub.assets import (
-    REGISTRY,
     CannotInstall,
     Lock,
     Package,
@@ -31,6 +30,8 @@ from telemetry.hub.assets import (
 
 SCRIPT = b"draw();"
 TERMS = b"Do as you like."
+
+REGISTRY = "http://registry"
 
 
 def tarball(files: Mapping[str, bytes], kind: bytes = tarfile.REGTYPE, link: str = "") -> bytes:
@@ -49,7 +50,11 @@ def pinned(content: bytes, files: Mapping[str, bytes], name: str = "plot") -> Pa
     """Return what a lock file says of a tarball and of the files in it."""
     integrity = f"sha512-{base64.b64encode(hashlib.sha512(content).digest()).decode()}"
     digests = {file: hashlib.sha256(held).hexdigest() for file, held in files.items()}
-    return Package(name, "1.0.0", f"{REGISTRY}/{name}/-/{name}-1.0.0.tgz", integrity, "MIT", digests)
+    return Package(name, "1.0.0", f"/{name}/-/{name}-1.0.0.tgz", integrity, "MIT", digests)
+
+
+def locked(package: Package) -> Lock:
+    return Lock(REGISTRY, (package,))
 
 
 WANTED = {"dist/plot.js": SCRIPT, "LICENSE": TERMS}
@@ -78,7 +83,7 @@ def test_the_lock_file_pins_every_file_and_a_licence_of_each_package() -> None:
     lock = read_lock()
     assert lock.packages
     for package in lock.packages:
-        assert package.tarball.startswith(f"{REGISTRY}/{package.name}/-/{package.name}-{package.version}.tgz")
+        assert package.tarball.startswith(f"/{package.name}/-/{package.name}-{package.version}.tgz")
         assert len(base64.b64decode(package.integrity.removeprefix("sha512-"), validate=True)) == 64
         assert package.licence in ("MIT", "0BSD", "ISC", "Apache-2.0", "BSD-3-Clause")
         assert any(file.upper().startswith("LICEN") for file in package.files)
@@ -99,7 +104,9 @@ def test_what_is_installed_is_what_the_lock_file_names() -> None:
 def test_listed_files_are_put_into_the_folder_and_no_others(tmp_path: Path) -> None:
     content = tarball({f"package/{file}": held for file, held in {**WANTED, "install.js": b"evil();"}.items()})
     package = pinned(content, WANTED)
-    assert install(Lock((package,)), tmp_path, REGISTRY, Shelf({package.tarball: content}).fetch) == ["plot 1.0.0"]
+    assert install(locked(package), tmp_path, REGISTRY, Shelf({REGISTRY + package.tarball: content}).fetch) == [
+        "plot 1.0.0"
+    ]
     assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in tmp_path.rglob("*.*")} == {
         "plot/plot.js": SCRIPT
     }
@@ -107,32 +114,32 @@ def test_listed_files_are_put_into_the_folder_and_no_others(tmp_path: Path) -> N
 
 
 def test_a_second_run_asks_nobody(tmp_path: Path) -> None:
-    install(Lock((PLOT,)), tmp_path, REGISTRY, Shelf({PLOT.tarball: TARBALL}).fetch)
-    assert install(Lock((PLOT,)), tmp_path, REGISTRY, offline) == []
+    install(locked(PLOT), tmp_path, REGISTRY, Shelf({REGISTRY + PLOT.tarball: TARBALL}).fetch)
+    assert install(locked(PLOT), tmp_path, REGISTRY, offline) == []
 
 
 @pytest.mark.parametrize("file", ["plot.js", "LICENSE"])
 def test_a_file_that_was_changed_or_lost_comes_anew(tmp_path: Path, file: str) -> None:
-    shelf = Shelf({PLOT.tarball: TARBALL})
-    install(Lock((PLOT,)), tmp_path, REGISTRY, shelf.fetch)
+    shelf = Shelf({REGISTRY + PLOT.tarball: TARBALL})
+    install(locked(PLOT), tmp_path, REGISTRY, shelf.fetch)
     (tmp_path / "plot" / file).write_bytes(b"evil();")
-    assert install(Lock((PLOT,)), tmp_path, REGISTRY, shelf.fetch) == ["plot 1.0.0"]
+    assert install(locked(PLOT), tmp_path, REGISTRY, shelf.fetch) == ["plot 1.0.0"]
     (tmp_path / "plot" / file).unlink()
-    assert install(Lock((PLOT,)), tmp_path, REGISTRY, shelf.fetch) == ["plot 1.0.0"]
+    assert install(locked(PLOT), tmp_path, REGISTRY, shelf.fetch) == ["plot 1.0.0"]
     assert (tmp_path / "plot" / "plot.js").read_bytes() == SCRIPT
 
 
 def test_a_tarball_that_was_tampered_with_is_refused(tmp_path: Path) -> None:
     tampered = tarball({"package/dist/plot.js": b"evil();", "package/LICENSE": TERMS})
     with pytest.raises(CannotInstall, match=r"What came for plot 1\.0\.0 is not what assets\.lock\.json names"):
-        install(Lock((PLOT,)), tmp_path, REGISTRY, Shelf({PLOT.tarball: tampered}).fetch)
+        install(locked(PLOT), tmp_path, REGISTRY, Shelf({REGISTRY + PLOT.tarball: tampered}).fetch)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_package_whose_file_is_another_is_refused_whole(tmp_path: Path) -> None:
     package = pinned(TARBALL, {**WANTED, "LICENSE": b"Pay."})
     with pytest.raises(CannotInstall, match="LICENSE of plot"):
-        install(Lock((package,)), tmp_path, REGISTRY, Shelf({package.tarball: TARBALL}).fetch)
+        install(locked(package), tmp_path, REGISTRY, Shelf({REGISTRY + package.tarball: TARBALL}).fetch)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,7 +154,7 @@ def test_no_name_of_an_archive_becomes_a_path(tmp_path: Path) -> None:
     content = tarball({**{f"package/{file}": held for file, held in WANTED.items()}, **escaping})
     vendored = tmp_path / "in" / "vendored"
     package = pinned(content, WANTED)
-    install(Lock((package,)), vendored, REGISTRY, Shelf({package.tarball: content}).fetch)
+    install(locked(package), vendored, REGISTRY, Shelf({REGISTRY + package.tarball: content}).fetch)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["LICENSE", "plot.js"]
 
 
@@ -155,7 +162,7 @@ def test_even_a_listed_name_does_not_leave_its_packages_folder(tmp_path: Path) -
     content = tarball({"package/../../outside.js": SCRIPT})
     package = pinned(content, {"../../outside.js": SCRIPT})
     vendored = tmp_path / "in" / "vendored"
-    install(Lock((package,)), vendored, REGISTRY, Shelf({package.tarball: content}).fetch)
+    install(locked(package), vendored, REGISTRY, Shelf({REGISTRY + package.tarball: content}).fetch)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [vendored / "plot" / "outside.js"]
 
 
@@ -184,7 +191,7 @@ def test_a_file_that_unpacks_to_more_than_any_of_ours_is_refused() -> None:
     ],
 )
 def test_the_registry_is_the_one_that_npm_would_use(environ: dict[str, str], npmrc: str, registry: str) -> None:
-    assert registry_of(environ, npmrc) == registry
+    assert registry_of(environ, npmrc, REGISTRY) == registry
 
 
 @pytest.mark.parametrize("registry", ["http://mirror/npm", "http://mirror/npm/"])
@@ -192,7 +199,7 @@ def test_a_mirror_has_the_tarballs_below_its_own_address(registry: str, tmp_path
     address = "http://mirror/npm/plot/-/plot-1.0.0.tgz"
     assert at_registry(PLOT.tarball, registry) == address
     shelf = Shelf({address: TARBALL})
-    install(Lock((PLOT,)), tmp_path, registry, shelf.fetch)
+    install(locked(PLOT), tmp_path, registry, shelf.fetch)
     assert shelf.asked == [address]
 
 
