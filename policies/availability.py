@@ -4,7 +4,6 @@ Whoever adds the behaviour of a key deletes its line here.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -12,20 +11,14 @@ import msgspec
 from msgspec import inspect
 
 from policies.errors import PolicyError, quoted
-from policies.kinds import KINDS, Kind, PolicyFile
+from policies.kinds import KINDS, PolicyFile
 from policies.nodes import Found, Scalar, Sequence, find, without
 from policies.nodes import Mapping as MappingNode
 from policies.shapes import bare, field_shapes, type_of, value_shape
 
-WHOLE_FILES: Final = frozenset({"tests/v1"})
-
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "mesh/v1": (
-        "listen[].tls",
-        "listen[].client_certs",
         "auth.api_keys.prefix",
-        "auth.jwt",
-        "admin.roles",
         "state.store",
         "state.on_outage",
         "torchserve_compat",
@@ -33,14 +26,15 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "limits/v1": (
         "tiers.*.priority",
         "tiers.*.weight",
-        "tiers.*.in_flight",
         "tiers.*.queue",
-        "shared",
     ),
     "tenant/v1": (
         "shadow",
-        "jwt",
-        "quotas",
+        "quotas[].on_outage",
+    ),
+    "tests/v1": (
+        "tests[].canary_share",
+        "tests[].expect.shadow",
     ),
     "route/v1": (
         "stream",
@@ -60,20 +54,28 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
 
 # Keys with behaviour for one value only.
 ONLY_VALUES: Final[Mapping[str, Mapping[str, str]]] = {"mesh/v1": {"auth.api_keys.header": "authorization"}}
+# Values without behaviour, beside others that have some.
+LATER_VALUES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
+    "mesh/v1": {
+        "admin.roles[].may[]": frozenset(
+            {
+                "policy.apply",
+                "canary.*",
+                "canary.pause",
+                "canary.rollback",
+                "route.freeze",
+                "shadow.*",
+            }
+        )
+    }
+}
 
 
 def check(file: PolicyFile) -> list[PolicyError]:
     """One error for each key that asks for behaviour that is not there; an empty list asks for none."""
     if file.root is None:
         return []
-    if not is_available(file.kind):
-        return [PolicyError(file.path, 1, 1, f"not available yet: {file.kind.tag}", "Remove the file for now.")]
     return [*_missing_keys(file, file.root), *_missing_values(file, file.root)]
-
-
-def is_available(kind: Kind) -> bool:
-    """Whether files of a kind have behaviour."""
-    return kind.tag not in WHOLE_FILES
 
 
 def available_keys(shape: inspect.StructType) -> list[str]:
@@ -85,10 +87,8 @@ def available_part(file: PolicyFile) -> PolicyFile:
     """A file less what is refused as not available: a mistake inside that is no mistake yet."""
     if file.root is None:
         return file
-    if not is_available(file.kind):
-        return msgspec.structs.replace(file, root=replace(file.root, entries={}))
     places = {(found.line, found.column) for found in _refused(file, file.root)}
-    return msgspec.structs.replace(file, root=without(file.root, places))
+    return msgspec.structs.replace(file, root=without(file.root, places)) if places else file
 
 
 @cache
@@ -126,6 +126,11 @@ def _missing_values(file: PolicyFile, root: MappingNode) -> Iterator[PolicyError
             if isinstance(found.node, Scalar) and found.node.value != available:
                 problem = f"not available yet: {found.name} {quoted(found.node.text)}"
                 yield PolicyError(file.path, found.line, found.column, problem, f"Write {available} for now.")
+    for path, later in LATER_VALUES.get(file.kind.tag, {}).items():
+        for found in find(root, path):
+            if isinstance(found.node, Scalar) and found.node.text in later:
+                problem = f"not available yet: {found.name} {quoted(found.node.text)}"
+                yield PolicyError(file.path, found.line, found.column, problem, "Remove it for now.")
 
 
 def _asks_for_nothing(found: Found) -> bool:

@@ -3,18 +3,21 @@
 import contextlib
 import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Literal, TextIO
 
 import msgspec
 
+from policies import seal as seals
 from policies.directory import UnreadableError, list_policy_files, read_policy_file
 from policies.errors import PolicyError, PolicyRefused
 from policies.format import SCHEMA_FILE, CannotFormatError, format_file
 from policies.json_schema import schema_text
 from policies.kinds import MESH, kind_at
 from policies.load import load_directory
-from policies.objectives import unused
+from policies.notes import notes
 from policies.snapshot import Snapshot
 
 OK: Final = 0
@@ -23,23 +26,33 @@ USAGE: Final = 2
 _SHOWN_DIGEST_CHARACTERS: Final = 12
 
 
-def check(directory: str, json: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> int:
-    """Say whether a policy directory would be taken, and if not, everything that keeps it from that."""
+def check(
+    directory: str,
+    json: bool = False,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+    load: Callable[[str], Snapshot] = load_directory,
+) -> int:
+    """Say whether a policy directory would be taken, and if not, everything that keeps it from that.
+
+    Args:
+        load: returns the directory's snapshot or raises `PolicyRefused`, as the gateway does.
+    """
     out, err = out or sys.stdout, err or sys.stderr
     if not Path(directory).is_dir():
         return _no_directory(directory, json, out, err)
     try:
-        snapshot = load_directory(directory)
+        snapshot = load(directory)
     except PolicyRefused as refused:
         _print_errors(directory, refused.errors, json, out, err)
         return FAILED
-    notes = [f"nothing is counted for the objective {name}: no route names it" for name in unused(snapshot)]
+    told = notes(snapshot, time.time())
     if json:
-        _print_json(out, ok=True, errors=[], notes=notes, **_counts(snapshot))
+        _print_json(out, ok=True, errors=[], notes=told, **_counts(snapshot))
     else:
         counts = ", ".join(_counted(count, noun) for noun, count in _nouns(snapshot).items())
         print(f"ok: {counts} (digest {snapshot.digest[:_SHOWN_DIGEST_CHARACTERS]})", file=out)
-        for note in notes:
+        for note in told:
             print(f"note: {note}", file=out)
     return OK
 
@@ -67,10 +80,85 @@ def fmt(
     return OK if is_ok else FAILED
 
 
+def seal(
+    directory: str,
+    made_at: str,
+    action: Literal["make", "check", "remove"] = "make",
+    json: bool = False,
+    out: TextIO | None = None,
+    err: TextIO | None = None,
+) -> int:
+    """Write the digests of a directory's files beside them, say whether they still hold, or take them away again.
+
+    What would be refused is not sealed.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    root = Path(directory)
+    if not root.is_dir():
+        return _no_directory(directory, json, out, err)
+    try:
+        done = _sealed(root, made_at, action)
+    except PolicyRefused as refused:
+        _print_errors(directory, refused.errors, json, out, err)
+        return FAILED
+    if json:
+        _print_json(out, ok=True, done=done, errors=[])
+    else:
+        print(done, file=out)
+    return OK
+
+
 def schema(out: TextIO | None = None) -> int:
     """Print the JSON Schema of policy files, for editors."""
     (out or sys.stdout).write(schema_text())
     return OK
+
+
+def _sealed(root: Path, made_at: str, action: Literal["make", "check", "remove"]) -> str:
+    match action:
+        case "make":
+            return _make_seal(root, made_at)
+        case "check":
+            return _check_seal(root)
+        case "remove":
+            return _remove_seal(root)
+
+
+def _make_seal(root: Path, made_at: str) -> str:
+    load_directory(root, heed_seal=False)
+    try:
+        made = seals.make(root, made_at)
+        _replace(root / seals.SEAL_FILE, seals.text_of(made))
+    except UnreadableError as error:
+        raise PolicyRefused([PolicyError(".", 1, 1, error.problem, error.fix)]) from None
+    except OSError as error:
+        raise _unwritable(error) from None
+    return f"sealed: {_counted(len(made.files), 'file')}; after an edit, run penstock policy seal again"
+
+
+def _check_seal(root: Path) -> str:
+    if not seals.is_sealed(root):
+        fix = "Run penstock policy seal DIR, if it should be sealed."
+        raise PolicyRefused([PolicyError(seals.SEAL_FILE, 1, 1, "the directory has no seal", fix)])
+    digests = seals.digests_of(root)
+    if errors := seals.check(root, digests):
+        raise PolicyRefused(errors)
+    return f"ok: {_counted(len(digests), 'file')} as sealed"
+
+
+def _remove_seal(root: Path) -> str:
+    if not seals.is_sealed(root):
+        return "the directory has no seal"
+    try:
+        (root / seals.SEAL_FILE).unlink()
+    except OSError as error:
+        raise _unwritable(error) from None
+    return "the seal is removed: every whole edit counts again"
+
+
+def _unwritable(error: OSError) -> PolicyRefused:
+    problem = f"the seal cannot be written: {error.strerror or type(error).__name__}"
+    return PolicyRefused([PolicyError(seals.SEAL_FILE, 1, 1, problem, "Check that its folder may be written.")])
 
 
 def _no_directory(directory: str, json: bool, out: TextIO, err: TextIO) -> int:
@@ -103,6 +191,7 @@ def _nouns(snapshot: Snapshot) -> dict[str, int]:
         "tenant": len(snapshot.tenants),
         "route": len(snapshot.routes),
         "slo": len(snapshot.objectives),
+        "test": len(snapshot.tests),
     }
 
 

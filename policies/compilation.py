@@ -7,27 +7,37 @@ import msgspec
 
 from policies import units
 from policies.burn_alerts import usual_alerts
-from policies.schema.limits import LimitsFile, TierWritten
-from policies.schema.mesh import BoundsWritten, MeshFile, TracingWritten
+from policies.schema.limits import LimitsFile, LimitWritten, SharedWritten, TierWritten
+from policies.schema.mesh import BoundsWritten, JwtWritten, ListenWritten, MeshFile, TracingWritten
 from policies.schema.route import BatchingWritten, PodsWritten, RouteFile
 from policies.schema.slos import BurnWindowsWritten, SlosFile, SloWritten
-from policies.schema.tenant import KeyWritten, TenantFile
+from policies.schema.tenant import KeyWritten, QuotaWritten, TenantFile
 from policies.snapshot import (
     DEFAULT_LISTEN,
     Batching,
     Bounds,
     BurnAlert,
+    ClientCerts,
     Guards,
+    JwtIssuer,
     Key,
+    LadderStep,
     Launch,
+    Limit,
     Listen,
     Mesh,
     Objective,
+    PolicyTest,
+    Quota,
+    Role,
     Route,
+    SharedLimit,
     Snapshot,
     Static,
     Tenant,
+    TenantJwt,
     Tier,
+    Tls,
     Tracing,
     Version,
     default_burst,
@@ -40,6 +50,7 @@ def compile_snapshot(
     tenants: Iterable[TenantFile],
     routes: Iterable[RouteFile],
     slos: SlosFile | None = None,
+    tests: Iterable[PolicyTest] = (),
 ) -> Snapshot:
     """The snapshot of files that have been checked; its generation is 0 until somebody numbers it."""
     tiers = limits.tiers if limits else {}
@@ -52,23 +63,59 @@ def compile_snapshot(
         tenants={tenant.name: _tenant(tenant) for tenant in sorted(tenants, key=lambda tenant: tenant.name)},
         routes={route.model: _route(route) for route in sorted(routes, key=lambda route: route.model)},
         objectives={slo.name: _objective(slo) for slo in sorted(objectives, key=lambda slo: slo.name)},
+        shared=tuple(filter(None, map(_shared, (limits and limits.shared) or ()))),
+        tests=tuple(tests),
     )
     return msgspec.structs.replace(unsigned, digest=digest_of(unsigned))
 
 
 def digest_of(snapshot: Snapshot) -> str:
-    """SHA-256 of what a snapshot says, whatever its number: equal for files that mean the same."""
-    content = msgspec.structs.replace(snapshot, generation=0, digest="")
+    """SHA-256 of what a snapshot decides, whatever its number: equal for files that mean the same.
+
+    Tests are left out: they decide nothing, and to edit one makes no new generation.
+    """
+    content = msgspec.structs.replace(snapshot, generation=0, digest="", tests=())
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
 def _mesh(written: MeshFile) -> Mesh:
-    listen = tuple(Listen(one.address, one.serves) for one in written.listen or ())
+    listen = tuple(_listen(one) for one in written.listen or ())
+    jwt = (written.auth and written.auth.jwt) or ()
+    roles = (written.admin and written.admin.roles) or ()
     return Mesh(
         name=written.name,
         listen=listen or DEFAULT_LISTEN,
         bounds=_bounds(written.bounds or BoundsWritten()),
         tracing=_tracing(written.tracing or TracingWritten()),
+        jwt=tuple(_issuer(one) for one in jwt),
+        roles=tuple(Role(one.name, tuple(one.subjects), tuple(one.may), tuple(one.on or ())) for one in roles),
+    )
+
+
+def _listen(written: ListenWritten) -> Listen:
+    certs = written.client_certs
+    return Listen(
+        written.address,
+        written.serves,
+        tls=Tls(written.tls.cert, written.tls.key) if written.tls else None,
+        client_certs=ClientCerts(certs.mode == "required", certs.ca, certs.tenant_from or "san-uri") if certs else None,
+    )
+
+
+def _issuer(written: JwtWritten) -> JwtIssuer:
+    usual = JwtIssuer("", "", (), (), "", "")
+    return JwtIssuer(
+        name=written.name,
+        issuer=written.issuer,
+        audiences=tuple(written.audiences),
+        algorithms=tuple(written.algorithms),
+        jwks_url=written.jwks.url,
+        tenant_claim=written.tenant_from.removeprefix("claim:"),
+        scopes_claim=(written.scopes_from or usual.scopes_claim).removeprefix("claim:"),
+        groups_claim=(written.groups_from or usual.groups_claim).removeprefix("claim:"),
+        refresh_s=_duration(written.jwks.refresh, usual.refresh_s),
+        keep_stale_s=_duration(written.jwks.keep_stale, usual.keep_stale_s),
+        leeway_s=_duration(written.leeway, usual.leeway_s),
     )
 
 
@@ -107,11 +154,22 @@ def _optional_duration(text: str | None) -> float | None:
 
 
 def _tier(name: str, written: TierWritten) -> Tier:
-    if written.rate is None:
-        return Tier(name, deadline_s=_optional_duration(written.deadline))
-    rate_per_s = units.rate_per_s(written.rate)
-    burst = written.burst or default_burst(rate_per_s)
-    return Tier(name, rate_per_s, burst, _optional_duration(written.deadline))
+    return Tier(name, _limit(f"tier/{name}", written), _optional_duration(written.deadline))
+
+
+def _limit(name: str, written: LimitWritten | TierWritten | SharedWritten | None) -> Limit | None:
+    """A limit as it is kept; None where nothing is limited."""
+    if written is None or (written.rate is None and written.in_flight is None):
+        return None
+    rate_per_s = None if written.rate is None else units.rate_per_s(written.rate)
+    burst = written.burst or (1 if rate_per_s is None else default_burst(rate_per_s))
+    return Limit(name, rate_per_s, burst, written.in_flight, observe=written.mode == "observe")
+
+
+def _shared(written: SharedWritten) -> SharedLimit | None:
+    limit = _limit(f"shared/{written.name}", written)
+    to = written.applies_to
+    return SharedLimit(limit, _names(to.route), _names(to.tenant), _names(to.tier)) if limit else None
 
 
 def _tenant(written: TenantFile) -> Tenant:
@@ -121,7 +179,34 @@ def _tenant(written: TenantFile) -> Tenant:
         tier=written.tier,
         keys=tuple(_key(key) for key in written.keys or ()),
         may_call=tuple(written.may_call),
+        jwt=TenantJwt(written.jwt.issuer, written.jwt.tenant_id) if written.jwt else None,
+        certificates=tuple(sorted(written.certificates or ())),
+        limit=_limit(f"tenant/{written.name}", written.limits),
+        quotas=tuple(_quota(quota) for quota in written.quotas or ()),
     )
+
+
+def _quota(written: QuotaWritten) -> Quota:
+    usual = Quota("", "", 0, "")
+    ladder = (LadderStep(units.fraction(share), action) for share, action in (written.at or {}).items())
+    meter = "device_time" if written.meter == "gpu_time" else written.meter
+    return Quota(
+        name=written.name,
+        meter=meter,
+        limit=_amount(written.limit, meter),
+        per=written.per,
+        zone=written.zone or usual.zone,
+        ladder=tuple(sorted(ladder, key=lambda step: step.share)) or usual.ladder,
+    )
+
+
+def _amount(written: int | str, meter: str) -> int:
+    """In the meter's unit: requests, bytes, microseconds or tokens."""
+    if isinstance(written, int):
+        return written
+    if meter == "bytes":
+        return units.size_bytes(written)
+    return round(units.duration_s(written) * 1_000_000)
 
 
 def _key(written: KeyWritten) -> Key:
@@ -144,6 +229,7 @@ def _route(written: RouteFile) -> Route:
         body_bytes=None if written.body_bytes is None else units.size_bytes(written.body_bytes),
         batching=_batching(written.batching or BatchingWritten()),
         slo=_names(written.slo),
+        limit=_limit(f"model/{written.model}", written.limits),
     )
 
 

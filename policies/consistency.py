@@ -1,7 +1,6 @@
-"""Values that contradict each other: limits that nothing can reach, pods from two places, keys that never work."""
+"""Values that contradict each other: limits that nothing can reach, pods from two places."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address
 from typing import Final
 
 from msgspec.inspect import StructType
@@ -10,7 +9,7 @@ from policies import units
 from policies.availability import available_keys
 from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, MESH, ROUTE, SLOS, TENANT, PolicyFile
-from policies.nodes import Found, entry_of, find, text_of
+from policies.nodes import Found, find, text_of
 from policies.nodes import Mapping as MappingNode
 from policies.references import texts
 from policies.schema.route import PodsWritten
@@ -18,10 +17,9 @@ from policies.shapes import type_of
 from policies.snapshot import DEFAULT_LISTEN, Bounds
 
 POD_SOURCES: Final = ("launch", "static", "dns", "kubernetes")
-# What a list of listeners has at least, what it has at most once, and what no network may reach.
+# What a list of listeners has at least, and what it has at most once.
 REQUIRED: Final = ("inference", "admin")
 ONE_ADDRESS: Final = ("metrics", "dashboards", "otlp")
-ON_LOOPBACK: Final = {"admin": "the management API", "dashboards": "the dashboards"}
 _USUAL: Final = Bounds()
 # What cannot be nothing (a wait of 0s would refuse every request), its unit, and what leaving the key out means.
 POSITIVE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
@@ -35,11 +33,14 @@ POSITIVE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     LIMITS.tag: (
         ("tiers.*.rate", "rate", "no limit"),
+        ("shared[].rate", "rate", "any rate"),
         ("tiers.*.deadline", "duration", "the route's timeout"),
     ),
+    TENANT.tag: (("limits.rate", "rate", "any rate"),),
     ROUTE.tag: (
         ("timeout", "duration", "the mesh's max_deadline"),
         ("body_bytes", "size", "the mesh's body_bytes"),
+        ("limits.rate", "rate", "any rate"),
     ),
 }
 
@@ -56,15 +57,12 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
             errors += _listeners(file)
         elif file.kind is LIMITS:
             errors += _above(file, "tiers.*.deadline", "duration", bounds.max_deadline_s, "max_deadline")
-            errors += _bursts_without_rate(file)
         elif file.kind is ROUTE:
             errors += _above(file, "timeout", "duration", bounds.max_deadline_s, "max_deadline")
             errors += _above(file, "body_bytes", "size", bounds.body_bytes, "body_bytes")
             errors += _pod_sources(file)
         elif file.kind is SLOS:
             errors += _above(file, "slos[].good.within", "duration", bounds.max_deadline_s, "max_deadline")
-        elif file.kind is TENANT:
-            errors += _keys_that_never_work(file)
     return errors
 
 
@@ -109,7 +107,6 @@ def _listeners(file: PolicyFile) -> Iterator[PolicyError]:
     served = [text_of(listen.node, "serves") or "inference" for listen in listens]
     yield from _served_by_nobody(file, listens, served)
     yield from _served_twice(file, listens, served)
-    yield from _open_to_a_network(file, listens)
 
 
 def _served_by_nobody(file: PolicyFile, listens: list[Found], served: list[str]) -> Iterator[PolicyError]:
@@ -129,33 +126,6 @@ def _served_twice(file: PolicyFile, listens: list[Found], served: list[str]) -> 
             yield PolicyError(file.path, listen.line, listen.column, problem, "Keep one of them.")
 
 
-def _open_to_a_network(file: PolicyFile, listens: Iterable[Found]) -> Iterator[PolicyError]:
-    """The admin token would cross a network in the clear, and dashboards ask for no login."""
-    for listen in listens:
-        what = ON_LOOPBACK.get(text_of(listen.node, "serves"))
-        address = entry_of(listen.node, "address")
-        host, _, port = text_of(listen.node, "address").rpartition(":")
-        if what and address and host and not _is_loopback(host):
-            problem = f"{what} may listen on loopback only, and {quoted(host)} is not that"
-            place = address.value
-            yield PolicyError(file.path, place.line, place.column, problem, f"Write 127.0.0.1:{port}.")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _bursts_without_rate(file: PolicyFile) -> Iterator[PolicyError]:
-    for tier in _found(file, "tiers.*"):
-        burst = entry_of(tier.node, "burst")
-        if burst and not entry_of(tier.node, "rate"):
-            problem = f"{tier.name} has a burst and no rate, so nothing limits it"
-            yield PolicyError(file.path, burst.key.line, burst.key.column, problem, "Add a rate, or remove burst.")
-
-
 def _pod_sources(file: PolicyFile) -> Iterator[PolicyError]:
     shape = type_of(PodsWritten)
     assert isinstance(shape, StructType)  # noqa: S101 - the type of pods is a struct
@@ -169,17 +139,6 @@ def _pod_sources(file: PolicyFile) -> Iterator[PolicyError]:
                 offered = [source for source in POD_SOURCES if source in available]
                 fix = f"Write exactly one of {', '.join(offered)}."
                 yield PolicyError(file.path, pods.line, pods.column, problem, fix)
-
-
-def _keys_that_never_work(file: PolicyFile) -> Iterator[PolicyError]:
-    for key in _found(file, "keys[]"):
-        start_s = units.quantity(text_of(key.node, "not_before"), "moment")
-        end_s = units.quantity(text_of(key.node, "not_after"), "moment")
-        if start_s is not None and end_s is not None and end_s <= start_s:
-            problem = "this key ends before it begins and never works"
-            yield PolicyError(
-                file.path, key.line, key.column, problem, "Write a not_after that is later than not_before."
-            )
 
 
 def _found(file: PolicyFile, path: str) -> Iterator[Found]:

@@ -1,39 +1,61 @@
 """What changes, and for whom, from one snapshot to the next, in sentences for people."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
+
+from msgspec.structs import replace
 
 from policies import units
 from policies.snapshot import (
     EVERY_MODEL,
     Bounds,
     BurnAlert,
+    JwtIssuer,
+    Limit,
     Listen,
     Mesh,
     Objective,
+    PolicyTest,
+    Quota,
+    Role,
     Route,
+    SharedLimit,
     Snapshot,
     Tenant,
     Tier,
     Tracing,
     Version,
 )
+from policies.wording import (
+    ABSENT,
+    amount_text,
+    count_text,
+    duration_text,
+    ladder_text,
+    limit_text,
+    names_text,
+    period_text,
+    quota_text,
+    rate_text,
+    size_text,
+)
 
 Named = TypeVar("Named")
 MAX_SENTENCES: Final = 20
-_ABSENT: Final = "none"
 
 
 def changes(before: Snapshot, after: Snapshot) -> tuple[str, ...]:
-    """Every difference, a sentence each: mesh, tiers, tenants, objectives, routes; empty when they mean the same."""
+    """Every difference, a sentence each, from the mesh down to the tests; empty when they mean the same."""
     return (
         *_mesh_changes(before.mesh, after.mesh),
         *_named_changes("tier", before.tiers, after.tiers, lambda old, new: _tier_changes(old, new, after)),
+        *_shared_changes(before, after),
         *_named_changes("tenant", before.tenants, after.tenants, _tenant_changes),
         *_named_changes(
             "slo", before.objectives, after.objectives, lambda old, new: _objective_changes(old, new, after)
         ),
-        *_named_changes("route", before.routes, after.routes, _route_changes),
+        *_named_changes("route", before.routes, after.routes, lambda old, new: _route_changes(old, new, after)),
+        *_test_changes(before.tests, after.tests),
     )
 
 
@@ -72,10 +94,51 @@ def _mesh_changes(before: Mesh, after: Mesh) -> Iterator[str]:
     yield from _changed("mesh", "listen", _listen_text(before.listen), _listen_text(after.listen))
     yield from _bounds_changes(before.bounds, after.bounds)
     yield from _tracing_changes(before.tracing, after.tracing)
+    old_issuers, new_issuers = ({one.name: one for one in mesh.jwt} for mesh in (before, after))
+    yield from _named_changes("issuer", old_issuers, new_issuers, _issuer_changes)
+    old_roles, new_roles = ({one.name: one for one in mesh.roles} for mesh in (before, after))
+    yield from _named_changes("role", old_roles, new_roles, _role_changes)
 
 
 def _listen_text(listen: tuple[Listen, ...]) -> str:
-    return ", ".join(f"{one.address} ({one.serves})" for one in listen)
+    return ", ".join(f"{one.address} ({_service_text(one)})" for one in listen)
+
+
+def _service_text(listen: Listen) -> str:
+    """What is served, and how callers and listener prove who they are."""
+    parts = [listen.serves]
+    if listen.tls:
+        parts.append(f"TLS with {listen.tls.cert} and {listen.tls.key}")
+    if listen.client_certs:
+        certs = listen.client_certs
+        asked = "required" if certs.required else "optional"
+        parts.append(f"client certificates {asked} by {certs.identity_from} from {certs.ca}")
+    return ", ".join(parts)
+
+
+def _issuer_changes(before: JwtIssuer, after: JwtIssuer) -> Iterator[str]:
+    subject = f"issuer {after.name}"
+    yield from _changed(subject, "issuer", before.issuer, after.issuer)
+    yield from _changed(subject, "audiences", names_text(before.audiences), names_text(after.audiences))
+    yield from _changed(subject, "algorithms", names_text(before.algorithms), names_text(after.algorithms))
+    yield from _changed(subject, "jwks", before.jwks_url, after.jwks_url)
+    yield from _changed(subject, "tenant_from", before.tenant_claim, after.tenant_claim)
+    yield from _changed(subject, "scopes_from", before.scopes_claim or ABSENT, after.scopes_claim or ABSENT)
+    yield from _changed(subject, "groups_from", before.groups_claim, after.groups_claim)
+    yield from _changed(subject, "refresh", duration_text(before.refresh_s), duration_text(after.refresh_s))
+    yield from _changed(subject, "keep_stale", duration_text(before.keep_stale_s), duration_text(after.keep_stale_s))
+    yield from _changed(subject, "leeway", duration_text(before.leeway_s), duration_text(after.leeway_s))
+
+
+def _role_changes(before: Role, after: Role) -> Iterator[str]:
+    subject = f"role {after.name}"
+    yield from _changed(subject, "subjects", names_text(before.subjects), names_text(after.subjects))
+    yield from _changed(subject, "may", names_text(before.may), names_text(after.may))
+    yield from _changed(subject, "on", _models_text(before.models), _models_text(after.models))
+
+
+def _models_text(models: tuple[str, ...]) -> str:
+    return ", ".join(models) or "every model"
 
 
 def _bounds_changes(before: Bounds, after: Bounds) -> Iterator[str]:
@@ -88,29 +151,71 @@ def _bounds_changes(before: Bounds, after: Bounds) -> Iterator[str]:
 def _tracing_changes(before: Tracing, after: Tracing) -> Iterator[str]:
     yield from _changed("tracing", "callers", before.callers, after.callers)
     yield from _changed("tracing", "kept_per_s", f"{before.kept_per_s:g}", f"{after.kept_per_s:g}")
-    yield from _changed("tracing", "baggage", _names_text(before.baggage), _names_text(after.baggage))
-    yield from _changed("tracing", "attributes", _names_text(before.attributes), _names_text(after.attributes))
-
-
-def _names_text(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or _ABSENT
+    yield from _changed("tracing", "baggage", names_text(before.baggage), names_text(after.baggage))
+    yield from _changed("tracing", "attributes", names_text(before.attributes), names_text(after.attributes))
 
 
 def _tier_changes(before: Tier, after: Tier, snapshot: Snapshot) -> Iterator[str]:
     """A tier's change is told of the tenant that feels it, when it is one alone."""
     tenants = [tenant.name for tenant in snapshot.tenants.values() if tenant.tier == after.name]
     subject = f"tenant {tenants[0]}" if len(tenants) == 1 else f"tier {after.name} ({len(tenants)} tenants)"
-    yield from _changed(subject, "rate", _rate_text(before.rate_per_s), _rate_text(after.rate_per_s))
-    yield from _changed(subject, "burst", str(before.burst or _ABSENT), str(after.burst or _ABSENT))
-    yield from _changed(subject, "deadline", _duration_text(before.deadline_s), _duration_text(after.deadline_s))
+    yield from _limit_changes(subject, before.limit, after.limit)
+    yield from _changed(subject, "deadline", duration_text(before.deadline_s), duration_text(after.deadline_s))
 
 
-def _rate_text(rate_per_s: float | None) -> str:
-    return _ABSENT if rate_per_s is None else units.rate_text(rate_per_s)
+def _limit_changes(subject: str, before: Limit | None, after: Limit | None) -> Iterator[str]:
+    old, new = before or Limit(""), after or Limit("")
+    yield from _changed(subject, "rate", rate_text(old.rate_per_s), rate_text(new.rate_per_s))
+    yield from _changed(subject, "burst", _burst_text(old), _burst_text(new))
+    yield from _changed(subject, "in_flight", count_text(old.in_flight), count_text(new.in_flight))
+    # Of a limit that goes, nobody asks how it counted.
+    yield from _changed(subject, "mode", _mode_text(old), _mode_text(new if after else old))
 
 
-def _duration_text(length_s: float | None) -> str:
-    return _ABSENT if length_s is None else units.duration_text(length_s)
+def _burst_text(limit: Limit) -> str:
+    return ABSENT if limit.rate_per_s is None else str(limit.burst)
+
+
+def _mode_text(limit: Limit) -> str:
+    return "observe" if limit.observe else "enforce"
+
+
+def _shared_changes(before: Snapshot, after: Snapshot) -> Iterator[str]:
+    old = {shared.limit.name.removeprefix("shared/"): shared for shared in before.shared}
+    new = {shared.limit.name.removeprefix("shared/"): shared for shared in after.shared}
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old:
+            yield f"shared limit {name} ({_touched_text(new[name], after)}) added: {limit_text(new[name].limit)}"
+        elif name not in new:
+            yield f"shared limit {name} ({_touched_text(old[name], before)}) removed"
+        else:
+            subject = f"shared limit {name} ({_touched_text(new[name], after)})"
+            yield from _limit_changes(subject, old[name].limit, new[name].limit)
+            yield from _changed(subject, "route", _models_text(old[name].models), _models_text(new[name].models))
+            yield from _changed(subject, "tenant", _any_text(old[name].tenants), _any_text(new[name].tenants))
+            yield from _changed(subject, "tier", _any_text(old[name].tiers), _any_text(new[name].tiers))
+
+
+def _any_text(names: tuple[str, ...]) -> str:
+    return ", ".join(names) or "any"
+
+
+def _touched_text(shared: SharedLimit, snapshot: Snapshot) -> str:
+    """The tenants that draw from a shared limit: by name when it is one, by number when there are more."""
+    return _tenants_text([tenant for tenant in snapshot.tenants.values() if _draws(tenant, shared)])
+
+
+def _draws(tenant: Tenant, shared: SharedLimit) -> bool:
+    is_named = tenant.name in (shared.tenants or (tenant.name,)) and tenant.tier in (shared.tiers or (tenant.tier,))
+    return is_named and (not shared.models or any(_may_call(tenant, model) for model in shared.models))
+
+
+def _may_call(tenant: Tenant, model: str) -> bool:
+    return model in tenant.may_call or EVERY_MODEL in tenant.may_call
+
+
+def _tenants_text(tenants: Sequence[Tenant]) -> str:
+    return f"tenant {tenants[0].name}" if len(tenants) == 1 else f"{len(tenants)} tenants"
 
 
 def _tenant_changes(before: Tenant, after: Tenant) -> Iterator[str]:
@@ -124,6 +229,36 @@ def _tenant_changes(before: Tenant, after: Tenant) -> Iterator[str]:
         if old_keys.get(id_) != new_keys.get(id_):
             verb = "added" if id_ not in old_keys else "removed" if id_ not in new_keys else "changed"
             yield f"{subject}: key {id_} {verb}"
+    yield from _changed(subject, "tokens", _tokens_text(before), _tokens_text(after))
+    yield from _changed(subject, "certificates", names_text(before.certificates), names_text(after.certificates))
+    yield from _limit_changes(subject, before.limit, after.limit)
+    yield from _quota_changes(subject, before, after)
+
+
+def _tokens_text(tenant: Tenant) -> str:
+    return f"{tenant.jwt.tenant_id} of {tenant.jwt.issuer}" if tenant.jwt else ABSENT
+
+
+def _quota_changes(tenant: str, before: Tenant, after: Tenant) -> Iterator[str]:
+    old = {quota.name: quota for quota in before.quotas}
+    new = {quota.name: quota for quota in after.quotas}
+    for name in sorted(old.keys() | new.keys()):
+        subject = f"{tenant}: quota {name}"
+        if name not in old:
+            yield f"{subject} added: {quota_text(new[name])}"
+        elif name not in new:
+            yield f"{subject} removed: {quota_text(old[name])}"
+        else:
+            yield from _quota_differences(subject, old[name], new[name])
+
+
+def _quota_differences(subject: str, before: Quota, after: Quota) -> Iterator[str]:
+    yield from _changed(subject, "meter", before.meter, after.meter)
+    yield from _changed(
+        subject, "limit", amount_text(before.limit, before.meter), amount_text(after.limit, after.meter)
+    )
+    yield from _changed(subject, "per", period_text(before), period_text(after))
+    yield from _changed(subject, "at", ladder_text(before.ladder), ladder_text(after.ladder))
 
 
 def _may_call_changes(subject: str, before: set[str], after: set[str]) -> Iterator[str]:
@@ -150,9 +285,9 @@ def _objective_changes(before: Objective, after: Objective, snapshot: Snapshot) 
     yield from _changed(subject, "objective", units.percent_text(before.target), units.percent_text(after.target))
     yield from _changed(subject, "window", units.duration_text(before.period_s), units.duration_text(after.period_s))
     yield from _changed(subject, "status_below", str(before.status_below), str(after.status_below))
-    yield from _changed(subject, "within", _duration_text(before.within_s), _duration_text(after.within_s))
+    yield from _changed(subject, "within", duration_text(before.within_s), duration_text(after.within_s))
     yield from _changed(subject, "ignore", _ignored_text(before), _ignored_text(after))
-    yield from _changed(subject, "by", _names_text(before.by), _names_text(after.by))
+    yield from _changed(subject, "by", names_text(before.by), names_text(after.by))
     for severity in ("page", "ticket"):
         old, new = (_alerts_text(one.alerts, severity) for one in (before, after))
         yield from _changed(subject, severity, old, new)
@@ -171,21 +306,19 @@ def _alerts_text(alerts: tuple[BurnAlert, ...], severity: str) -> str:
         for alert in alerts
         if alert.severity == severity
     ]
-    return " or ".join(shown) or _ABSENT
+    return " or ".join(shown) or ABSENT
 
 
 def _guards_changes(subject: str, before: Objective, after: Objective) -> Iterator[str]:
     old, new = before.guards, after.guards
-    yield from _changed(subject, "min_events", str(old.min_events or _ABSENT), str(new.min_events or _ABSENT))
-    yield from _changed(
-        subject, "min_bad_events", str(old.min_bad_events or _ABSENT), str(new.min_bad_events or _ABSENT)
-    )
+    yield from _changed(subject, "min_events", str(old.min_events or ABSENT), str(new.min_events or ABSENT))
+    yield from _changed(subject, "min_bad_events", str(old.min_bad_events or ABSENT), str(new.min_bad_events or ABSENT))
     yield from _changed(
         subject, "chance_below", units.percent_text(old.chance_below), units.percent_text(new.chance_below)
     )
 
 
-def _route_changes(before: Route, after: Route) -> Iterator[str]:
+def _route_changes(before: Route, after: Route, snapshot: Snapshot) -> Iterator[str]:
     subject = f"route {after.model}"
     yield from _changed(subject, "owner", before.owner, after.owner)
     for name in sorted(before.versions.keys() | after.versions.keys()):
@@ -197,21 +330,19 @@ def _route_changes(before: Route, after: Route) -> Iterator[str]:
             old, new = before.versions[name], after.versions[name]
             yield from _changed(f"{subject}: version {name}", "pods", _pods_text(old), _pods_text(new))
     yield from _changed(subject, "stable", before.stable, after.stable)
-    yield from _changed(subject, "timeout", _duration_text(before.timeout_s), _duration_text(after.timeout_s))
-    yield from _changed(subject, "body_bytes", _size_text(before.body_bytes), _size_text(after.body_bytes))
+    yield from _changed(subject, "timeout", duration_text(before.timeout_s), duration_text(after.timeout_s))
+    yield from _changed(subject, "body_bytes", size_text(before.body_bytes), size_text(after.body_bytes))
     yield from _batching_changes(subject, before, after)
-    yield from _changed(subject, "slo", _names_text(before.slo), _names_text(after.slo))
-
-
-def _size_text(size: int | None) -> str:
-    return _ABSENT if size is None else units.size_text(size)
+    yield from _changed(subject, "slo", names_text(before.slo), names_text(after.slo))
+    callers = [tenant for tenant in snapshot.tenants.values() if _may_call(tenant, after.model)]
+    yield from _limit_changes(f"{subject} ({_tenants_text(callers)})", before.limit, after.limit)
 
 
 def _pods_text(version: Version) -> str:
     if version.launch:
         source = f"{version.launch.count} of {version.launch.archive} on {version.launch.device}"
     else:
-        source = f"at {', '.join(version.static.addresses)}" if version.static else _ABSENT
+        source = f"at {', '.join(version.static.addresses)}" if version.static else ABSENT
     return f"{source}, {version.in_flight} in flight"
 
 
@@ -223,3 +354,16 @@ def _batching_changes(subject: str, before: Route, after: Route) -> Iterator[str
 
 def _wait_text(max_wait_s: float) -> str:
     return "the archive's" if max_wait_s < 0 else units.duration_text(max_wait_s)
+
+
+def _test_changes(before: tuple[PolicyTest, ...], after: tuple[PolicyTest, ...]) -> Iterator[str]:
+    """A test that only moved within its file is the same."""
+    old, new = ({_test_key(test): replace(test, place="") for test in tests} for tests in (before, after))
+    for file, name in sorted(old.keys() | new.keys()):
+        if old.get((file, name)) != new.get((file, name)):
+            verb = "added" if (file, name) not in old else "removed" if (file, name) not in new else "changed"
+            yield f'test "{name}" of {file} {verb}'
+
+
+def _test_key(test: PolicyTest) -> tuple[str, str]:
+    return test.place.rsplit(":", 2)[0], test.name

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from policies.availability import is_available
 from policies.document import MAX_FILE_BYTES
 from policies.errors import PolicyError, quoted
 from policies.kinds import FOLDERS, KINDS, MESH, SUFFIX, Kind, is_meant_as_policy, kind_at
@@ -50,7 +49,7 @@ def list_policy_files(directory: Path) -> tuple[list[str], list[PolicyError]]:
     return sorted(files), errors
 
 
-def read_policy_file(directory: Path, path: str) -> bytes:
+def read_policy_file(directory: Path, path: str, most_bytes: int = MAX_FILE_BYTES) -> bytes:
     """The content of one regular file; one byte more than allowed shows that it is too large.
 
     Raises:
@@ -67,7 +66,7 @@ def read_policy_file(directory: Path, path: str) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise UnreadableError("this is not a regular file", "Put a file here, or remove it.")
-            return file.read(MAX_FILE_BYTES + 1)
+            return file.read(most_bytes + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise UnreadableError(f"the file cannot be read: {reason}", "Check that it exists and may be read.") from None
@@ -105,13 +104,9 @@ def _shown(path: str) -> str:
 def _where_it_belongs(path: str) -> str:
     stem, suffix = os.path.splitext(path)
     meant = kind_at(f"{stem}.yaml") if suffix != SUFFIX else None
-    if meant and is_available(meant):
+    if meant:
         return f"Rename it to {_shown(stem)}{SUFFIX}."
-    places = ", ".join(_place(kind) for kind in KINDS if is_available(kind))
-    later = [_place(kind) for kind in KINDS if not is_available(kind)]
-    verb = "is" if len(later) == 1 else "are"
-    not_yet = f"; {' and '.join(later)} {verb} not available yet" if later else ""
-    return f"Policy is in {places}{not_yet}."
+    return f"Policy is in {', '.join(_place(kind) for kind in KINDS)}."
 
 
 def _place(kind: Kind) -> str:

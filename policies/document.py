@@ -26,6 +26,7 @@ _BOOLEANS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "F
 _INTEGER: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_NUMBERS_BEGIN: Final = frozenset("+-.0123456789")
 # "0123" is 83 to YAML 1.1 readers and 123 to YAML 1.2 readers.
 _LEADING_ZERO: Final = re.compile(r"[-+]?0[0-9]+")
 # Control characters, and the characters that YAML 1.1 takes for line ends and YAML 1.2 does not.
@@ -103,6 +104,8 @@ class _Opened:
 
     def note(self, event: yaml.Event) -> None:
         self._last = event
+        if isinstance(event, yaml.ScalarEvent):
+            return
         if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent) and event.flow_style:
             self._brackets.append(event)
         elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent) and self._brackets:
@@ -244,6 +247,8 @@ class _Composer:
             return None
         if text in _BOOLEANS:
             return _BOOLEANS[text]
+        if text[0] not in _NUMBERS_BEGIN:
+            return text
         if not (_INTEGER.fullmatch(text) or _FLOAT.fullmatch(text) or _NOT_FINITE.fullmatch(text)):
             return text
         return self._number(event, text)

@@ -6,6 +6,7 @@ The types are the only grammar: a new key of a schema module is known here witho
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Final, NamedTuple
 
 from msgspec import NODEFAULT, inspect
@@ -20,6 +21,8 @@ from policies.shapes import bare, type_of
 
 Hints = Mapping[str, object]
 MAX_SHOWN_ITEMS: Final = 8
+# The values of one key often begin alike, such as rolling-24h and rolling-30d; only a slip of the pen is near enough.
+_NEAR_CHOICE: Final = 0.8
 # "20/s" and "14.4x", for keys whose numbers have no unit.
 _NUMBER_WITH_UNIT: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(?:/s|x)")
 
@@ -51,7 +54,7 @@ def _check(node: Node, expected: inspect.Type, hints: Hints) -> Iterator[_Mistak
     elif isinstance(expected, inspect.DictType):
         yield from _check_dict(node, expected)
     elif isinstance(expected, inspect.ListType):
-        yield from _check_list(node, expected)
+        yield from _check_list(node, expected, hints)
     elif isinstance(node, Scalar):
         yield from _check_scalar(node, expected, hints)
 
@@ -96,21 +99,33 @@ def _check_union(node: Node, expected: inspect.UnionType, hints: Hints) -> Itera
 
 def _check_struct(node: Node, expected: inspect.StructType) -> Iterator[_Mistake]:
     assert isinstance(node, MappingNode)  # noqa: S101 - _fits said so
-    fields = {field.encode_name: field for field in expected.fields}
+    fields = _fields(expected.cls)
     absent = [name for name in fields if name not in node.entries]
     misspelt: set[str] = set()
     for name, entry in node.entries.items():
         if name in fields:
-            field = fields[name]
-            words = {"about": _description(field)} if _is_required(field) else {"leave_out": "remove the key"}
+            field, words = fields[name]
             yield from _check(entry.value, field.type, words)
         else:
             misspelt.update(_closest(name, absent))
             fix = _did_you_mean(name, absent, offered=[one for one in available_keys(expected) if one in absent])
             yield _Mistake(entry.key.line, entry.key.column, f"unknown key {quoted(name)}", fix)
     for name in absent:
-        if _is_required(fields[name]) and name not in misspelt:
-            yield _Mistake(node.line, node.column, f'the key "{name}" is missing', _addition(fields[name]))
+        field, _ = fields[name]
+        if _is_required(field) and name not in misspelt:
+            yield _Mistake(node.line, node.column, f'the key "{name}" is missing', _addition(field))
+
+
+@cache
+def _fields(shape: type) -> Mapping[str, tuple[inspect.Field, Hints]]:
+    """The keys that a type names, each with the words for a value that is missing there."""
+    struct = type_of(shape)
+    assert isinstance(struct, inspect.StructType)  # noqa: S101 - only structs name keys
+    return {field.encode_name: (field, _words(field)) for field in struct.fields}
+
+
+def _words(field: inspect.Field) -> Hints:
+    return {"about": _description(field)} if _is_required(field) else {"leave_out": "remove the key"}
 
 
 def _is_required(field: inspect.Field) -> bool:
@@ -139,10 +154,11 @@ def _check_dict(node: Node, expected: inspect.DictType) -> Iterator[_Mistake]:
         yield from _check(entry.value, expected.value_type, {"leave_out": "remove the key"})
 
 
-def _check_list(node: Node, expected: inspect.ListType) -> Iterator[_Mistake]:
+def _check_list(node: Node, expected: inspect.ListType, hints: Hints) -> Iterator[_Mistake]:
     assert isinstance(node, Sequence)  # noqa: S101 - _fits said so
     if expected.min_length and len(node.items) < expected.min_length:
-        yield _Mistake(node.line, node.column, "the list is empty", "Add an item, or remove the key.")
+        fix = f"Add an item, or {hints['leave_out']}." if "leave_out" in hints else "Add an item."
+        yield _Mistake(node.line, node.column, "the list is empty", fix)
     if expected.max_length and len(node.items) > expected.max_length:
         problem = f"the list has {len(node.items)} items"
         yield _Mistake(node.line, node.column, problem, f"Keep {expected.max_length} at most.")
@@ -176,7 +192,7 @@ def _literal_mistake(node: Scalar, expected: inspect.LiteralType) -> tuple[str, 
         return None
     problem = f"expected {_expectation(expected, {})}, found {kind_of(node)}"
     choices = [str(value) for value in expected.values]
-    if close := _closest(node.text, choices):
+    if close := _closest(node.text, choices, _NEAR_CHOICE):
         return problem, f'Did you mean "{close[0]}"?'
     return problem, f"Write {choices[0]}." if len(choices) == 1 else "Write one of them."
 
@@ -305,9 +321,9 @@ def _did_you_mean(word: str, known: Iterable[str], offered: list[str]) -> str:
     return f"Known here: {', '.join(offered)}." if offered else "Remove it."
 
 
-def _closest(word: str, known: Iterable[str]) -> list[str]:
+def _closest(word: str, known: Iterable[str], near: float = 0.6) -> list[str]:
     """The one known word that was probably meant, if there is one."""
-    return difflib.get_close_matches(word[:60], list(known), n=1)
+    return difflib.get_close_matches(word[:60], list(known), n=1, cutoff=near)
 
 
 def _description(field: inspect.Field) -> str:

@@ -8,12 +8,23 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from policies import availability, consistency, grammar, objectives, references
+from policies import (
+    availability,
+    budgets,
+    consistency,
+    expectations,
+    grammar,
+    identities,
+    listeners,
+    objectives,
+    references,
+    seal,
+)
 from policies.compilation import compile_snapshot
 from policies.directory import UnreadableError, list_policy_files, read_policy_file
 from policies.document import parse
 from policies.errors import PolicyError, PolicyRefused
-from policies.kinds import PolicyFile, kind_at
+from policies.kinds import TESTS, PolicyFile, kind_at
 from policies.nodes import plain
 from policies.schema.limits import LimitsFile
 from policies.schema.mesh import MeshFile
@@ -27,14 +38,33 @@ __all__ = ["PolicyError", "PolicyRefused", "load_directory"]
 
 MAX_ERRORS_PER_FILE: Final = 100
 MAX_ERRORS: Final = 1000
-# API keys begin with this; a shorter text is a name, not a key.
-_API_KEY: Final = re.compile(rb"\bmsk_[A-Za-z0-9_-]{12,}")
+# API keys begin with msk_; a shorter text is a name, not a key.
+_SECRETS: Final = (
+    (
+        re.compile(rb"\bmsk_[A-Za-z0-9_-]{12,}"),
+        "this looks like an API key, and files hold no secrets",
+        "Remove it, make a new key, and write only the new key's sha256.",
+    ),
+    (
+        re.compile(rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
+        "this is a private key, and files hold no secrets",
+        "Remove it, make a new one, and write where it is kept, such as file:/etc/mesh/tls.key.",
+    ),
+    (
+        re.compile(rb"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+        "this looks like a token, and files hold no secrets",
+        "Remove it, and have its issuer refuse it from now on.",
+    ),
+)
 
 Shape = TypeVar("Shape", bound=Written)
 
 
-def load_directory(path: str | Path) -> Snapshot:
+def load_directory(path: str | Path, heed_seal: bool = True) -> Snapshot:
     """The snapshot that a policy directory describes, with generation 0.
+
+    Args:
+        heed_seal: refuse a sealed directory that is not as it was sealed.
 
     Raises:
         PolicyRefused: with all errors of all files; nothing of the directory is to be used.
@@ -44,25 +74,42 @@ def load_directory(path: str | Path) -> Snapshot:
         raise PolicyRefused([PolicyError(".", 1, 1, f"{directory} is not a directory", "Name a policy directory.")])
     paths, errors = list_policy_files(directory)
     files: list[PolicyFile] = []
+    digests: dict[str, str] = {}
     for file_path in paths:
-        file, file_errors = _load_file(directory, file_path)
+        file, file_errors = _load_file(directory, file_path, digests)
         files.append(file)
         errors += file_errors
-    meant = [availability.available_part(file) for file in files]
-    errors = _at_new_places(errors, [*references.check(meant), *consistency.check(files), *objectives.check(files)])
+    # Files that are not those that were sealed are half written, or not meant yet: no use to say what is wrong in them.
+    if heed_seal and (broken := seal.check(directory, digests)):
+        raise PolicyRefused(_bounded(broken))
+    for later in _contradictions(files):
+        errors = _at_new_places(errors, later)
     if errors:
         raise PolicyRefused(_bounded(errors))
     return _compile(files)
 
 
-def _load_file(directory: Path, path: str) -> tuple[PolicyFile, list[PolicyError]]:
-    """One file, as far as it can be understood by itself."""
+def _contradictions(files: list[PolicyFile]) -> Iterator[list[PolicyError]]:
+    """What is wrong between values and between files, one subject after the other."""
+    meant = [availability.available_part(file) for file in files]
+    yield references.check(meant)
+    yield consistency.check(files)
+    yield listeners.check(files)
+    yield objectives.check(files)
+    yield identities.check(meant)
+    yield budgets.check(meant)
+    yield expectations.check(meant)
+
+
+def _load_file(directory: Path, path: str, digests: dict[str, str]) -> tuple[PolicyFile, list[PolicyError]]:
+    """One file, as far as it can be understood by itself; its digest is added to the others'."""
     kind = kind_at(path)
     assert kind is not None  # noqa: S101 - the list of files holds only those that the layout knows
     try:
         content = read_policy_file(directory, path)
     except UnreadableError as error:
         return PolicyFile(path, kind, None), [PolicyError(path, 1, 1, error.problem, error.fix)]
+    digests[path] = seal.digest_of(content)
     document = parse(content, path)
     file = PolicyFile(path, kind, document.root)
     errors = [*document.errors, *_secrets(content, path)]
@@ -72,8 +119,6 @@ def _load_file(directory: Path, path: str) -> tuple[PolicyFile, list[PolicyError
 
 
 def _grammar_errors(file: PolicyFile) -> list[PolicyError]:
-    if file.root is None or not availability.is_available(file.kind):
-        return []
     # What is refused as a whole is not picked to pieces as well.
     root = availability.available_part(file).root
     return [] if root is None else grammar.check(root, file.kind.shape, file.path)
@@ -86,12 +131,12 @@ def _at_new_places(told: list[PolicyError], later: list[PolicyError]) -> list[Po
 
 
 def _secrets(content: bytes, path: str) -> Iterator[PolicyError]:
-    """Keys that somebody pasted, in a value or a comment; the error does not repeat them."""
-    for match in _API_KEY.finditer(content):
-        line = content.count(b"\n", 0, match.start()) + 1
-        column = match.start() - content.rfind(b"\n", 0, match.start())
-        fix = "Remove it, make a new key, and write only the new key's sha256."
-        yield PolicyError(path, line, column, "this looks like an API key, and files hold no secrets", fix)
+    """Keys and tokens that somebody pasted, in a value or a comment; the error does not repeat them."""
+    for pattern, problem, fix in _SECRETS:
+        for match in pattern.finditer(content):
+            line = content.count(b"\n", 0, match.start()) + 1
+            column = match.start() - content.rfind(b"\n", 0, match.start())
+            yield PolicyError(path, line, column, problem, fix)
 
 
 def _bounded(errors: list[PolicyError]) -> list[PolicyError]:
@@ -122,6 +167,7 @@ def _compile(files: list[PolicyFile]) -> Snapshot:
         _written(files, TenantFile),
         _written(files, RouteFile),
         slos[0] if slos else None,
+        [test for file in files if file.kind is TESTS for test in expectations.compiled(file)],
     )
 
 

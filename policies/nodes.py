@@ -1,16 +1,18 @@
 """Nodes: what a policy file says, each value with the line and column where it stands."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from policies.errors import quoted
 
 Value: TypeAlias = str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True, gc=False):
     """One word or number; `text` is as written, `value` what it is."""
 
     line: int
@@ -20,8 +22,7 @@ class Scalar:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     """A list, written in lines or in brackets."""
 
     line: int
@@ -31,16 +32,14 @@ class Sequence:
     items: tuple["Node", ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One key of a mapping with its value."""
 
     key: Scalar
     value: "Node"
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """Keys and values, written in lines or in braces; keyed by the text of the key."""
 
     line: int
@@ -80,8 +79,7 @@ def _without(node: Node, places: Collection[tuple[int, int]]) -> Node:
     return node
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """One place of a document that a path leads to: its full name, where its key (or item) stands, and its value."""
 
     name: str
@@ -95,23 +93,35 @@ def find(node: Node, path: str) -> Iterator[Found]:
 
     `*` stands for every key and `[]` for every item. What has another shape than the path is passed over.
     """
-    steps = path.replace("[]", ".[]").split(".")
     found = [Found("", node.line, node.column, node)]
-    for step in steps:
+    for step in _steps(path):
         found = [inner for outer in found for inner in _step(outer, step)]
+        if not found:
+            return
     yield from found
 
 
-def _step(outer: Found, step: str) -> Iterator[Found]:
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.replace("[]", ".[]").split("."))
+
+
+def _step(outer: Found, step: str) -> list[Found]:
     node = outer.node
     if step == "[]":
-        if isinstance(node, Sequence):
-            for item in node.items:
-                yield Found(f"{outer.name}[]", item.line, item.column, item)
-    elif isinstance(node, Mapping):
-        for name, entry in node.entries.items():
-            if step in ("*", name):
-                yield Found(f"{outer.name}.{name}".lstrip("."), entry.key.line, entry.key.column, entry.value)
+        items = node.items if isinstance(node, Sequence) else ()
+        return [Found(f"{outer.name}[]", item.line, item.column, item) for item in items]
+    if not isinstance(node, Mapping):
+        return []
+    if step == "*":
+        return [_below(outer, name, entry) for name, entry in node.entries.items()]
+    entry = node.entries.get(step)
+    return [_below(outer, step, entry)] if entry else []
+
+
+def _below(outer: Found, name: str, entry: Entry) -> Found:
+    full_name = f"{outer.name}.{name}" if outer.name else name
+    return Found(full_name, entry.key.line, entry.key.column, entry.value)
 
 
 def entry_of(node: Node, name: str) -> Entry | None:

@@ -11,7 +11,7 @@ from policies.kinds import ROUTE, SLOS, PolicyFile
 from policies.nodes import Mapping, Node, Scalar, Sequence, entry_of, find, text_of
 from policies.references import texts
 from policies.schema.slos import LARGEST_BURN
-from policies.snapshot import BurnAlert, Snapshot
+from policies.snapshot import BurnAlert
 
 # A shorter period would be over before anybody reads the alert; events are kept no longer than the longest.
 SHORTEST_PERIOD_S: Final = 3600.0
@@ -43,12 +43,6 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
         elif file.kind is ROUTE:
             errors += _of_another_model(file, models)
     return errors
-
-
-def unused(snapshot: Snapshot) -> tuple[str, ...]:
-    """The objectives that no route names, for which nothing is counted."""
-    named = {name for route in snapshot.routes.values() for name in route.slo}
-    return tuple(sorted(snapshot.objectives.keys() - named))
 
 
 def _error(file: PolicyFile, mistake: _Mistake) -> PolicyError:

@@ -7,7 +7,6 @@ from typing import Final
 from policies.document import as_list_item
 from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, MESH, ROUTE, SLOS, TENANT, PolicyFile
-from policies.local_key import LOCAL_KEY_ID
 from policies.nodes import Found, Scalar, find
 from policies.snapshot import EVERY_MODEL
 
@@ -19,6 +18,7 @@ NAMED: Final[Mapping[str, Mapping[str, str]]] = {
     "mesh/v1": {"admin.roles[].on[]": "model"},
     "limits/v1": {
         "shared[].applies_to.route": "model",
+        "shared[].applies_to.route[]": "model",
         "shared[].applies_to.tenant[]": "tenant",
         "shared[].applies_to.tier[]": "tier",
     },
@@ -68,7 +68,7 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
         errors += _unresolved(file, names)
         errors += _repeated(file)
         errors += _stem_mismatch(file)
-    return errors + list(_shared_keys(readable)) + list(_reserved_keys(readable))
+    return errors
 
 
 def texts(file: PolicyFile, path: str) -> Iterator[tuple[Scalar, Found]]:
@@ -112,11 +112,11 @@ def _unresolved(file: PolicyFile, names: Names) -> Iterator[PolicyError]:
             if not is_known and not (sort == "model" and scalar.text == EVERY_MODEL):
                 problem = f"there is no {sort} {quoted(scalar.text)}"
                 is_item = path.endswith("[]")
-                fix = _closest(scalar.text, known or frozenset(), sort, is_item)
+                fix = near_name(scalar.text, known or frozenset(), sort, is_item)
                 yield PolicyError(file.path, scalar.line, scalar.column, problem, fix)
 
 
-def _closest(name: str, known: frozenset[str], sort: str, is_item: bool) -> str:
+def near_name(name: str, known: frozenset[str], sort: str, is_item: bool) -> str:
     """What to do about a name that leads nowhere; only an item of a list can simply go."""
     compared = sorted(known)[:MAX_COMPARED_NAMES]
     if close := difflib.get_close_matches(name, compared, n=1):
@@ -131,6 +131,7 @@ def _closest(name: str, known: frozenset[str], sort: str, is_item: bool) -> str:
         "objective": "slos.yaml",
         "issuer": "auth.jwt of mesh.yaml",
         "version": "versions",
+        "quota": "quotas of the tenant",
     }
     return f"Add it to {homes[sort]}{', or remove it here' if is_item else ''}."
 
@@ -152,24 +153,3 @@ def _stem_mismatch(file: PolicyFile) -> Iterator[PolicyError]:
             problem = f"the {key} is {quoted(scalar.text)} and the file is {file.stem}.yaml"
             fix = f"Write {key}: {file.stem}, or give the file the other name."
             yield PolicyError(file.path, scalar.line, scalar.column, problem, fix)
-
-
-def _shared_keys(files: list[PolicyFile]) -> Iterator[PolicyError]:
-    """Two tenants with one key could not be told apart."""
-    owners: dict[str, str] = {}
-    for file in files:
-        if file.kind is TENANT:
-            for scalar, _ in texts(file, "keys[].sha256"):
-                if scalar.text in owners:
-                    problem = f"this key is also in {owners[scalar.text]}"
-                    yield PolicyError(file.path, scalar.line, scalar.column, problem, "Remove one of the two.")
-                owners.setdefault(scalar.text, f"{file.path}, line {scalar.line}")
-
-
-def _reserved_keys(files: list[PolicyFile]) -> Iterator[PolicyError]:
-    for file in files:
-        if file.kind is TENANT:
-            for scalar, _ in texts(file, "keys[].id"):
-                if scalar.text == LOCAL_KEY_ID:
-                    problem = f'the id "{LOCAL_KEY_ID}" is kept for the key that `penstock up` makes'
-                    yield PolicyError(file.path, scalar.line, scalar.column, problem, "Choose another id.")

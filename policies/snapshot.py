@@ -20,23 +20,103 @@ class Key(Struct, frozen=True):
     not_after_s: float | None = None
 
 
-class Tier(Struct, frozen=True):
-    """What every tenant of this tier may use; None is no limit."""
+class Limit(Struct, frozen=True):
+    """How many requests may enter: a rate, a bound on those in flight, or both; every limit of a request must hold.
+
+    Attributes:
+        name: what refusals, headers and counters call it: "tier/gold", "tenant/ads", "model/digits" or "shared/NAME".
+        rate_per_s: None for any rate.
+        burst: requests at once when none came before.
+        in_flight: None for any number.
+        observe: count and tell what would have been refused, and refuse nothing.
+    """
 
     name: str
     rate_per_s: float | None = None
-    burst: int | None = None
+    burst: int = 1
+    in_flight: int | None = None
+    observe: bool = False
+
+
+class SharedLimit(Struct, frozen=True):
+    """A limit that several tenants draw from together.
+
+    Attributes:
+        models, tenants, tiers: whose requests draw from it; all that is not empty must hold.
+    """
+
+    limit: Limit
+    models: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    tiers: tuple[str, ...] = ()
+
+
+class Tier(Struct, frozen=True):
+    """What every tenant of this tier may use by itself; None is no limit."""
+
+    name: str
+    limit: Limit | None = None
     deadline_s: float | None = None
 
 
+METERS = ("requests", "bytes", "device_time", "tokens")
+"""What a quota counts: requests that a model answered, bytes of both bodies, microseconds of devices, tokens."""
+
+
+class LadderStep(Struct, frozen=True):
+    """What happens from which share of a quota on: "warn", "demote" or "refuse"."""
+
+    share: float
+    action: str
+
+
+class Quota(Struct, frozen=True):
+    """A budget over a long period.
+
+    Attributes:
+        meter: one of ``METERS``.
+        limit: requests, bytes, microseconds or tokens.
+        per: "calendar-hour", "-day", "-week" or "-month", or "rolling-1h", "-24h", "-7d" or "-30d".
+        zone: IANA name of the time zone of a calendar period.
+        ladder: by rising share; without a step that refuses, nothing is refused.
+    """
+
+    name: str
+    meter: str
+    limit: int
+    per: str
+    zone: str = "UTC"
+    ladder: tuple[LadderStep, ...] = (LadderStep(1.0, "refuse"),)
+
+    @property
+    def refuse_share(self) -> float | None:
+        """The share of the limit beyond which requests are refused; None when none are."""
+        return next((step.share for step in self.ladder if step.action == "refuse"), None)
+
+
+class TenantJwt(Struct, frozen=True):
+    """Which tokens are a tenant's: those of this issuer (its name) that call the tenant so."""
+
+    issuer: str
+    tenant_id: str
+
+
 class Tenant(Struct, frozen=True):
-    """A caller's organisation: its tier, its keys and the models it may call."""
+    """A caller's organisation: its tier, its credentials, its limits and the models it may call.
+
+    Attributes:
+        certificates: identities of client certificates that are its own.
+    """
 
     name: str
     owner: str
     tier: str
     keys: tuple[Key, ...]
     may_call: tuple[str, ...]
+    jwt: TenantJwt | None = None
+    certificates: tuple[str, ...] = ()
+    limit: Limit | None = None
+    quotas: tuple[Quota, ...] = ()
 
 
 class Launch(Struct, frozen=True):
@@ -136,6 +216,7 @@ class Route(Struct, frozen=True):
     body_bytes: int | None = None
     batching: Batching = Batching()
     slo: tuple[str, ...] = ()
+    limit: Limit | None = None
 
 
 class Bounds(Struct, frozen=True):
@@ -149,6 +230,27 @@ class Bounds(Struct, frozen=True):
     max_deadline_s: float = 120.0
 
 
+class Tls(Struct, frozen=True):
+    """The certificate that a listener shows; both are places of secrets, "file:/path" or "env:NAME"."""
+
+    cert: str
+    key: str
+
+
+class ClientCerts(Struct, frozen=True):
+    """What a listener asks of the caller's certificate.
+
+    Attributes:
+        required: a caller without one is cut off; otherwise it may show another credential.
+        ca: place of the certificates that the caller's must lead to.
+        identity_from: "san-uri", "san-dns" or "subject": the part that names the caller.
+    """
+
+    required: bool
+    ca: str
+    identity_from: str = "san-uri"
+
+
 class Listen(Struct, frozen=True):
     """One address of the mesh, and what is served there.
 
@@ -157,6 +259,8 @@ class Listen(Struct, frozen=True):
 
     address: str
     serves: str
+    tls: Tls | None = None
+    client_certs: ClientCerts | None = None
 
 
 DEFAULT_LISTEN = (
@@ -187,6 +291,47 @@ class Tracing(Struct, frozen=True):
     attributes: tuple[str, ...] = ()
 
 
+class JwtIssuer(Struct, frozen=True):
+    """An issuer whose tokens are accepted.
+
+    Attributes:
+        issuer: the exact ``iss``.
+        audiences: one of them must be in ``aud``.
+        algorithms: no other signature counts.
+        jwks_url: where its keys are; fetched every ``refresh_s`` and kept ``keep_stale_s`` while that fails.
+        tenant_claim, scopes_claim, groups_claim: claims that name the tenant, its scopes ("" gives ``infer`` and
+            ``explain``) and the groups that roles of the management API name.
+        leeway_s: how far the clocks may differ.
+    """
+
+    name: str
+    issuer: str
+    audiences: tuple[str, ...]
+    algorithms: tuple[str, ...]
+    jwks_url: str
+    tenant_claim: str
+    scopes_claim: str = ""
+    groups_claim: str = "groups"
+    refresh_s: float = 600.0
+    keep_stale_s: float = 86400.0
+    leeway_s: float = 30.0
+
+
+class Role(Struct, frozen=True):
+    """Who may do what on the management API.
+
+    Attributes:
+        subjects: "group:NAME", "san:IDENTITY" or "key:ID".
+        may: "THING.ACTION"; "THING.*" is every action.
+        models: the models it is limited to; none for every model.
+    """
+
+    name: str
+    subjects: tuple[str, ...]
+    may: tuple[str, ...]
+    models: tuple[str, ...] = ()
+
+
 class Mesh(Struct, frozen=True):
     """What holds for the whole gateway."""
 
@@ -194,6 +339,34 @@ class Mesh(Struct, frozen=True):
     listen: tuple[Listen, ...] = DEFAULT_LISTEN
     bounds: Bounds = Bounds()
     tracing: Tracing = Tracing()
+    jwt: tuple[JwtIssuer, ...] = ()
+    roles: tuple[Role, ...] = ()
+
+
+class PolicyTest(Struct, frozen=True):
+    """A request, and what must be decided for it.
+
+    Attributes:
+        place: "tests/NAME.yaml:LINE:COLUMN", for whoever has to mend it.
+        tenant: "" for a caller whom nobody knows.
+        scopes: of the credential; () for every scope that a key of the tenant has.
+        api: "predict", "explain" or "infer".
+        used: share of each quota that is used, by the quota's name.
+        expect_status, expect_version, expect_reason: what must be decided; None and "" for anything.
+    """
+
+    name: str
+    place: str
+    model: str
+    tenant: str = ""
+    version: str = ""
+    scopes: tuple[str, ...] = ()
+    headers: dict[str, str] = {}
+    api: str = "predict"
+    used: dict[str, float] = {}
+    expect_status: int | None = None
+    expect_version: str = ""
+    expect_reason: str = ""
 
 
 class Snapshot(Struct, frozen=True):
@@ -206,6 +379,8 @@ class Snapshot(Struct, frozen=True):
     tenants: dict[str, Tenant] = field(default_factory=dict)
     routes: dict[str, Route] = field(default_factory=dict)
     objectives: dict[str, Objective] = field(default_factory=dict)
+    shared: tuple[SharedLimit, ...] = ()
+    tests: tuple[PolicyTest, ...] = ()
 
 
 def objectives_by_model(snapshot: Snapshot) -> dict[str, tuple[Objective, ...]]:

@@ -17,14 +17,14 @@ _BARE_NUMBER: Final = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 
 DURATION_PATTERN: Final = rf"^{_NUMBER}(?:ms|s|m|h|d)$"
 RATE_PATTERN: Final = rf"^{_NUMBER}/(?:s|m|h|d)$"
-SIZE_PATTERN: Final = rf"^{_WHOLE}(?:B|KiB|MiB|GiB)$"
+SIZE_PATTERN: Final = rf"^{_WHOLE}(?:B|KiB|MiB|GiB|TiB)$"
 PERCENT_PATTERN: Final = rf"^{_NUMBER}%$"
 FACTOR_PATTERN: Final = rf"^{_NUMBER}x$"
 TIME_SHARE_PATTERN: Final = rf"^{_NUMBER}(?:ms|s|m|h)/(?:h|day)$"
 MOMENT_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+-][0-9]{2}:[0-9]{2})$"
 
 _SECONDS: Final = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600), "d": Decimal(86400)}
-_BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 # From here on a number without a unit may well be milliseconds: a quarter of a second is written 250 elsewhere.
 _PERHAPS_MS: Final = 100
 _LONG_PERIODS_S: Final = {"h": Decimal(3600), "day": Decimal(86400)}
@@ -216,7 +216,7 @@ def rate_text(events_per_s: float) -> str:
 
 def size_text(size: int) -> str:
     """How a size is written: in the largest unit that divides it."""
-    for unit in ("GiB", "MiB", "KiB"):
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
         if size and size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
     return f"{size}B"
@@ -234,6 +234,7 @@ def _respelled(text: str, unit: Unit) -> str:
         "KB": "KiB",
         "MB": "MiB",
         "GB": "GiB",
+        "TB": "TiB",
         "K": "KiB",
         "M": "MiB",
         "G": "GiB",

@@ -11,7 +11,8 @@ REQUEST_ID = "x-request-id"  # gateway -> client and pod
 TRACEPARENT = "traceparent"  # W3C Trace Context: client -> gateway -> pod
 TRACERESPONSE = "traceresponse"  # W3C Trace Context level 2: gateway -> client
 DECISION = "penstock-decision"  # gateway -> client: what was decided and why (structured field)
-USAGE = "penstock-usage"  # pod -> gateway -> client: device_us, batch, queue_us
+USAGE = "penstock-usage"  # pod -> gateway -> client: device_us, batch, queue_us, tokens
+TOKENS = "penstock-tokens"  # handler -> pod, no further: how many tokens a row had
 SERVER_TIMING = "server-timing"  # pod and gateway -> client: milliseconds of each part
 TIMEOUT_MS = "penstock-timeout-ms"  # client -> gateway -> pod: milliseconds that are left
 
@@ -135,7 +136,7 @@ DEVICE_SECONDS = Metric(
     "counter",
     "seconds",
     (*_OF_A_POD, "tenant"),
-    "How long the device was held for whom: a batch's time is shared out by rows.",
+    "How long the device was held for whom: a batch's time is shared out by its rows' work.",
 )
 POD_SLO_BURN_RATE = Metric(
     "penstock_pod_slo_burn_rate",
@@ -215,6 +216,37 @@ REQUEST_DURATION_SECONDS = Metric(
     (*_OF_A_VERSION, "code_class"),
     "How long requests took, from their head to the last byte of the answer.",
 )
+CHARGED_DEVICE_SECONDS = Metric(
+    "penstock_charged_device_seconds_total",
+    "counter",
+    "seconds",
+    (*_OF_A_VERSION, "tenant"),
+    "How long requests held devices: of each batch's time their rows' share, as pods told it.",
+)
+CHARGED_BYTES = Metric(
+    "penstock_charged_bytes_total",
+    "counter",
+    "bytes",
+    (*_OF_A_VERSION, "tenant"),
+    "Bytes of requests' bodies and of their answers'.",
+)
+CHARGED_TOKENS = Metric(
+    "penstock_charged_tokens_total",
+    "counter",
+    "",
+    (*_OF_A_VERSION, "tenant"),
+    "Tokens of requests, as the models' handlers counted them.",
+)
+LIMIT_REFUSED = Metric(
+    "penstock_limit_refused_total", "counter", "", ("limit",), "Requests that the limit or quota refused."
+)
+LIMIT_OBSERVED = Metric(
+    "penstock_limit_observed_total",
+    "counter",
+    "",
+    ("limit",),
+    "Requests that the limit would have refused if it were not only observed.",
+)
 SLO_EVENTS = Metric(
     "penstock_slo_events_total",
     "counter",
@@ -247,6 +279,20 @@ PODS = Metric(
     "penstock_pods", "gauge", "", (*_OF_A_VERSION, "state"), "Pods in this state, as the supervisor last saw them."
 )
 GENERATION = Metric("penstock_generation", "gauge", "", (), "The generation of the policy that is in force.")
+POLICY_REFUSED = Metric(
+    "penstock_policy_refused",
+    "gauge",
+    "",
+    (),
+    "1 while the policy files are refused and an earlier generation stays in force, else 0.",
+)
+POLICY_RELOADS = Metric(
+    "penstock_policy_reloads_total",
+    "counter",
+    "",
+    ("outcome",),
+    "Changed sets of policy files since the supervisor's start: put in force, refused, or unchanged in what they say.",
+)
 WORKER_RESTARTS = Metric(
     "penstock_worker_restarts_total",
     "counter",
@@ -254,17 +300,56 @@ WORKER_RESTARTS = Metric(
     (),
     "Gateway workers that were replaced since the supervisor's start.",
 )
+JWKS_STALE = Metric(
+    "penstock_jwks_stale_seconds",
+    "gauge",
+    "seconds",
+    ("issuer",),
+    "How old an issuer's keys are since they cannot be fetched again; 0 while they can.",
+)
+QUOTA_USED_RATIO = Metric(
+    "penstock_quota_used_ratio",
+    "gauge",
+    "ratio",
+    ("tenant", "quota"),
+    "What is used of a quota in its present window, as a share of its limit; the 1,000 fullest quotas.",
+)
+QUOTA_LIMIT = Metric(
+    "penstock_quota_limit",
+    "gauge",
+    "",
+    ("tenant", "quota", "meter"),
+    "A quota's limit with what is granted on top: requests, bytes, tokens, or seconds of device_time.",
+)
+QUOTA_USED = Metric(
+    "penstock_quota_used",
+    "gauge",
+    "",
+    ("tenant", "quota", "meter"),
+    "What is used of a quota in its present window: requests, bytes, tokens, or seconds of device_time.",
+)
 
 MESH_METRICS = (
     REQUESTS,
     REQUEST_DURATION_SECONDS,
+    CHARGED_DEVICE_SECONDS,
+    CHARGED_BYTES,
+    CHARGED_TOKENS,
+    LIMIT_REFUSED,
+    LIMIT_OBSERVED,
     SLO_EVENTS,
     SLO_BURN_RATE,
     SLO_BUDGET_REMAINING,
     SLO_ALERT_FIRING,
     PODS,
     GENERATION,
+    POLICY_REFUSED,
+    POLICY_RELOADS,
     WORKER_RESTARTS,
+    JWKS_STALE,
+    QUOTA_USED_RATIO,
+    QUOTA_LIMIT,
+    QUOTA_USED,
     TELEMETRY_DROPPED,
 )
 

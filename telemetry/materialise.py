@@ -210,7 +210,7 @@ def _part(clock: _Clock, record: PodRequest, part: Part) -> list[Span]:
         if batch is not None:
             attributes |= {Attribute.BATCH_ID: batch.batch_id, Attribute.BATCH_ROWS: batch.row_count}
         if stage is Stage.INFERENCE and batch is not None:
-            attributes[Attribute.DEVICE_S] = batch.device_s * part.row_count / batch.row_count
+            attributes[Attribute.DEVICE_S] = part.device_us / 1e6
         ids = (record.trace_id, part_id(record.span_id, part.part, stage), record.span_id)
         return clock.span(ids, name, (start_s, end_s), attributes, reason=reason, links=() if link is None else (link,))
 

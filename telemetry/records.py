@@ -126,12 +126,14 @@ class Part(Struct, frozen=True, array_like=True):
         part: its number in the request.
         enqueued_s: when it came into the queue.
         batch: the batch it ran in; None when it never ran, and its request's reason says why.
+        device_us: microseconds of the device that its rows are charged.
     """
 
     part: int
     row_count: int
     enqueued_s: float
     batch: BatchTimes | None = None
+    device_us: int = 0
 
 
 class PodRequest(Struct, frozen=True, array_like=True, tag="p"):

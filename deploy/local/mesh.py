@@ -22,13 +22,13 @@ from deploy.local.demo_builder import DemoBuilder
 from deploy.local.desired import DesiredFile, InForceFile
 from deploy.local.events import EventLog
 from deploy.local.gateway_process import GatewayProcess, GatewaySpec
-from deploy.local.key import sha256_hex
 from deploy.local.pods import PodPlaces, Pods
 from deploy.local.sidecars import Reports, SidecarPlaces, Sidecars
 from gateway.control import last_good
 from gateway.control.desired_pods import DesiredPod
 from gateway.control.runtime_file import FILE_NAME as RUNTIME_FILE
 from gateway.control.runtime_file import RunningMesh
+from gateway.decide.api_keys import sha256_hex
 from policies.snapshot import Tracing
 
 LOOK_EVERY_S = 0.1

@@ -47,6 +47,7 @@ def read_config(arguments: Sequence[str] | None) -> SupervisorConfig:
         records=options.records,
         drain_delay_s=options.drain_delay_s,
         drain_within_s=options.drain_within_s,
+        audit_checkpoints=options.audit_checkpoints,
     )
 
 
@@ -63,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--drain-delay-s", type=_seconds, default=0.0, metavar="S", help="serve on while not ready")
     parser.add_argument("--drain-within-s", type=_seconds, default=8.0, metavar="S", help="then cut off what runs")
+    parser.add_argument(
+        "--audit-checkpoints", type=Path, metavar="FILE", help="copy checkpoints of the audit log here too"
+    )
     return parser
 
 

@@ -1,10 +1,10 @@
-"""Decides whether a caller may speak to the supervisor: from a known name, from no web page, mostly with the token."""
+"""Decides whether a caller may be listened to at all: it calls us by a name of ours, and no web page sends it."""
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -16,14 +16,26 @@ LIVE_PATH = "/livez"
 
 MANAGEMENT_REASONS: tuple[Reason, ...] = (
     Reason("bad_query", 400, False, "BadRequestException", "A parameter of the query has a value it cannot have."),
+    Reason("request_not_recorded", 404, False, "ResourceNotFoundException", "No record of this request is kept."),
+    Reason("key_not_found", 404, False, "ResourceNotFoundException", "No tenant has a key or credential of this id."),
+    Reason("quota_not_found", 404, False, "ResourceNotFoundException", "No tenant has a quota of this name."),
+    Reason("grant_not_found", 404, False, "ResourceNotFoundException", "The quota has no such grant that counts."),
+    Reason("too_many_grants", 409, False, "ConflictStatusException", "As many grants as can be kept are kept."),
     Reason("objective_not_found", 404, False, "ResourceNotFoundException", "No model has an objective of this name."),
     Reason("host_not_allowed", 403, False, "InvalidKeyException", "The Host is no name of the management API."),
     Reason("foreign_origin", 403, False, "InvalidKeyException", "A web page may not call the management API."),
+    Reason("permission_missing", 403, False, "InvalidKeyException", "No role of the caller's allows this."),
+    Reason("audit_unavailable", 503, True, "ServiceUnavailableException", "The audit log cannot be written or read."),
+    Reason("keys_not_kept", 503, True, "ServiceUnavailableException", "A change of keys could not be kept."),
+    Reason("ledger_unavailable", 503, True, "ServiceUnavailableException", "The ledger of quotas cannot be used."),
     Reason("management_failed", 500, False, "InternalServerException", "The management API failed."),
 )
 
 REASONS: dict[str, Reason] = GATEWAY_REASONS | {reason.name: reason for reason in MANAGEMENT_REASONS}
 
+# A name or an address of RFC 9112, 3.2, as far as names of machines go: nothing that a URL gives a meaning to.
+_HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]{1,255})|\[(?P<v6>[0-9A-Fa-f:.]{2,45})\])(?::(?P<port>[0-9]{1,5}))?")
+_MAX_PORT = 65535
 # What a browser says of a request that the user typed, or that no page made.
 _OWN_FETCHES = ("none", "same-origin")
 
@@ -33,10 +45,14 @@ class AdminCaller(Struct, frozen=True):
 
     Attributes:
         headers: lower-case names, in the order they came.
+        source: the address that it came from, "" when that is not known.
+        peer_identity: what its client certificate names, "" without one.
     """
 
     path: str
     headers: tuple[tuple[str, str], ...]
+    source: str = ""
+    peer_identity: str = ""
 
     def values(self, name: str) -> list[str]:
         """Return every value of a header."""
@@ -44,15 +60,15 @@ class AdminCaller(Struct, frozen=True):
 
 
 class Gate(Struct, frozen=True):
-    """Who is let in.
+    """Who is listened to.
 
     Attributes:
-        token_digest: SHA-256 of the admin token.
         bound_hosts: hosts that the API is bound to.
+        names: other names of ours, those that the listener's certificate proves; "*.example" is one label in front.
     """
 
-    token_digest: bytes
     bound_hosts: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def admit(self, caller: AdminCaller) -> None:
         """Let the caller pass.
@@ -60,10 +76,8 @@ class Gate(Struct, frozen=True):
         Raises:
             Refused: with the reason.
         """
-        _check_host(caller.values("host"), self.bound_hosts)
+        _check_host(caller.values("host"), self.bound_hosts, self.names)
         _check_origin(caller)
-        if caller.path != LIVE_PATH:
-            _check_token(caller.values("authorization"), self.token_digest)
 
 
 def admit_reader(caller: AdminCaller, bound_hosts: tuple[str, ...]) -> None:
@@ -76,7 +90,7 @@ def admit_reader(caller: AdminCaller, bound_hosts: tuple[str, ...]) -> None:
         Refused: with the reason.
     """
     if all(ipaddress.ip_address(host).is_loopback for host in bound_hosts):
-        _check_host(caller.values("host"), bound_hosts)
+        _check_host(caller.values("host"), bound_hosts, ())
     _check_origin(caller)
 
 
@@ -85,20 +99,25 @@ def token_digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _check_host(hosts: Sequence[str], bound_hosts: Sequence[str]) -> None:
+def _check_host(hosts: Sequence[str], bound_hosts: Sequence[str], names: Sequence[str]) -> None:
     if len(hosts) != 1:
         raise Refused("malformed_http", "Send exactly one Host header.")
-    if not _is_ours(_host_name(hosts[0]), bound_hosts):
+    name = _host_name(hosts[0])
+    if not _is_proven(name, names) and not _is_ours(name, bound_hosts):
         raise Refused("host_not_allowed", "Call it by the address that it listens on.")
 
 
 def _host_name(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    if not colon or host.endswith("]"):
-        name, port = host, "0"
-    if not port.isascii() or not port.isdigit() or int(port[:6]) > 65535:
+    written = _HOST.fullmatch(host)
+    if written is None or int(written["port"] or 0) > _MAX_PORT:
         raise Refused("malformed_http", "The Host header is not HOST or HOST:PORT.")
-    return name.removeprefix("[").removesuffix("]").lower()
+    return str(written["name"] or written["v6"]).lower()
+
+
+def _is_proven(name: str, names: Sequence[str]) -> bool:
+    """Whether the certificate names it, or all names at its place: nobody else can show a browser that certificate."""
+    first, _, rest = name.partition(".")
+    return name in names or (first not in ("", "*") and f"*.{rest}" in names)
 
 
 def _is_ours(name: str, bound_hosts: Sequence[str]) -> bool:
@@ -116,12 +135,3 @@ def _check_origin(caller: AdminCaller) -> None:
     fetches = caller.values("sec-fetch-site")
     if caller.values("origin") or any(fetch not in _OWN_FETCHES for fetch in fetches):
         raise Refused("foreign_origin", "This is not for web pages; call it from a program.")
-
-
-def _check_token(credentials: Sequence[str], expected: bytes) -> None:
-    if not credentials:
-        raise Refused("key_missing", "Send the admin token as `Authorization: Bearer TOKEN`.")
-    scheme, _, token = credentials[0].partition(" ")
-    matches = hmac.compare_digest(token_digest(token.strip()), expected)
-    if len(credentials) != 1 or scheme.lower() != "bearer" or not matches:
-        raise Refused("key_unknown", "This is not the admin token of this mesh.")

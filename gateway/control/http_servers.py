@@ -6,38 +6,37 @@ What they import takes too long for the supervisor's loop, and so is imported in
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from gateway.control.admin.sign_in import SignIn
 from gateway.control.callers import Gate
-from gateway.control.listeners import split_address
+from gateway.control.listeners import Listener, split_address
+from gateway.control.managed import Managed
 from gateway.control.mesh_facts import MeshFacts
-from gateway.control.reports import MeshView
 from gateway.control.slo_engine import SloEngine
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric as Family
+    from starlette.types import ASGIApp
 
-    from gateway.control.management import ManagementServer
+    from gateway.control.asgi_server import AsgiServer
 
 
 class HttpServers:
     """The servers that run."""
 
     def __init__(self) -> None:
-        self._running: list[ManagementServer] = []
+        self._running: list[AsgiServer] = []
         self._is_stopping = False
 
-    async def serve(self, make: Callable[[], ManagementServer], sockets: list[socket.socket]) -> None:
-        """Make a server and run it until all are told to stop; one without a socket is never made."""
-        if not sockets:
-            return
-        server = await asyncio.to_thread(make)
+    async def serve(self, make_app: Callable[[], ASGIApp], listener: Listener) -> None:
+        """Make an application and serve it at one socket until all are told to stop."""
+        server = await asyncio.to_thread(_make_server, make_app, listener)
         if not self._is_stopping:
             self._running.append(server)
-            await server.serve(sockets)
+            await server.serve([listener.socket])
 
     def stop(self) -> None:
         """Let every server finish what it answers, and start none."""
@@ -46,23 +45,38 @@ class HttpServers:
             server.should_exit = True
 
 
-def management_server(view: MeshView, token_digest: bytes, addresses: Iterable[str]) -> ManagementServer:
-    """Make the management API's server."""
-    from gateway.control.management import make_app, make_server
+def _make_server(make_app: Callable[[], ASGIApp], listener: Listener) -> AsgiServer:
+    from gateway.control.asgi_server import make_server
 
-    return make_server(make_app(view, Gate(token_digest, _hosts(addresses))))
+    return make_server(make_app(), listener)
 
 
-def metrics_server(engine: SloEngine, facts: Callable[[], MeshFacts], addresses: Iterable[str]) -> ManagementServer:
-    """Make the server that Prometheus reads."""
-    from gateway.control.management import make_server
+def management_app(managed: Managed, sign_in: SignIn, listener: Listener, addresses: Iterable[str]) -> ASGIApp:
+    """Make the management API as one listener serves it.
+
+    Args:
+        addresses: of all its listeners: it may be called by each of them.
+    """
+    from gateway.control.admin.rooms import rooms
+    from gateway.control.management import make_app
+
+    hosts = _hosts(addresses)
+
+    def gate() -> Gate:
+        return Gate(hosts, listener.certificate.names if listener.certificate is not None else ())
+
+    return make_app(rooms(managed), gate, sign_in.actor)
+
+
+def metrics_app(engine: SloEngine, facts: Callable[[], MeshFacts], addresses: Iterable[str]) -> ASGIApp:
+    """Make what Prometheus reads."""
     from gateway.control.mesh_metrics import mesh_families
     from gateway.control.metrics_server import make_metrics_app
 
     def collect() -> list[Family]:
         return mesh_families(engine, facts(), time.time())
 
-    return make_server(make_metrics_app(collect, _hosts(addresses)))
+    return make_metrics_app(collect, _hosts(addresses))
 
 
 def _hosts(addresses: Iterable[str]) -> tuple[str, ...]:

@@ -1,7 +1,11 @@
-"""The last good policy, kept in the state directory for a start with a policy directory that is refused."""
+"""The last good policy, kept in the state directory for a start with a policy directory that is refused.
+
+The file begins with the digest of what follows: one that was cut off or changed is none.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -11,7 +15,8 @@ from gateway.control.state_dir import write_private
 from policies.snapshot import Snapshot
 
 FILE_NAME = "last-good-policy.msgpack"
-_FORMAT = 1
+_FORMAT = 2
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class LastGood(Struct, frozen=True):
@@ -34,13 +39,18 @@ def keep(state_dir: Path, snapshot: Snapshot, loaded_at_s: float) -> None:
     Raises:
         OSError: the disk is full or the directory is gone.
     """
-    write_private(state_dir / FILE_NAME, msgspec.msgpack.encode(LastGood(_FORMAT, loaded_at_s, snapshot)))
+    content = msgspec.msgpack.encode(LastGood(_FORMAT, loaded_at_s, snapshot))
+    write_private(state_dir / FILE_NAME, hashlib.sha256(content).digest() + content)
 
 
 def recall(state_dir: Path) -> LastGood | None:
-    """Return the kept policy, or None when there is none that this release can read."""
+    """Return the kept policy, or None when there is none that is whole and that this release can read."""
     try:
-        kept = msgspec.msgpack.decode((state_dir / FILE_NAME).read_bytes(), type=LastGood)
+        kept_bytes = (state_dir / FILE_NAME).read_bytes()
+        digest, content = kept_bytes[:_DIGEST_BYTES], kept_bytes[_DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
+            return None
+        kept = msgspec.msgpack.decode(content, type=LastGood)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return kept if kept.format == _FORMAT else None

@@ -1,48 +1,62 @@
-"""The management API: FastAPI over a view of the mesh, default deny, every answer with a request id."""
+"""The management API: rooms of FastAPI behind one gatekeeper, default deny, every answer with a request id."""
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import math
 import secrets
-from collections.abc import Iterator
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import uvicorn
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.control.admin.permissions import guards, needs_any_role
 from gateway.control.callers import LIVE_PATH, REASONS, AdminCaller, Gate
-from gateway.control.reports import LiveReport, MeshView, PodsReport, PolicyReport, RefusalReport, StatusReport
-from gateway.control.slo_reports import MAX_SPAN_S, MIN_SPAN_S, HistoryQuestion, SloHistoryReport, SloReport
+from gateway.control.reports import LiveReport, RefusalReport
 from gateway.control.view import installed_version
+from gateway.decide.authorization import Actor
+from gateway.decide.bad_keys import PERIOD_S
 from model_pod.wire.refusals import REASON_HEADER, Refused, refusal_body
 from telemetry.conventions import REQUEST_ID
 
-_CONNECTIONS = 128
-_IDLE_S = 5
-_FINISH_WITHIN_S = 2
-_HEAD_BYTES = 16 * 1024
-# FastAPI's own 422 is left out of the OpenAPI where this is in it, and is never answered.
-_HISTORY_REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": RefusalReport}}
-_REASON_OF_STATUS = {404: "path_not_found", 405: "method_not_allowed"}
+OPEN_PATHS = frozenset({LIVE_PATH})
+MAX_BODY_BYTES = 64 * 1024
+BODY_WITHIN_S = 10.0
+_REASON_OF_STATUS = {
+    400: "malformed_body",
+    404: "path_not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+}
+
+SignInCaller = Callable[[AdminCaller], Actor]
 
 
 class Gatekeeper:
-    """Refuses callers before any route is looked for, and gives every answer its request id."""
+    """Refuses callers before any route is looked for, and gives every answer its request id.
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    Args:
+        gate: as it is now; the names of a listener change with its certificate.
+        sign_in: says who calls, and refuses who cannot prove it.
+    """
+
+    def __init__(self, app: ASGIApp, gate: Callable[[], Gate], sign_in: SignInCaller) -> None:
         self._app = app
         self._gate = gate
+        self._sign_in = sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; nothing else is served."""
         if scope["type"] != "http":
             return
         request_id = secrets.token_hex(16)
-        scope["state"] = {"request_id": request_id}
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -51,13 +65,41 @@ class Gatekeeper:
                 headers["cache-control"] = "no-store"
             await send(message)
 
+        # The path as it is routed: a decision on any other spelling could be walked around.
+        source, _ = scope.get("client") or ("", 0)
+        identity = state.get("peer_identity", "")
+        caller = AdminCaller(scope["path"], tuple(Headers(scope=scope).items()), source, identity)
         try:
-            # The path as it is routed: a decision on any other spelling could be walked around.
-            self._gate.admit(AdminCaller(scope["path"], tuple(Headers(scope=scope).items())))
+            self._gate().admit(caller)
+            if caller.path not in OPEN_PATHS:
+                state["actor"] = self._sign_in(caller)
         except Refused as refused:
             await refusal(refused, request_id)(scope, receive, send_named)
             return
-        await self._app(scope, receive, send_named)
+        await self._app(scope, bounded(receive), send_named)
+
+
+def bounded(receive: Receive) -> Receive:
+    """Return a body that ends in a refusal once it is too large, or takes too long."""
+    taken, is_whole = 0, False
+    until_s = asyncio.get_running_loop().time() + BODY_WITHIN_S
+
+    async def receive_some() -> Message:
+        nonlocal taken, is_whole
+        if is_whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until_s):
+                message = await receive()
+        except TimeoutError as error:
+            raise HTTPException(408) from error
+        taken += len(message.get("body", b""))
+        is_whole = not message.get("more_body", False)
+        if taken > MAX_BODY_BYTES:
+            raise HTTPException(413)
+        return message
+
+    return receive_some
 
 
 def refusal(refused: Refused, request_id: str) -> Response:
@@ -66,6 +108,8 @@ def refusal(refused: Refused, request_id: str) -> Response:
     headers = {REASON_HEADER: reason.name}
     if reason.status == 401:
         headers["www-authenticate"] = "Bearer"
+    if reason.status == 429:
+        headers["retry-after"] = str(math.ceil(PERIOD_S))
     body = refusal_body(reason, refused.message, request_id)
     return Response(body, reason.status, headers, media_type="application/json")
 
@@ -83,10 +127,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
     return refusal(error, request.state.request_id)
 
 
-async def _refuse_query(request: Request, error: Exception) -> Response:
+async def _refuse_values(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for nothing else
-    problems = "; ".join(f"{wrong['loc'][-1]}: {wrong['msg']}" for wrong in error.errors())
-    return refusal(Refused("bad_query", f"The query cannot be read. {problems}."), request.state.request_id)
+    wrong = error.errors()
+    problems = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in wrong)
+    if any(one["loc"][0] == "body" for one in wrong):
+        refused = Refused("malformed_body", f"The body cannot be read. {problems}.")
+    else:
+        refused = Refused("bad_query", f"The query cannot be read. {problems}.")
+    return refusal(refused, request.state.request_id)
 
 
 async def _refuse_failure(request: Request, _: Exception) -> Response:
@@ -94,77 +143,52 @@ async def _refuse_failure(request: Request, _: Exception) -> Response:
     return refusal(Refused("management_failed", message), request.state.request_id)
 
 
-def make_app(view: MeshView, gate: Gate) -> ASGIApp:
-    """Return the application; it knows nothing of the supervisor but the view."""
+def make_api(rooms: Sequence[APIRouter]) -> FastAPI:
+    """Return the API without its gatekeeper.
+
+    Raises:
+        UnguardedRoute: an endpoint does not say what it needs.
+    """
     documented: dict[int | str, dict[str, Any]] = {status: {"model": RefusalReport} for status in (401, 403)}
     api = FastAPI(
         title="Penstock management API",
         version=installed_version(),
+        openapi_url=None,  # served below, for whoever has a role
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=documented,
         exception_handlers={
             HTTPException: _refuse_http,
             Refused: _refuse,
-            RequestValidationError: _refuse_query,
+            RequestValidationError: _refuse_values,
             Exception: _refuse_failure,
         },
     )
+    for room in (*rooms, _own_room(api)):
+        guards(room.routes, OPEN_PATHS)
+        api.include_router(room)
+    return api
 
-    @api.get("/admin/policy", summary="The policy in force, and the errors of files that were refused")
-    async def policy() -> PolicyReport:
-        return view.policy()
 
-    @api.get("/admin/pods", summary="Every pod: what should run, and what its last probe found")
-    async def pods() -> PodsReport:
-        return view.pods()
+def _own_room(api: FastAPI) -> APIRouter:
+    room = APIRouter()
 
-    @api.get("/admin/status", summary="The whole mesh at a glance")
-    async def status() -> StatusReport:
-        return view.status()
+    @room.get("/openapi.json", summary="This API as OpenAPI", dependencies=[needs_any_role()])
+    async def openapi() -> dict[str, Any]:
+        return api.openapi()
 
-    @api.get("/admin/slo", summary="Every objective: its budget, burn rates and alerts")
-    async def slo() -> SloReport:
-        return view.slo()
-
-    @api.get("/admin/slo/history", summary="An objective's past, in at most 400 steps", responses=_HISTORY_REFUSALS)
-    async def slo_history(
-        slo: Annotated[str, Query(description="The objective's name")],
-        model: Annotated[str, Query(description="One of its models")],
-        span_s: Annotated[float, Query(description="How far back", ge=MIN_SPAN_S, le=MAX_SPAN_S)] = 3600.0,
-        version: Annotated[str | None, Query(description="One version; all of them when left out")] = None,
-    ) -> SloHistoryReport:
-        return view.slo_history(HistoryQuestion(slo, model, version, span_s))
-
-    @api.get(LIVE_PATH, summary="The supervisor runs; needs no token")
+    @room.get(LIVE_PATH, summary="The supervisor runs; needs no credential")
     async def live() -> LiveReport:
         return LiveReport()
 
-    return Gatekeeper(api, gate)
+    return room
 
 
-class ManagementServer(uvicorn.Server):
-    """Uvicorn inside the supervisor's loop: signals stay the supervisor's."""
+def make_app(rooms: Sequence[APIRouter], gate: Callable[[], Gate], sign_in: SignInCaller) -> ASGIApp:
+    """Return the application; it knows nothing of the supervisor but its rooms.
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
-        yield
-
-
-def make_server(app: ASGIApp) -> ManagementServer:
-    """Return a server for sockets that listen already; ``serve(sockets)`` runs it until ``should_exit``."""
-    config = uvicorn.Config(
-        app,
-        http="h11",  # stricter than the faster one, and nobody is in a hurry here
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_IDLE_S,
-        timeout_graceful_shutdown=_FINISH_WITHIN_S,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
-    )
-    return ManagementServer(config)
+    Raises:
+        UnguardedRoute: an endpoint does not say what it needs.
+    """
+    return Gatekeeper(make_api(rooms), gate, sign_in)

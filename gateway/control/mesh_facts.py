@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.control.pod_table import PodRecord
+from gateway.control.policy_changes import Outcome
+from gateway.control.quota_view import Standing
 from gateway.control.slo_engine import Dropped
 
 
@@ -13,7 +15,11 @@ class MeshFacts(Struct, frozen=True):
 
     Attributes:
         dropped: what was not counted, not told or not kept since the supervisor's start.
+        is_refused: the policy files are, and an earlier generation stays in force.
+        reloads: changed sets of policy files since the supervisor's start, by what became of them.
         host_name: as TorchServe's metrics name the machine.
+        quotas: how each stands.
+        jwks_stale_s: for how long each issuer's keys have been older than they should be.
     """
 
     generation: int
@@ -21,3 +27,7 @@ class MeshFacts(Struct, frozen=True):
     pods: tuple[PodRecord, ...]
     dropped: dict[Dropped, int]
     host_name: str
+    is_refused: bool = False
+    reloads: dict[Outcome, int] = {}
+    jwks_stale_s: dict[str, float] = {}
+    quotas: tuple[Standing, ...] = ()

@@ -14,12 +14,22 @@ from prometheus_client.utils import floatToGoString
 
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.pod_table import PodRecord
+from gateway.control.policy_changes import OUTCOMES
+from gateway.control.quota_metrics import quota_families
 from gateway.control.request_totals import Durations, RequestTotals
 from gateway.control.slo_engine import Judged, SloEngine, alert_key
 from policies.units import duration_text
 from telemetry.conventions import (
+    CHARGED_BYTES,
+    CHARGED_DEVICE_SECONDS,
+    CHARGED_TOKENS,
     GENERATION,
+    JWKS_STALE,
+    LIMIT_OBSERVED,
+    LIMIT_REFUSED,
     PODS,
+    POLICY_REFUSED,
+    POLICY_RELOADS,
     REQUEST_DURATION_SECONDS,
     REQUESTS,
     SLO_ALERT_FIRING,
@@ -43,11 +53,18 @@ def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Fam
     """Return every metric as of now."""
     return [
         *_request_families(engine.totals),
+        *_cost_families(engine.totals),
+        _counters(LIMIT_REFUSED, (((limit,), n) for limit, n in engine.limits.refused.items())),
+        _counters(LIMIT_OBSERVED, (((limit,), n) for limit, n in engine.limits.observed.items())),
         *_slo_families(engine, engine.judged_in_slot(now_s)),
         _pods_family(facts.pods),
         _one(GENERATION, facts.generation),
+        _one(POLICY_REFUSED, facts.is_refused),
+        _counters(POLICY_RELOADS, (((outcome,), facts.reloads.get(outcome, 0)) for outcome in OUTCOMES)),
         _one(WORKER_RESTARTS, facts.worker_restarts),
         _counters(TELEMETRY_DROPPED, facts.dropped.items()),
+        _jwks_family(facts.jwks_stale_s),
+        *quota_families(facts.quotas),
         *_torchserve_families(engine.totals, facts.host_name),
     ]
 
@@ -61,6 +78,13 @@ def _request_families(totals: RequestTotals) -> Iterator[Family]:
         labels = (kind.model, kind.version, kind.code_class)
         histograms.add_metric(labels, _buckets(durations), durations.sum_s)
     yield histograms
+
+
+def _cost_families(totals: RequestTotals) -> Iterator[Family]:
+    costs = [((kind.model, kind.version, kind.tenant), cost) for kind, cost in totals.charged.items()]
+    yield _counters(CHARGED_DEVICE_SECONDS, ((labels, cost.device_us / _MICROSECONDS) for labels, cost in costs))
+    yield _counters(CHARGED_BYTES, ((labels, cost.body_bytes) for labels, cost in costs))
+    yield _counters(CHARGED_TOKENS, ((labels, cost.tokens) for labels, cost in costs))
 
 
 def _buckets(durations: Durations) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
@@ -109,6 +133,13 @@ def _pods_family(pods: Iterable[PodRecord]) -> Family:
     return family
 
 
+def _jwks_family(stale_s: dict[str, float]) -> Family:
+    family = _gauge(JWKS_STALE)
+    for issuer, seconds in stale_s.items():
+        family.add_metric((issuer,), seconds)
+    return family
+
+
 def _torchserve_families(totals: RequestTotals, host_name: str) -> Iterator[Family]:
     requests: Counter[tuple[str, str]] = Counter()
     latencies_us: Counter[tuple[str, str]] = Counter()
@@ -134,7 +165,7 @@ def _torchserve(name: str, labels: tuple[str, ...]) -> UnknownMetricFamily:
     return UnknownMetricFamily(name, "TorchServe's name for a count that this mesh keeps too.", labels=labels)
 
 
-def _counters(of: Metric, counts: Iterable[tuple[tuple[str, ...], int]]) -> Family:
+def _counters(of: Metric, counts: Iterable[tuple[tuple[str, ...], float]]) -> Family:
     family = CounterMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
     for labels, count in counts:
         family.add_metric(labels, count)

@@ -10,8 +10,6 @@ from msgspec import Struct
 
 from model_pod.wire.status import PodState
 
-# The memory that all workers share for rate limits; whoever makes it and whoever maps it must agree on its size.
-LIMITS_TABLE_BYTES = 2**20
 # The finest slots in which SLO events are counted.
 SLOT_S = 10
 
@@ -72,7 +70,43 @@ class OthersRate(Struct, frozen=True, tag="others_rate"):
     per_s: float
 
 
-ToWorker = Prepare | Commit | Pods | Drain | OthersRate
+class Revoked(Struct, frozen=True, tag="revoked"):
+    """Ids of all keys that are revoked beside what policy says, whole, whenever one is added or taken back."""
+
+    key_ids: tuple[str, ...]
+
+
+class IssuerKeys(Struct, frozen=True, tag="issuer_keys"):
+    """The public keys of one issuer, whole, whenever they were fetched.
+
+    Attributes:
+        issuer: its name in ``mesh.yaml``.
+        jwks: the JSON Web Key Set as it was fetched; b"" when it is too old to be trusted.
+    """
+
+    issuer: str
+    jwks: bytes
+
+
+class ShowCertificate(Struct, frozen=True, tag="show_certificate"):
+    """What the TLS of one listening socket is made of, at the start and whenever it was replaced; all as PEM.
+
+    Attributes:
+        listen_fd: the socket, by the number that it was inherited under.
+        ca: the authorities of callers' certificates; b"" asks callers for none.
+        is_required: a caller without a certificate is cut off.
+        identity_from: "san-uri", "san-dns" or "subject": what of a caller's certificate names it; "" without ``ca``.
+    """
+
+    listen_fd: int
+    cert: bytes
+    key: bytes
+    ca: bytes
+    is_required: bool
+    identity_from: str
+
+
+ToWorker = Prepare | Commit | Pods | Drain | OthersRate | Revoked | IssuerKeys | ShowCertificate
 
 
 class Prepared(Struct, frozen=True, tag="prepared"):
@@ -118,6 +152,7 @@ class RequestCounts(Struct, frozen=True, array_like=True):
         buckets: how many took up to each of the model's ``edges_s``, not cumulative; the last took longer than all.
         sum_s: of their durations.
         exemplar_s, exemplar_trace: one of them whose trace is kept; "" when there is none.
+        device_us, body_bytes, tokens: what they cost: microseconds of devices, bytes of both bodies, tokens.
     """
 
     model: str
@@ -130,6 +165,9 @@ class RequestCounts(Struct, frozen=True, array_like=True):
     sum_s: float
     exemplar_s: float = 0.0
     exemplar_trace: str = ""
+    device_us: int = 0
+    body_bytes: int = 0
+    tokens: int = 0
 
 
 class SloEvents(Struct, frozen=True, array_like=True):
@@ -160,4 +198,29 @@ class Tally(Struct, frozen=True, tag="tally"):
     dropped: dict[str, int]
 
 
-FromWorker = Prepared | Committed | Accepting | Counts | Tally
+class KeyUses(Struct, frozen=True, tag="key_uses"):
+    """When credentials were last used, of those used since this was last told: seconds since the epoch by id."""
+
+    last_used_s: dict[str, float]
+
+
+class LimitUses(Struct, frozen=True, tag="limit_uses"):
+    """What limits did since this was last told: requests refused, and requests that observed limits would refuse."""
+
+    refused: dict[str, int]
+    observed: dict[str, int]
+
+
+class QuotaWanted(Struct, frozen=True, tag="quota_wanted"):
+    """Accounts of which a request waits for more; ``amounts`` is what it needs, in the meter's unit."""
+
+    amounts: dict[str, int]
+
+
+class UnknownKid(Struct, frozen=True, tag="unknown_kid"):
+    """A token names a key that its issuer is not known to have; the issuer may have a new one."""
+
+    issuer: str
+
+
+FromWorker = Prepared | Committed | Accepting | Counts | Tally | KeyUses | LimitUses | QuotaWanted | UnknownKid

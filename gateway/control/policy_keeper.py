@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +12,17 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from gateway.control import handover, last_good
+from gateway.control import generation_archive, handover, last_good
 from gateway.control.events import Say
 from gateway.control.generation_switch import NobodyPrepared, Vetoed
 from gateway.control.handover import GiveUp, Handover, SwitchNow
 from gateway.control.pod_table import PodTable
+from gateway.control.policy_changes import Outcome, PolicyChange, ignored, in_force, recalled, refused
+from gateway.control.policy_reader import PolicyReader
 from gateway.control.policy_watch import PolicyWatch, Signature
 from gateway.control.workers import GenerationBlob
 from policies import diff
-from policies.errors import PolicyError, PolicyRefused
-from policies.load import load_directory
+from policies.errors import PolicyError
 from policies.local_key import with_local_key
 from policies.snapshot import Snapshot
 
@@ -88,6 +90,8 @@ class PolicyKeeper:
         local_key_sha256: of the key that this start adds, "" for none.
         refusal: None while the files are good, in force or waiting.
         waiting: a good generation that is not in force yet.
+        reloads: sets of files since the start, by what became of them.
+        changed: is told of everything that happens to the policy, for the record.
     """
 
     directory: Path
@@ -96,10 +100,13 @@ class PolicyKeeper:
     say: Say
     refusal: PolicyRefusal | None = None
     waiting: Handover | None = None
+    changed: Callable[[PolicyChange], None] = ignored
+    reloads: Counter[Outcome] = field(init=False, default_factory=Counter)
     watch: PolicyWatch = field(init=False)
     _in_force: PolicyInForce | None = field(init=False, default=None)
     _last_number: int = field(init=False, default=0)
     _busy_since_s: float | None = field(init=False, default=None)
+    _reader: PolicyReader = field(init=False, default_factory=PolicyReader)
 
     def __post_init__(self) -> None:
         self.watch = PolicyWatch(self.directory)
@@ -111,8 +118,10 @@ class PolicyKeeper:
         return self._in_force
 
     def blob(self, snapshot: Snapshot) -> GenerationBlob:
-        """Return a snapshot as workers get it, with the local key."""
-        shown = with_local_key(snapshot, self.local_key_sha256) if self.local_key_sha256 else snapshot
+        """Return a snapshot as workers get it: with the local key, and without the tests, which decide nothing."""
+        shown = replace(snapshot, tests=())
+        if self.local_key_sha256:
+            shown = with_local_key(shown, self.local_key_sha256)
         return GenerationBlob(snapshot.generation, msgspec.msgpack.encode(shown))
 
     async def load_first(self) -> PolicyInForce:
@@ -121,18 +130,22 @@ class PolicyKeeper:
         Raises:
             NoPolicy: neither is there; the errors have been said.
         """
+        self._reader.warm()
         kept = last_good.recall(self.state_dir)
         self._last_number = kept.snapshot.generation if kept else 0
         snapshot = await self._read(await self._settled())
         if snapshot is not None:
             self._in_force = self._first(snapshot, kept)
             self._keep(self._in_force)
+            await self._archive(self._in_force.snapshot)
+            self._tell_in_force(kept.snapshot.generation if kept else 0, self._in_force)
         elif kept is not None:
             self._in_force = PolicyInForce(kept.snapshot, kept.loaded_at_s, is_recalled=True)
             self.say(
                 f"THE POLICY DIRECTORY IS REFUSED: starting with generation {self._last_number}, the last good one, "
                 f"from {self.state_dir / last_good.FILE_NAME}; mend the files above and they take effect at once"
             )
+            self.changed(recalled(self._last_number, kept.snapshot.digest))
         else:
             raise NoPolicy(f"{self.directory} is refused and there is no earlier policy to start with")
         return self._in_force
@@ -155,15 +168,25 @@ class PolicyKeeper:
 
     async def follow(self, mesh: Surroundings) -> None:
         """Put every good change in force as soon as nothing is lost by it, for ever."""
-        while True:
-            await asyncio.sleep(self.watch.look_again_s)
-            signature = await self._look()
-            self._tell_busy()
-            snapshot = await self._read(signature) if signature is not None else None
-            if snapshot is not None:
-                self._take(snapshot, mesh)
-            if self.waiting is not None:
-                await self._go_on(self.waiting, mesh)
+        try:
+            while True:
+                await asyncio.sleep(self.watch.look_again_s)
+                await self._follow_once(mesh)
+        finally:
+            self.close()
+
+    async def _follow_once(self, mesh: Surroundings) -> None:
+        signature = await self._look()
+        self._tell_busy()
+        snapshot = await self._read(signature) if signature is not None else None
+        if snapshot is not None:
+            self._take(snapshot, mesh)
+        if self.waiting is not None:
+            await self._go_on(self.waiting, mesh)
+
+    def close(self) -> None:
+        """End the process that waits to read the files."""
+        self._reader.close()
 
     async def _look(self) -> Signature | None:
         if self.watch.is_quick:
@@ -172,25 +195,19 @@ class PolicyKeeper:
 
     async def _read(self, signature: Signature) -> Snapshot | None:
         """Load the directory; None when it is refused, or when it changed meanwhile and will be looked at again."""
-        errors: tuple[PolicyError, ...] = ()
-        snapshot = None
-        try:
-            snapshot = await asyncio.to_thread(load_directory, self.directory)
-        except PolicyRefused as refused:
-            errors = refused.errors
-        except OSError as error:
-            errors = (_unreadable(self.directory, error),)
+        reading = await self._reader.read(self.directory)
         if self._in_force is not None and await asyncio.to_thread(self.watch.has_changed_since, signature):
             return None
         self.watch.remember(signature)
-        if errors:
-            self._refuse(errors)
-        return snapshot
+        if reading.errors:
+            self._refuse(reading.errors)
+        return reading.snapshot
 
     def _take(self, snapshot: Snapshot, mesh: Surroundings) -> None:
         """What the files say now takes the place of what they said before, if that is not in force yet."""
         in_force = self.in_force.snapshot
         if snapshot.digest == in_force.digest:
+            self.reloads["unchanged"] += 1
             self._withdraw(mesh)
             self._agrees_again()
             return
@@ -236,6 +253,7 @@ class PolicyKeeper:
             self._give_up((_vetoed(str(veto)),), mesh)
         else:
             self._put_in_force(waiting.snapshot, mesh)
+            await self._archive(waiting.snapshot)
 
     def _give_up(self, errors: tuple[PolicyError, ...], mesh: Surroundings) -> None:
         self._refuse(errors)
@@ -245,8 +263,13 @@ class PolicyKeeper:
         before = self.in_force.snapshot
         self._in_force = PolicyInForce(snapshot, time.time(), diff.changes(before, snapshot))
         self._keep(self._in_force)
+        self.reloads["in_force"] += 1
+        self._tell_in_force(before.generation, self._in_force)
         self.say(f"generation {snapshot.generation} in force: {diff.summary(before, snapshot)}")
         self._stop_waiting(mesh)
+
+    def _tell_in_force(self, before: int, policy: PolicyInForce) -> None:
+        self.changed(in_force(before, policy.snapshot.generation, policy.snapshot.digest, policy.changes))
 
     def _agrees_again(self) -> None:
         if self.refusal is not None:
@@ -255,6 +278,8 @@ class PolicyKeeper:
 
     def _refuse(self, errors: tuple[PolicyError, ...]) -> None:
         self.refusal = PolicyRefusal(errors, time.time())
+        self.reloads["refused"] += 1
+        self.changed(refused(self._in_force.snapshot.generation if self._in_force is not None else 0, errors))
         for error in errors[:_TOLD_AT_ONCE]:
             self.say(f"policy refused: {error}")
         if len(errors) > _TOLD_AT_ONCE:
@@ -268,6 +293,13 @@ class PolicyKeeper:
         except OSError as error:
             self.say(f"the policy cannot be kept for the next start: {error.strerror}")
 
+    async def _archive(self, snapshot: Snapshot) -> None:
+        """Keep a generation for those who ask why something was decided by it."""
+        try:
+            await asyncio.to_thread(generation_archive.keep, self.state_dir, snapshot)
+        except OSError as error:
+            self.say(f"generation {snapshot.generation} cannot be kept for explanations: {error.strerror}")
+
     def _tell_busy(self) -> None:
         now_s = time.monotonic()
         if not self.watch.busy:
@@ -277,12 +309,6 @@ class PolicyKeeper:
         elif now_s - self._busy_since_s > _BUSY_IS_TOLD_AFTER_S:
             self._busy_since_s = float("inf")
             self.say(f"policy not read yet: another program has {', '.join(self.watch.busy)} open for writing")
-
-
-def _unreadable(directory: Path, error: OSError) -> PolicyError:
-    return PolicyError(
-        str(error.filename or directory), 1, 1, f"it cannot be read: {error.strerror}", "Make it readable."
-    )
 
 
 def _vetoed(why: str) -> PolicyError:

@@ -9,11 +9,14 @@ from math import inf
 from msgspec import Struct
 
 from gateway.control.busy_tenants import BusyTenants
+from gateway.control.cost_totals import Cost
 from gateway.control.messages import RequestCounts
 from gateway.control.series_room import SeriesRoom
 
 # Every bucket is a series; so are the one without an upper edge, the sum and the count.
 _BESIDE_EDGES = 3
+# Device time, bytes and tokens.
+_OF_A_COST = 3
 # How long the counts of a model or version that the policy no longer has are shown after its last request.
 _FORGET_AFTER_S = 3600.0
 
@@ -34,6 +37,14 @@ class DurationKind(Struct, frozen=True):
     model: str
     version: str
     code_class: str
+
+
+class ChargedKind(Struct, frozen=True):
+    """Labels of ``penstock_charged_device_seconds_total`` and its like."""
+
+    model: str
+    version: str
+    tenant: str
 
 
 class Exemplar(Struct, frozen=True):
@@ -101,12 +112,14 @@ class RequestTotals:
 
     Attributes:
         by_class: every request by class of its status, without any bound on names.
+        charged: what requests cost, of those that cost anything.
     """
 
     def __init__(self, room: SeriesRoom) -> None:
         self.by_class: dict[str, int] = {}
         self.requests: dict[RequestKind, int] = {}
         self.durations: dict[DurationKind, Durations] = {}
+        self.charged: dict[ChargedKind, Cost] = {}
         self._room = room
         self._tenants = BusyTenants()
         self._edges_s: Mapping[str, tuple[float, ...]] = {}
@@ -128,10 +141,16 @@ class RequestTotals:
         if kind in self.requests or self._room.take(1):
             self.requests[kind] = self.requests.get(kind, 0) + requests
         durations = self._durations(DurationKind(counts.model, counts.version, code_class), edges_s)
+        if counts.device_us or counts.body_bytes or counts.tokens:
+            self._charge(ChargedKind(counts.model, counts.version, tenant), counts)
         if durations is None:
             return False
         durations.add(counts, edges_s, now_s)
         return True
+
+    def _charge(self, kind: ChargedKind, counts: RequestCounts) -> None:
+        if kind in self.charged or self._room.take(_OF_A_COST):
+            self.charged.setdefault(kind, Cost()).add(counts)
 
     def _durations(self, kind: DurationKind, edges_s: tuple[float, ...]) -> Durations | None:
         known = self.durations.get(kind)
@@ -163,6 +182,9 @@ class RequestTotals:
         for kind in [one for one in self.requests if one.tenant in lost or (one.model, one.version) in gone]:
             del self.requests[kind]
             self._room.give(1)
+        for charged in [one for one in self.charged if one.tenant in lost or (one.model, one.version) in gone]:
+            del self.charged[charged]
+            self._room.give(_OF_A_COST)
         for durable in [one for one in self.durations if (one.model, one.version) in gone]:
             self._room.give(len(self.durations.pop(durable).edges_s) + _BESIDE_EDGES)
         for version in gone:

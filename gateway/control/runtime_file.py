@@ -24,6 +24,7 @@ class RunningMesh(Struct, frozen=True):
         token: of the management API.
         started_at: UTC, ISO 8601.
         metrics: URL of what Prometheus reads, "" when it listens nowhere.
+        certificate: what the management API shows, as PEM; "" for plain HTTP.
     """
 
     pid: int
@@ -33,6 +34,7 @@ class RunningMesh(Struct, frozen=True):
     state_dir: str
     started_at: str
     metrics: str = ""
+    certificate: str = ""
 
 
 def runtime_path(environ: Mapping[str, str], home: Path) -> Path:

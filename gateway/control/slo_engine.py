@@ -11,6 +11,8 @@ from math import floor
 
 from msgspec import Struct
 
+from gateway.control.cost_totals import CostTotals
+from gateway.control.limit_totals import LimitTotals
 from gateway.control.messages import SLOT_S, RequestCounts, SloEvents, Tally
 from gateway.control.recent_models import RecentModels
 from gateway.control.request_totals import RequestTotals
@@ -64,6 +66,8 @@ class SloEngine:
     def __init__(self, started_s: float) -> None:
         self.counts = SloCounts()
         self.totals = RequestTotals(SeriesRoom())
+        self.costs = CostTotals(started_s)
+        self.limits = LimitTotals()
         self.recent = RecentModels(started_s)
         self.alerts = AlertStates()
         self._objectives: Objectives = {}
@@ -165,8 +169,10 @@ class SloEngine:
         edges_s = tally.edges_s.get(counts.model)
         if edges_s is None or len(counts.buckets) != len(edges_s) + 1:
             self._dropped[_MALFORMED] += sum(counts.buckets)
-        elif any(counts.buckets) and self.totals.add(counts, edges_s, now_s):
-            self.recent.add(tally.slot_s, counts, edges_s, now_s)
+        elif any(counts.buckets):
+            self.costs.add(counts)
+            if self.totals.add(counts, edges_s, now_s):
+                self.recent.add(tally.slot_s, counts, edges_s, now_s)
 
     def _take_events(self, slot_s: int, told: SloEvents, now_s: float) -> None:
         events = EventCount(told.good, told.bad, told.ignored)

@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.control.events import Say
-from gateway.control.messages import SLOT_S, FromWorker, Tally
+from gateway.control.messages import SLOT_S, FromWorker, LimitUses, Tally
 from gateway.control.slo_engine import Dropped, SloEngine
 from gateway.control.slo_kept import Changes, Remembered
 from gateway.control.slo_store import FILE_NAME, NewerFormat, SloStore
@@ -99,6 +99,8 @@ class SloKeeper(WorkerListener):
 
     def said(self, worker: WorkerProcess, message: FromWorker) -> None:
         """Count what a worker tells; what cannot be counted costs that tally, and never the worker."""
+        if isinstance(message, LimitUses):
+            self.engine.limits.add(message, self._wall_s())
         if not isinstance(message, Tally):
             return
         self._heed_the_clock()

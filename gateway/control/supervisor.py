@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,17 +17,26 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gateway.control import runtime_file, state_dir
-from gateway.control.callers import token_digest
+from gateway.control.admin.sign_in import SignIn
+from gateway.control.audit.log import AuditLog
 from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhile
 from gateway.control.desired_pods import FILE_NAME
 from gateway.control.events import Say
+from gateway.control.gateway_record import GatewayRecord
 from gateway.control.generation_switch import GenerationSwitch
-from gateway.control.http_servers import HttpServers, management_server, metrics_server
-from gateway.control.listeners import Listeners, url
+from gateway.control.http_servers import HttpServers, management_app, metrics_app
+from gateway.control.jwks_keeper import JwksKeeper
+from gateway.control.key_book import KeyBook
+from gateway.control.key_desk import KeyDesk
+from gateway.control.limit_folder import LimitFolder
+from gateway.control.listeners import CERTIFICATES_EVERY_S, Listener, Listeners, look_at_certificates
+from gateway.control.managed import Managed
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_pods import MeshPods
-from gateway.control.messages import LIMITS_TABLE_BYTES
+from gateway.control.past_desk import PastDesk
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
+from gateway.control.quota_desk import QuotaDesk
+from gateway.control.quota_keeper import QuotaKeeper
 from gateway.control.reports import AddressesReport, MeshView, PodsReport, PolicyReport, StatusReport
 from gateway.control.runtime_file import RunningMesh
 from gateway.control.slo_keeper import SloKeeper
@@ -48,6 +56,9 @@ from gateway.control.view import (
 )
 from gateway.control.worker_process import PROGRAM, WorkerSpec
 from gateway.control.workers import GenerationBlob, Workers
+from gateway.decisions.folder import FOLDER as DECISIONS
+from gateway.limits.file import open_table
+from gateway.limits.table import LimitTable
 from policies.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -68,6 +79,7 @@ class SupervisorConfig:
         records: path of the sidecar's socket for what workers record; "" records nothing.
         runtime_file: where this user's commands look for the mesh.
         worker_program: the command of a worker before our options.
+        audit_checkpoints: another file that checkpoints of the audit log are copied to, None without one.
     """
 
     policies: Path
@@ -80,6 +92,7 @@ class SupervisorConfig:
     drain_delay_s: float = 0.0
     drain_within_s: float = 8.0
     worker_program: tuple[str, ...] = PROGRAM
+    audit_checkpoints: Path | None = None
 
 
 class StopRequest:
@@ -128,10 +141,18 @@ async def supervise(config: SupervisorConfig, say: Say) -> None:
     lock = state_dir.lock(state)
     try:
         runtime_file.remove_stale(state)
-        policy = PolicyKeeper(config.policies, state, config.local_key_sha256, say)
-        first = await policy.load_first()
-        listeners = await Listeners.bind(first.snapshot.mesh)
-        await Supervisor(config, state, policy, listeners, say).run(stop)
+        audit = AuditLog(state, say, config.audit_checkpoints)
+        record = GatewayRecord(audit, installed_version())
+        record.started()
+        policy = PolicyKeeper(config.policies, state, config.local_key_sha256, say, changed=record.policy)
+        try:
+            first = await policy.load_first()
+            listeners = await Listeners.bind(first.snapshot.mesh)
+            await Supervisor(config, state, policy, listeners, audit, say).run(stop)
+        finally:
+            policy.close()
+            record.stopped(stop.why or "it could not go on")
+            audit.close()
     finally:
         os.close(lock)
 
@@ -140,68 +161,107 @@ class Supervisor:
     """A gateway whose policy is loaded and whose addresses are bound."""
 
     def __init__(
-        self, config: SupervisorConfig, state: Path, policy: PolicyKeeper, listeners: Listeners, say: Say
+        self,
+        config: SupervisorConfig,
+        state: Path,
+        policy: PolicyKeeper,
+        listeners: Listeners,
+        audit: AuditLog,
+        say: Say,
     ) -> None:
         self._config = config
         self._state = state
         self._policy = policy
         self._listeners = listeners
+        self._audit = audit
         self._say = say
         self._started_s = time.monotonic()
         self._started_at_s = time.time()
         self._is_draining = False
         self._token = state_dir.admin_token(state)
         self._runtime_files = (state / runtime_file.FILE_NAME, config.runtime_file)
-        self._limits_fd = limits_memory()
+        self._limits_fd = open_table(state, config.workers)
         spec = WorkerSpec(
-            listen_fds=tuple(listening.fileno() for listening in listeners.inference),
+            listen_fds=tuple(one.socket.fileno() for one in listeners.inference if one.certificate is None),
+            tls_fds=tuple(one.socket.fileno() for one in listeners.inference if one.certificate is not None),
             limits_fd=self._limits_fd,
             worker_count=config.workers,
             program=config.worker_program,
             records=config.records,
             package=installed_version(),
+            decisions=str(state / DECISIONS),
         )
         self._workers = Workers(spec, policy.blob(policy.in_force.snapshot), say)
         self._switch = GenerationSwitch(self._workers)
         self._pods = MeshPods(say, self._workers.show_pods)
         self._slos = SloKeeper(state, say)
-        self._workers.listeners.append(self._slos)
+        self._limits = LimitTable(self._limits_fd)
+        self._workers.listeners += [self._slos, LimitFolder(self._limits)]
+        self._jwks = JwksKeeper(state, lambda keys: self._workers.keep_told(f"keys of {keys.issuer}", keys), say)
+        self._keys = KeyBook(state, lambda revoked: self._workers.keep_told("revoked keys", revoked), say)
+        self._workers.listeners += [self._jwks, self._keys]
+        self._quotas = QuotaKeeper(state, self._limits, say)
+        self._workers.listeners.append(self._quotas)
         self._servers = HttpServers()
+        self._sign_in = SignIn(
+            self._token, lambda: policy.in_force.snapshot, lambda: self._keys.revoked, lambda: self._jwks.trusted
+        )
 
     async def run(self, stop: StopRequest) -> None:
         """Serve until told to stop, then drain."""
         self._announce()
         self._follow(self._policy.in_force.snapshot, None)
+        self._show_certificates(self._listeners.inference)
+        await self._quotas.expect(self._policy.in_force.snapshot)
         self._workers.start_all()
         tasks = [
             self._keep_running("the watch over workers", self._workers.watch),
             self._keep_running("the policy watch", self._follow_policy),
             self._keep_running("the objectives", self._slos.run),
+            self._keep_running("the quotas", self._quotas.run),
+            self._keep_running("the audit log", self._audit.run),
+            self._keep_running("the issuers' keys", self._jwks.run),
+            self._keep_running("the key book", self._keys.run),
+            self._keep_running("the certificates", self._follow_certificates),
         ]
         servers = [
-            self._keep_running("the management API", self._serve_management),
-            self._keep_running("the metrics", self._serve_metrics),
+            *(
+                self._keep_running("the management API", partial(self._serve_management, listener))
+                for listener in self._listeners.management
+            ),
+            *(
+                self._keep_running("the metrics", partial(self._serve_metrics, listener))
+                for listener in self._listeners.metrics
+            ),
         ]
         await self._probe_pods()
         await stop.wait()
         await self._drain(stop.why, tasks, servers)
 
     def _announce(self) -> None:
-        addresses = self._listeners
-        mesh = RunningMesh(
-            pid=os.getpid(),
-            inference=next(map(url, addresses.inference_addresses), ""),
-            management=next(map(url, addresses.management_addresses), ""),
-            token=self._token,
-            state_dir=str(self._state),
-            started_at=utc(self._started_at_s),
-            metrics=next(map(url, addresses.metrics_addresses), ""),
-        )
+        mesh = self._running_mesh()
         for path in self._runtime_files:
             self._publish(path, mesh)
         self._say(
             f"generation {self._policy.in_force.snapshot.generation} in force; inference on "
             f"{mesh.inference or 'no address'}, management on {mesh.management or 'no address'}"
+        )
+
+    def _running_mesh(self) -> RunningMesh:
+        inference, management, metrics = (
+            # Commands and dashboards of this machine have no certificate to show.
+            min(listeners, key=lambda listener: listener.asks_for_certificates, default=None)
+            for listeners in (self._listeners.inference, self._listeners.management, self._listeners.metrics)
+        )
+        return RunningMesh(
+            pid=os.getpid(),
+            inference=inference.url if inference else "",
+            management=management.url if management else "",
+            token=self._token,
+            state_dir=str(self._state),
+            started_at=utc(self._started_at_s),
+            metrics=metrics.url if metrics else "",
+            certificate=management.certificate.pem if management and management.certificate else "",
         )
 
     def _publish(self, path: Path, mesh: RunningMesh) -> None:
@@ -245,10 +305,18 @@ class Supervisor:
 
     async def _switch_to(self, target: GenerationBlob) -> None:
         waiting = self._policy.waiting
-        if waiting is not None:
-            # Each worker commits at its time; what it then tells must find the objectives that it counts by.
-            self._slos.expect(waiting.snapshot)
-        await self._switch.to(target)
+        if waiting is None:
+            await self._switch.to(target)
+            return
+        # Each worker commits at its time; what it then tells must find the objectives that it counts by.
+        self._slos.expect(waiting.snapshot)
+        await self._quotas.expect(waiting.snapshot)
+        followed = self._policy.in_force.snapshot
+        try:
+            await self._switch.to(target)
+            followed = waiting.snapshot
+        finally:
+            await self._quotas.follow(followed)
 
     def _follow(self, in_force: Snapshot, waiting: Snapshot | None) -> None:
         """Let pods and addresses follow the generation in force, and pods the one that waits as well."""
@@ -259,25 +327,45 @@ class Supervisor:
         pods = desired_pods(waiting or in_force, places)
         write_private(self._state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
         self._pods.follow(places)
+        # Keys of an issuer that comes with the next generation are there when it does.
+        self._jwks.follow([*(waiting.mesh.jwt if waiting is not None else ()), *in_force.mesh.jwt])
         if waiting is None:
             self._slos.follow(in_force)
         if waiting is None and self._listeners.differ_from(in_force.mesh):
             self._say("mesh.yaml: listen: other addresses take effect at the next start")
 
+    async def _follow_certificates(self) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATES_EVERY_S)
+            changed = look_at_certificates(self._listeners.bound, self._say)
+            self._show_certificates(listener for listener in changed if listener.asked.serves == "inference")
+            if any(listener.asked.serves == "admin" for listener in changed):
+                for path in self._runtime_files:
+                    self._publish(path, self._running_mesh())
+
+    def _show_certificates(self, listeners: Iterable[Listener]) -> None:
+        for listener in listeners:
+            if listener.told is not None:
+                self._workers.keep_told(f"certificate of {listener.address}", listener.told)
+
     async def _probe_pods(self) -> None:
         self._pods.start_probing(await asyncio.to_thread(_make_probes, self._pods.probed))
 
-    async def _serve_management(self) -> None:
+    async def _serve_management(self, listener: Listener) -> None:
         view = MeshView(
             self._policy_report, self._pods_report, self._status_report, self._slo_report, self._slo_history
         )
-        addresses = self._listeners.management_addresses
-        make = partial(management_server, view, token_digest(self._token), addresses)
-        await self._servers.serve(make, self._listeners.management)
+        addresses = [one.address for one in self._listeners.management]
+        keys = KeyDesk(self._keys, lambda: self._policy.in_force.snapshot, self._audit, self._say)
+        quotas = QuotaDesk(self._quotas, lambda: self._policy.in_force.snapshot, self._audit, self._say)
+        past = PastDesk(self._state, lambda: self._policy.in_force.snapshot)
+        managed = Managed(view, self._slos.engine.costs, self._audit, keys, quotas, past)
+        make = partial(management_app, managed, self._sign_in, listener, addresses)
+        await self._servers.serve(make, listener)
 
-    async def _serve_metrics(self) -> None:
-        make = partial(metrics_server, self._slos.engine, self._facts, self._listeners.metrics_addresses)
-        await self._servers.serve(make, self._listeners.metrics)
+    async def _serve_metrics(self, listener: Listener) -> None:
+        addresses = [one.address for one in self._listeners.metrics]
+        await self._servers.serve(partial(metrics_app, self._slos.engine, self._facts, addresses), listener)
 
     async def _drain(
         self, why: str, tasks: Sequence[asyncio.Task[None]], servers: Sequence[asyncio.Task[None]]
@@ -292,6 +380,8 @@ class Supervisor:
         self._servers.stop()
         await asyncio.gather(*tasks, *servers, return_exceptions=True)
         await self._slos.stop()
+        await self._quotas.stop()
+        self._keys.stop()
         for path in self._runtime_files:
             runtime_file.withdraw(path, os.getpid())
         os.close(self._limits_fd)
@@ -324,9 +414,9 @@ class Supervisor:
             ended_workers=ended_report(self._workers.ended),
             pods=[pod_report(record, now_s) for record in self._pods.table.values()],
             addresses=AddressesReport(
-                self._listeners.inference_addresses,
-                self._listeners.management_addresses,
-                self._listeners.metrics_addresses,
+                [listener.address for listener in self._listeners.inference],
+                [listener.address for listener in self._listeners.management],
+                [listener.address for listener in self._listeners.metrics],
             ),
             state_dir=str(self._state),
         )
@@ -342,17 +432,13 @@ class Supervisor:
             generation=self._policy.in_force.snapshot.generation,
             worker_restarts=self._workers.restarts,
             pods=tuple(self._pods.table.values()),
-            dropped=self._slos.dropped,
+            dropped={**self._slos.dropped, ("audit_records", "unavailable"): self._audit.unrecorded},
+            is_refused=self._policy.refusal is not None,
+            reloads=dict(self._policy.reloads),
+            jwks_stale_s=self._jwks.stale_s,
+            quotas=self._quotas.standings,
             host_name=socket.gethostname(),
         )
-
-
-def limits_memory() -> int:
-    """Return a memory file of zeros for the workers' shared limits; none of them can shrink it under the others."""
-    descriptor = os.memfd_create("penstock-limits", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, LIMITS_TABLE_BYTES)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-    return descriptor
 
 
 def _make_probes(report: Report) -> PodProbes:

@@ -28,12 +28,14 @@ class WorkerSpec:
     """What every worker of this supervisor is started with.
 
     Attributes:
-        listen_fds: inherited listening sockets of the inference API.
+        listen_fds: inherited listening sockets of the inference API with plain HTTP.
         limits_fd: memory that the workers share for rate limits.
         worker_count: how many accept requests; each has its share of what a pod may have in flight.
         program: the command before our options.
         records: path of the sidecar's socket, "" records nothing.
         package: version of Penstock, as spans tell it.
+        decisions: folder for decision records, "" keeps none.
+        tls_fds: like ``listen_fds``, of those with TLS, whose certificates the workers are told.
     """
 
     listen_fds: tuple[int, ...]
@@ -42,14 +44,20 @@ class WorkerSpec:
     program: tuple[str, ...] = PROGRAM
     records: str = ""
     package: str = ""
+    decisions: str = ""
+    tls_fds: tuple[int, ...] = ()
 
     def arguments(self, index: int, control_fd: int) -> list[str]:
         """Return the command line of one worker."""
         command = [*self.program, "--control-fd", str(control_fd), "--worker-count", str(self.worker_count)]
         for descriptor in self.listen_fds:
             command += ["--listen-fd", str(descriptor)]
+        for descriptor in self.tls_fds:
+            command += ["--tls-fd", str(descriptor)]
         if self.records:
             command += ["--records", self.records, "--package", self.package]
+        if self.decisions:
+            command += ["--decisions", self.decisions]
         return [*command, "--index", str(index), "--limits-fd", str(self.limits_fd)]
 
 
@@ -196,7 +204,7 @@ def _spawn(spec: WorkerSpec, index: int, control_fd: int) -> subprocess.Popen[by
     return subprocess.Popen(
         spec.arguments(index, control_fd),
         stdin=subprocess.DEVNULL,
-        pass_fds=(control_fd, spec.limits_fd, *spec.listen_fds),
+        pass_fds=(control_fd, spec.limits_fd, *spec.listen_fds, *spec.tls_fds),
         process_group=0,  # Ctrl-C on a terminal reaches the supervisor alone, which drains its workers
     )
 

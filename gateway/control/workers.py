@@ -15,7 +15,17 @@ from msgspec import Struct
 
 from gateway.control import restarts
 from gateway.control.events import Say
-from gateway.control.messages import Accepting, Commit, Counts, FromWorker, OthersRate, Pods, Prepare, Prepared
+from gateway.control.messages import (
+    Accepting,
+    Commit,
+    Counts,
+    FromWorker,
+    OthersRate,
+    Pods,
+    Prepare,
+    Prepared,
+    ToWorker,
+)
 from gateway.control.worker_process import WorkerProcess, WorkerSpec, start_worker
 
 TICK_S = 1.0
@@ -66,6 +76,7 @@ class Workers:
         self._spec = spec
         self._say = say
         self._pods: Pods | None = None
+        self._kept_told: dict[str, ToWorker] = {}
         self._running: dict[int, WorkerProcess] = {}
         self.spare: WorkerProcess | None = None
         self._next_serial = 1
@@ -106,6 +117,12 @@ class Workers:
         for worker in self.running:
             worker.send(pods)
 
+    def keep_told(self, key: str, message: ToWorker) -> None:
+        """Tell every worker, the spare too, and each that starts later; another message of this key replaces it."""
+        self._kept_told[key] = message
+        for worker in self._everyone():
+            worker.send(message)
+
     def put_in_force(self, generation: GenerationBlob) -> None:
         """Give this generation to workers that start from now on."""
         if generation.number == self._in_force.number:
@@ -140,6 +157,8 @@ class Workers:
                 pause_s = max(_NO_PROCESS_PAUSE_S, restarts.pause_s(self._quick_deaths))
                 self._say(f"worker {index} cannot be started: {error.strerror}; trying again in {pause_s:g} s")
                 continue
+            for message in self._kept_told.values():
+                worker.send(message)
             self._prepare(worker)
             if len(self._running) < self.wanted:
                 self._put_on_duty(worker)

@@ -9,12 +9,17 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import uvloop
 from setproctitle import setproctitle
 
+from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.gateway import Share
 from gateway.dataplane.shared_limits import SharedLimits
+from gateway.dataplane.tls import Doors
 from gateway.dataplane.worker import ControlProtocol, Worker
 from telemetry.conventions import GATEWAY_SERVICE
 from telemetry.record import Recorder
@@ -32,19 +37,30 @@ def main() -> int:
     parser.add_argument("--worker-count", type=int, default=1)
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--limits-fd", type=int, required=True)
-    parser.add_argument("--listen-fd", type=int, action="append", required=True)
+    parser.add_argument("--listen-fd", type=int, action="append", default=[], help="a listening socket; plain HTTP")
+    parser.add_argument("--tls-fd", type=int, action="append", default=[], help="one whose certificate is told")
     parser.add_argument("--package", default="", help="version of Penstock, as spans tell it")
     parser.add_argument("--records", default="", help="path of the sidecar's socket; nothing is recorded without one")
+    parser.add_argument("--decisions", type=Path, help="folder for decision records; none are kept without one")
     options = parser.parse_args()
     setproctitle(f"penstock gateway worker {options.index}")
     # The supervisor decides when a worker ends; a Ctrl-C in its terminal is not meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share = Share(options.worker_count, min(MAX_CONNECTIONS, (_raise_descriptor_limit() - SPARE_DESCRIPTORS) // 2))
-    listening = [socket.socket(fileno=fd) for fd in options.listen_fd]
+    plain, secured = ([socket.socket(fileno=fd) for fd in fds] for fds in (options.listen_fd, options.tls_fd))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         control = socket.socket(fileno=options.control_fd)
         recorder = _recorder(options.records, options.index, options.package)
-        runner.run(_serve(control, listening, SharedLimits(options.limits_fd), share, recorder))
+        decisions = DecisionLog(options.decisions, options.worker_count) if options.decisions else None
+        worker = partial(
+            Worker,
+            doors=Doors(plain, secured),
+            limits=SharedLimits(options.limits_fd),
+            share=share,
+            recorder=recorder,
+            decisions=decisions,
+        )
+        runner.run(_serve(control, worker))
     return 0
 
 
@@ -63,15 +79,9 @@ def _raise_descriptor_limit() -> int:
     return limit
 
 
-async def _serve(
-    control: socket.socket,
-    listening: list[socket.socket],
-    limits: SharedLimits,
-    share: Share,
-    recorder: Recorder | None,
-) -> None:
+async def _serve(control: socket.socket, make_worker: Callable[[asyncio.AbstractEventLoop], Worker]) -> None:
     loop = asyncio.get_running_loop()
-    worker = Worker(loop, listening, limits, share, recorder)
+    worker = make_worker(loop)
     await loop.create_unix_connection(lambda: ControlProtocol(worker), sock=control)
     await worker.done
 

@@ -7,6 +7,7 @@ import math
 import msgspec
 from msgspec import Struct
 
+from gateway.dataplane.me import Me
 from gateway.decide.decision import Refusal
 from gateway.errors import REASONS
 from model_pod.wire.refusals import REASON_HEADER, refusal_body
@@ -100,6 +101,11 @@ def server_metadata() -> Answer:
 
     version = version_of("penstock")
     return _json(200, {"name": SERVER_NAME, "version": version, "extensions": []})
+
+
+def me_answer(told: Me) -> Answer:
+    """Return what a caller is told of itself."""
+    return Answer(200, JSON, msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
 
 
 def refusal_answer(refusal: Refusal, request_id: str) -> Answer:

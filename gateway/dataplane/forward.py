@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from gateway.dataplane import answers, heads
+from gateway.dataplane.credentials import NO_PEER, Peer
 from gateway.dataplane.gateway import AttemptTuple, Gateway, Settled
 from gateway.dataplane.pods import NoPod, Pod
 from gateway.dataplane.upstream import Exchange, Piece
+from gateway.dataplane.usage import NOT_TOLD, Usage, read_usage
 from gateway.decide.decision import Decision, Refusal
+from gateway.decide.facts import RequestFacts
 from gateway.decide.route import Api
 from gateway.errors import CLIENT_GONE, REASONS, PodFailed, PodUnreachable, status_of
 from model_pod.wire.http1 import RequestHead, ResponseHead
@@ -17,6 +20,11 @@ from telemetry import conventions
 from telemetry.trace_context import traceparent
 
 _MAX_ATTEMPTS = 3
+# A request waits so long for the ledger at most, and looks as often.
+_PARKED_AT_MOST_S = 0.1
+_PARKED_LOOK_S = 0.002
+# A pod that answers and tells no cost had none: it refused, or its handler was never reached.
+_COSTS_NOTHING = (0, 0)
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 _REASON_FIELD = REASON_HEADER.encode()
@@ -38,6 +46,10 @@ class Client(Protocol):
         """The answer cannot be made whole: end the connection so that the client can tell."""
         ...
 
+    def due(self, deadline_s: float) -> None:
+        """The request's deadline is known."""
+        ...
+
 
 class Forward:
     """One request between its head and its settlement.
@@ -47,14 +59,21 @@ class Forward:
         settled: it has been counted; nothing more happens.
     """
 
-    def __init__(self, gateway: Gateway, client: Client, request: RequestHead) -> None:
+    def __init__(self, gateway: Gateway, client: Client, request: RequestHead, peer: Peer = NO_PEER) -> None:
         self._gateway = gateway
+        self._peer = peer
         self._client = client
         self._request = request
         self._started_s = gateway.now_s()
         self._request_id = gateway.new_request_id()
         self._trace = gateway.tracer.begin(request)
+        self._facts: RequestFacts | None = None
         self._decision = Decision(0, None)
+        self._parked: list[Piece] | None = None  # what came of the body while the request waited for a quota
+        self._cost = (NOT_TOLD, 0)
+        self._request_bytes = 0
+        self._response_bytes = 0
+        self._has_run = False
         self._exchange: Exchange | None = None
         self._tried: list[Pod] = []
         self._attempts: list[AttemptTuple] = []
@@ -74,41 +93,79 @@ class Forward:
     @property
     def body_limit_bytes(self) -> int:
         """Largest body this request may have."""
+        if self._parked is not None:
+            return self._gateway.tables.bounds.body_bytes  # its route's may be lower: see _decide
         return self._decision.body_limit_bytes
 
     # --- the request
 
     def start(self) -> None:
         """Admit, pick and send; or refuse."""
-        self._decision = decision = self._gateway.decide(self._request, self._started_s)
+        self._facts = self._gateway.facts_of(self._request, self._peer, self._started_s)
+        self._decide(self._started_s)
+
+    def _decide(self, now_s: float) -> None:
+        assert self._facts is not None  # noqa: S101 - start() comes first
+        self._decision = decision = self._gateway.decide(self._facts, self._peer, now_s)
         if decision.refusal is not None:
-            self._refuse(decision.refusal)
+            if decision.refusal.reason == "quota_pending" and now_s - self._started_s < _PARKED_AT_MOST_S:
+                self._park()
+            else:
+                self._refuse(decision.refusal)
         elif decision.api is Api.SERVER_METADATA:
             self._answer(answers.server_metadata(), "")
+        elif decision.api is Api.ME:
+            self._answer(answers.me_answer(self._gateway.me(decision, now_s)), "")
         else:
             self.deadline_s = self._started_s + decision.timeout_s
-            self._send_to_a_pod([])
+            self._client.due(self.deadline_s)
+            parked, self._parked = self._parked, None
+            if self._request_bytes > decision.body_limit_bytes:
+                self._refuse(Refusal("body_too_large", f"the body is larger than {decision.body_limit_bytes} bytes"))
+                return
+            self._send_to_a_pod(parked or [])
             if self._request.expects_continue and self._request.body_expected and not self.settled:
                 self._client.write([CONTINUE])
 
+    def _park(self) -> None:
+        """Wait for the ledger to grant more of a quota that has room; it takes a few milliseconds."""
+        if self._parked is None:
+            self._parked = []
+            self._client.due(self.deadline_s)
+            self._client.hold(True)
+            self._gateway.want(self._decision)
+        self._gateway.later(_PARKED_LOOK_S, self._unpark)
+
+    def _unpark(self) -> None:
+        if self.settled:
+            return
+        self._decide(self._gateway.now_s())
+        if self._parked is None and not self.settled:
+            self._client.hold(False)
+
     def on_body(self, piece: memoryview) -> None:
         """Pass a piece of the request's body on."""
-        if self._exchange is None:
-            return
+        self._request_bytes += len(piece)
         if self._request.chunked:
-            self._exchange.send(b"%x\r\n" % len(piece))
-            self._exchange.send(piece)
-            self._exchange.send(b"\r\n")
+            self._send([b"%x\r\n" % len(piece), piece, b"\r\n"])
         else:
-            self._exchange.send(piece)
+            self._send([piece])
+
+    def _send(self, pieces: list[Piece]) -> None:
+        if self._parked is not None:
+            # The client is held, so this is no more than what had been read; and its buffer will be used again.
+            self._parked += [bytes(piece) for piece in pieces]
+        elif self._exchange is not None:
+            for piece in pieces:
+                self._exchange.send(piece)
 
     def on_body_end(self) -> None:
         """The request is whole."""
         self._request_whole = True
         self._sent_s = self._gateway.now_s()
+        if self._request.chunked:
+            self._send([b"0\r\n\r\n"])
         if self._exchange is not None:
-            if self._request.chunked:
-                self._exchange.send(b"0\r\n\r\n")
             self._exchange.finish()
 
     def _send_to_a_pod(self, body_so_far: list[Piece]) -> None:
@@ -120,6 +177,7 @@ class Forward:
             return
         self._tried.append(pod)
         self._pod = pod
+        self._has_run = True
         pod.outstanding += 1
         self._attempt_s = now_s
         self._attempt_id = self._gateway.tracer.new_span_id()
@@ -137,9 +195,12 @@ class Forward:
 
     def on_head(self, response: ResponseHead) -> None:
         self._status = response.status
+        fields, pod_timing, usage = heads.fields_for_client(response)
+        self._cost = read_usage(usage) if usage else _COSTS_NOTHING
         if response.status >= 400:
             self._pod_reason = _known_reason(response)
-        fields, pod_timing = heads.fields_for_client(response)
+            # A pod that refused and tells no cost has not let the request near the model.
+            self._has_run = bool(usage) or not self._pod_reason
         # A pod that answers before the body is whole leaves bytes on the way that nobody will read.
         self._keep_alive = self._keep_alive and self._request_whole and not self._gateway.draining
         framing = self._framing(response)
@@ -156,6 +217,7 @@ class Forward:
         self._client.write([head])
 
     def on_data(self, piece: memoryview) -> None:
+        self._response_bytes += len(piece)
         if self._chunked_answer:
             self._client.write([b"%x\r\n" % len(piece), piece, b"\r\n"])
         else:
@@ -171,6 +233,8 @@ class Forward:
     def on_failed(self, error: PodFailed) -> None:
         self._exchange = None
         unreachable = error if isinstance(error, PodUnreachable) else None
+        if unreachable is not None:
+            self._has_run = False
         if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
             self._pod.suspect(self._gateway.now_s())
         self._let_go(error.reason)
@@ -255,6 +319,9 @@ class Forward:
                 status,
                 reason,
                 self._attempts,
+                self._facts,
+                Usage(*self._cost, self._request_bytes, self._response_bytes),
+                self._has_run,
             ),
             self._gateway.now_s(),
         )
@@ -276,6 +343,7 @@ class Forward:
             f"{conventions.REQUEST_ID}: {self._request_id}\r\n"
             f"{conventions.TRACERESPONSE}: {traceparent(trace.trace_id, trace.span_id, trace.sampled)}\r\n"
             f"{conventions.DECISION}: {heads.decision_value(self._decision, pod, len(self._tried))}\r\n"
+            f"{heads.limit_fields(self._decision)}"
             f"{conventions.SERVER_TIMING}: gateway;dur={own_ms:.3f}"
         ).encode() + (b", %b\r\n" % pod_timing if pod_timing else b"\r\n")
 

@@ -8,31 +8,41 @@ import random
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from gateway.control.messages import SLOT_S, Tally
+from gateway.control.messages import SLOT_S, KeyUses, LimitUses, QuotaWanted, Tally
 from gateway.dataplane.answers import Readiness
+from gateway.dataplane.credentials import Credentials, Peer
+from gateway.dataplane.decision_log import DecisionLog
+from gateway.dataplane.me import Me, me
 from gateway.dataplane.pace import shortest_wait_s
-from gateway.dataplane.pods import Pod, PodTable
-from gateway.dataplane.shared_limits import SharedLimits
-from gateway.dataplane.tally import Tallies
+from gateway.dataplane.pods import NoPod, Pod, PodTable
+from gateway.dataplane.shared_limits import Committed, SharedLimits
+from gateway.dataplane.tally import LimitUseCounts, Tallies
 from gateway.dataplane.timers import TICK_S, TimerWheel
-from gateway.dataplane.tracing import Trace, Tracer
-from gateway.decide.decision import Decision, decide
+from gateway.dataplane.tracing import NO_TRACE, Trace, Tracer
+from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
+from gateway.decide.decision import Decision, Refusal, decide
 from gateway.decide.facts import RequestFacts
-from gateway.decide.tables import Tables
+from gateway.decide.limits import QuotaCharge
+from gateway.decide.tables import Tables, account_of
 from gateway.errors import REASONS
+from gateway.limits.table import Busy, TableFull
 from model_pod.wire.http1 import HeadLimits, RequestHead
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
 from telemetry.record import FLUSH_EVERY_S, Recorder
 
-# A decision is taken anew when a sibling charged the same limit between reading and writing; beyond this many times
-# the last one stands, so that a stopped sibling that holds a limit's lock stops nobody else.
-_MAX_DECISIONS = 8
-
+_LIMITS_UNAVAILABLE = (Busy, TableFull)
+# A decision is taken anew when a sibling charged the same limit between reading and writing: each time somebody else
+# was admitted, so this many in a row say that something is wrong.
+_MAX_DECISIONS = 64
+# Where a quota demotes, a request is served by a pod that has no more than this share of what it may have in flight.
+_DEMOTED_SHARE = 1 / 64
 
 # Tallies that a supervisor which does not read has not taken: one per slot, so an hour's.
 MAX_CLOSED_TALLIES = 360
@@ -60,6 +70,8 @@ class Settled(Struct, frozen=True):
     Attributes:
         status: what the caller got; 499 when it left before.
         reason: of a refusal, by us or by the pod; "" for an answer of the model.
+        facts: None when it was refused before there were any.
+        has_run: a pod had it, so that it may have run.
     """
 
     trace: Trace
@@ -70,6 +82,9 @@ class Settled(Struct, frozen=True):
     status: int
     reason: str
     attempts: list[AttemptTuple]
+    facts: RequestFacts | None = None
+    usage: Usage = NOTHING_USED
+    has_run: bool = False
 
 
 class Gateway:
@@ -82,6 +97,9 @@ class Gateway:
         connections: open client connections.
         max_connections: more than these are refused.
         recorder: what the sidecar is told by; None where there is none.
+        decisions: where decisions are kept for those who edit policy; None where they are not.
+        credentials: what callers show, read and verified.
+        on_wanted: tells the supervisor which quotas are waited for.
     """
 
     def __init__(
@@ -91,6 +109,7 @@ class Gateway:
         limits: SharedLimits,
         share: Share,
         recorder: Recorder | None = None,
+        decisions: DecisionLog | None = None,
     ) -> None:
         self._loop = loop
         self._limits = limits
@@ -107,9 +126,15 @@ class Gateway:
         self.requests = 0
         self.refusals: Counter[str] = Counter()
         self.recorder = recorder
+        self.decisions = decisions
         self.tracer = Tracer(snapshot.mesh.tracing, recorder is not None)
         self._tallies = Tallies({})
         self._closed_tallies: deque[Tally] = deque()
+        self._limit_uses = LimitUseCounts()
+        self._key_uses: dict[str, float] = {}
+        self._revoked: frozenset[str] = frozenset()
+        self.credentials = Credentials(snapshot.mesh.jwt)
+        self.on_wanted: Callable[[QuotaWanted], None] = lambda _: None
         self._lost: Counter[str] = Counter()
         self._told_lost = 0
         self._slot_s = 0
@@ -121,6 +146,8 @@ class Gateway:
         """Decide by this generation from the next request on; requests under way keep what they were given."""
         self._snapshot = snapshot
         self.tables = tables or Tables(snapshot)
+        self.tables.revoked = self._revoked
+        self.credentials.use(snapshot.mesh.jwt)
         self._begin_slot()
         self._tallies = Tallies(self.tables.objectives)
         self.tracer.use(self.tables.tracing)
@@ -144,28 +171,69 @@ class Gateway:
         """Return an id that no other request has: 128 random bits in hex."""
         return self._random.getrandbits(128).to_bytes(16).hex()
 
-    def decide(self, request: RequestHead, now_s: float) -> Decision:
-        """Decide one request, and charge what it costs."""
-        facts = RequestFacts(
+    def facts_of(self, request: RequestHead, peer: Peer, now_s: float) -> RequestFacts:
+        """Gather what the decision on a request depends on."""
+        wall_s = time.time()
+        return RequestFacts(
             method=request.method,
             path=request.decoded_path(),
-            authorization=(request.get(b"authorization") or b"").decode("latin-1"),
+            credential=self.credentials.read(request, peer, wall_s, now_s),
             pinned_version=(request.get(b"penstock-version") or b"").decode("latin-1"),
             timeout_ms=(request.get(b"penstock-timeout-ms") or b"").decode("latin-1"),
             content_length=request.content_length or 0,
-            wall_s=time.time(),
+            wall_s=wall_s,
         )
+
+    def decide(self, facts: RequestFacts, peer: Peer, now_s: float) -> Decision:
+        """Decide one request, and charge what it costs; one who shows many wrong credentials is told to wait."""
+        decision = self._decided(facts, now_s)
+        if decision.refusal is None:
+            return decision
+        refusal = self.credentials.back_off(decision.refusal, peer, now_s)
+        return decision if refusal is decision.refusal else replace(decision, refusal=refusal)
+
+    def _decided(self, facts: RequestFacts, now_s: float) -> Decision:
         for _ in range(_MAX_DECISIONS):
-            decision = decide(self.tables, facts, self._limits, now_s)
-            if self._limits.commit(decision.charges):
+            try:
+                decision = decide(self.tables, facts, self._limits, now_s)
+            except _LIMITS_UNAVAILABLE:
                 break
-        return decision
+            committed = self._limits.commit(decision.charges)
+            if committed is Committed.DONE:
+                return decision
+            if committed is Committed.BUSY:
+                break
+        message = "the limits could not be charged in time, so the request was not admitted; try again"
+        return Decision(self.tables.generation, Refusal("limits_busy", message))
+
+    def want(self, decision: Decision) -> None:
+        """Ask the supervisor for more of the quotas that a request waits for."""
+        tenant = decision.tenant
+        wanted = decision.refusal.wanted if decision.refusal is not None else ()
+        self.on_wanted(QuotaWanted({account_of(tenant, quota): amount for quota, amount in wanted}))
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call that soon."""
+        self._loop.call_later(delay_s, call)
 
     def pick(self, decision: Decision, now_s: float, tried: list[Pod]) -> Pod:
         """Return the pod for the next attempt; raises ``NoPod``."""
         draw = self._random.random()
         in_flight = math.ceil(decision.in_flight / self._worker_count)
-        return self.pods.pick(decision.model, decision.version, in_flight, draw, now_s, tried)
+        if not decision.demoted_by:
+            return self.pods.pick(decision.model, decision.version, in_flight, draw, now_s, tried)
+        few = max(1, int(in_flight * _DEMOTED_SHARE))
+        try:
+            return self.pods.pick(decision.model, decision.version, few, draw, now_s, tried)
+        except NoPod as none:
+            if none.reason != "pods_busy":
+                raise
+            message = f"the quota {decision.demoted_by} is over the step that demotes, and the pods are busy; try again"
+            raise NoPod("quota_demoted", message) from none
+
+    def me(self, decision: Decision, now_s: float) -> Me:
+        """Return what ``GET /me`` tells the caller of a decision."""
+        return me(self.tables, decision, self._limits, time.time(), now_s)
 
     def settle(self, settled: Settled, now_s: float) -> None:
         """Count a settled request, and tell the sidecar of it; a defect in that costs no caller the answer."""
@@ -179,7 +247,13 @@ class Gateway:
     def _settle(self, settled: Settled, now_s: float) -> None:
         trace, decision = settled.trace, settled.decision
         kept_trace = trace.trace_id if trace.sampled and self.tracer.is_on else ""
-        outcome = self._count(decision, settled.status, settled.reason, now_s - settled.started_s, now_s, kept_trace)
+        self._settle_limits(settled)
+        outcome = self._count(settled, now_s - settled.started_s, now_s, kept_trace)
+        if self.decisions is not None and settled.facts is not None:
+            took_s = now_s - settled.started_s
+            self.decisions.note(
+                settled.facts, decision, settled.request_id, took_s, settled.status, settled.reason, settled.usage
+            )
         if self.recorder is None or not self.tracer.is_on:
             return
         self.recorder.record(
@@ -211,18 +285,35 @@ class Gateway:
     def count_refused(self, reason: str, since_s: float) -> None:
         """Count a request that was refused before anything was known of it; it was waited for since that moment."""
         now_s = self.now_s()
+        if self.decisions is not None:
+            self.decisions.note_unidentified(reason)
         nobody = Decision(self.tables.generation, None)
-        self._count(nobody, REASONS[reason].status, reason, now_s - since_s, now_s, "")
+        settled = Settled(NO_TRACE, nobody, "", "", since_s, REASONS[reason].status, reason, [])
+        self._count(settled, now_s - since_s, now_s, "")
 
-    def _count(
-        self, decision: Decision, status: int, reason: str, duration_s: float, now_s: float, kept_trace: str
-    ) -> str:
+    def _settle_limits(self, settled: Settled) -> None:
+        """Charge what the request cost instead of what was reserved for it, and give its places back."""
+        decision = settled.decision
+        if decision.key_id:
+            self._key_uses[decision.key_id] = settled.facts.wall_s if settled.facts is not None else time.time()
+        self._limit_uses.add(decision)
+        if not decision.charges:
+            return
+        self._limits.settle(decision.charges, lambda charge: _cost(charge, settled), time.time())
+        usage = settled.usage
+        if usage.device_us != NOT_TOLD:
+            self._limits.estimates.learn(decision.model, decision.version, "device_time", usage.device_us)
+            self._limits.estimates.learn(decision.model, decision.version, "tokens", usage.tokens)
+
+    def _count(self, settled: Settled, duration_s: float, now_s: float, kept_trace: str) -> str:
         self.requests += 1
-        if reason:
-            self.refusals[reason] += 1
+        if settled.reason:
+            self.refusals[settled.reason] += 1
         if now_s >= self._slot_ends_s:
             self._begin_slot()
-        return self._tallies.add(decision, status, reason, duration_s, kept_trace)
+        return self._tallies.add(
+            settled.decision, settled.status, settled.reason, duration_s, kept_trace, settled.usage
+        )
 
     # --- what the supervisor and the sidecar are told
 
@@ -232,10 +323,19 @@ class Gateway:
         closed, self._closed_tallies = list(self._closed_tallies), deque()
         return closed
 
+    def take_uses(self) -> tuple[KeyUses, LimitUses]:
+        """Return which credentials were used and what limits did since the last time."""
+        used, self._key_uses = self._key_uses, {}
+        return KeyUses(used), self._limit_uses.take()
+
+    def revoke(self, key_ids: frozenset[str]) -> None:
+        """Refuse these keys from the next request on, and no others beside what policy says."""
+        self._revoked = self.tables.revoked = key_ids
+
     def _begin_slot(self) -> None:
         """Close the tally of the slot so far; what is settled from now on is of the present slot."""
         edges_s, requests, events = self._tallies.take()
-        lost = self._lost + self.recorder.dropped if self.recorder is not None else self._lost
+        lost = self._all_lost()
         if requests or lost.total() != self._told_lost:
             self._told_lost = lost.total()
             self._closed_tallies.append(Tally(self._slot_s, edges_s, requests, events, dict(lost)))
@@ -245,6 +345,14 @@ class Gateway:
         wall_s = time.time()
         self._slot_s = int(wall_s // SLOT_S) * SLOT_S
         self._slot_ends_s = self.now_s() + self._slot_s + SLOT_S - wall_s
+
+    def _all_lost(self) -> Counter[str]:
+        lost = self._lost.copy()
+        if self.recorder is not None:
+            lost += self.recorder.dropped
+        if self.decisions is not None:
+            lost["decision"] = self.decisions.lost
+        return lost
 
     def record_on(self) -> None:
         """Tell the sidecar what was recorded, now and again."""
@@ -267,6 +375,28 @@ class Gateway:
                 state = views[0].state if views else "no pod"
                 waiting.append(f"{route.model}/{route.stable}: {state}")
         return Readiness(self.draining, tuple(waiting), ready_now)
+
+
+def _cost(charge: QuotaCharge, settled: Settled) -> int:
+    """What a request is charged in the end, in the quota's unit.
+
+    A request that no pod had costs nothing. One that a pod had and that nobody can say the cost of any more, since the
+    pod was lost or the caller left, costs what was reserved: it may have run.
+    """
+    usage = settled.usage
+    if not settled.has_run:
+        return 0
+    match charge.meter:
+        case "requests":
+            return 1
+        case "bytes":
+            return usage.request_bytes + usage.response_bytes
+        case _ if usage.device_us == NOT_TOLD:
+            return charge.amount
+        case "device_time":
+            return usage.device_us
+        case _:
+            return usage.tokens
 
 
 def decode_snapshot(blob: bytes | memoryview) -> Snapshot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 
 from gateway.dataplane.tracing import Trace
@@ -22,17 +23,24 @@ _NOT_FOR_PODS = HOP_BY_HOP | {
     b"traceparent",
     b"tracestate",
     b"via",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
+    b"x-real-ip",
     b"x-request-id",
-    b"x-tenant",
 }
-_OURS = b"penstock-"
+# Fields of ours, and those by which a hop would tell the next one who calls.
+_OURS = (b"penstock-", b"x-forwarded-", b"x-tenant")
+_USAGE = conventions.USAGE.encode()
 # TorchServe's sequence headers are spelled so; other names with an underscore are dropped, since what reads them
 # later may not tell `_` from `-`.
 _UNDERSCORES_KEPT = b"ts_"
-_NOT_FOR_CLIENTS = HOP_BY_HOP | {b"content-length", b"date", b"server", b"server-timing", b"x-request-id"}
+_NOT_FOR_CLIENTS = HOP_BY_HOP | {
+    b"content-length",
+    b"date",
+    b"ratelimit",
+    b"ratelimit-policy",
+    b"server",
+    b"server-timing",
+    b"x-request-id",
+}
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
@@ -91,10 +99,10 @@ def connection_field(request: RequestHead | None, *, keep_alive: bool) -> bytes:
     return b"" if request is None or request.minor_version else b"connection: keep-alive\r\n"
 
 
-def fields_for_client(response: ResponseHead) -> tuple[Fields, bytes]:
-    """Return the fields of a pod's answer that go on, and its ``server-timing``."""
+def fields_for_client(response: ResponseHead) -> tuple[Fields, bytes, bytes]:
+    """Return the fields of a pod's answer that go on, its ``server-timing`` and its ``penstock-usage``."""
     fields: Fields = []
-    timing = b""
+    timing = usage = b""
     drop: frozenset[bytes] = frozenset()
     for name, value in response.fields:
         if name.lower() == b"connection":
@@ -103,9 +111,25 @@ def fields_for_client(response: ResponseHead) -> tuple[Fields, bytes]:
         lower = name.lower()
         if lower == b"server-timing":
             timing = value
+        elif lower == _USAGE:
+            usage = value
         if lower not in _NOT_FOR_CLIENTS and lower not in drop:
             fields.append((name, value))
-    return fields, timing
+    return fields, timing, usage
+
+
+def limit_fields(decision: Decision) -> str:
+    """Return ``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-11) as field lines.
+
+    They tell the very numbers that decided, as they are once the request is charged.
+    """
+    if not decision.rooms:
+        return ""
+    rooms = ", ".join(
+        f'"{room.limit}";r={room.left};t={math.ceil(room.reset_s)}' if room.reset_s else f'"{room.limit}";r={room.left}'
+        for room in decision.rooms
+    )
+    return f"ratelimit-policy: {decision.policy}\r\nratelimit: {rooms}\r\n"
 
 
 def phrase_of(status: int) -> bytes:
@@ -120,6 +144,11 @@ def decision_value(decision: Decision, pod: str = "", attempts: int = 0) -> str:
         parts.append(f"model={decision.model};version={decision.version};why={decision.arm}")
     if decision.refusal is not None:
         parts.append(f"refused={decision.refusal.reason}")
+        parts += [f'limit="{limit}"' for limit in decision.refusal.limits]
+    parts += [f'over="{limit}"' for limit in decision.observed]
+    parts += [f'warn="{quota}"' for quota in decision.warned]
+    if decision.demoted_by:
+        parts.append(f'demoted="{decision.demoted_by}"')
     if attempts:
         parts.append(f"pod={pod};attempts={attempts}")
     return ";".join(parts)

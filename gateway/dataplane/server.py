@@ -7,9 +7,11 @@ import math
 from typing import cast
 
 from gateway.dataplane import answers, heads
+from gateway.dataplane.credentials import NO_PEER
 from gateway.dataplane.forward import Forward
 from gateway.dataplane.gateway import Gateway
 from gateway.dataplane.pace import LINGER_BYTES, Deadline, Late, Pace, Phase
+from gateway.dataplane.tls import peer_of
 from gateway.dataplane.upstream import Piece
 from gateway.decide.decision import Refusal
 from model_pod.wire.http1 import End, RequestHead, RequestReader
@@ -21,13 +23,19 @@ _ENDED = (Phase.LINGERING, Phase.CLOSING)
 
 
 class ClientConnection(asyncio.Protocol):
-    """One client's connection; ``Forward`` sees it as its ``Client``, the timer wheel as ``Watched``."""
+    """One client's connection; ``Forward`` sees it as its ``Client``, the timer wheel as ``Watched``.
 
-    def __init__(self, gateway: Gateway) -> None:
+    Args:
+        identity_from: what of the client's certificate names it; "" where none is asked for.
+    """
+
+    def __init__(self, gateway: Gateway, identity_from: str = "") -> None:
         self._gateway = gateway
         self._reader = RequestReader(gateway.head_limits)
         self._transport = cast(asyncio.Transport, None)  # set before anything else is called
         self._forward: Forward | None = None
+        self._identity_from = identity_from
+        self._peer = NO_PEER
         self._advancing = False
         self._pace = Pace(gateway.now_s())
         self.look_at_s = math.inf
@@ -37,6 +45,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._peer = peer_of(self._transport, self._identity_from)
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._gateway.connections.add(self)
         self._watch(self._pace.since_s)
@@ -111,11 +120,12 @@ class ClientConnection(asyncio.Protocol):
             self._answer_health(request)
             return
         self._gateway.in_flight += 1
-        self._forward = forward = Forward(self._gateway, self, request)
+        self._forward = forward = Forward(self._gateway, self, request, self._peer)
         forward.start()
-        if self._forward is forward:
-            self._pace.request_deadline_s = forward.deadline_s
-            self._gateway.wheel.watch(self, forward.deadline_s)
+
+    def due(self, deadline_s: float) -> None:
+        self._pace.request_deadline_s = deadline_s
+        self._gateway.wheel.watch(self, deadline_s)
 
     def _on_body(self, piece: memoryview) -> None:
         self._pace.body_bytes += len(piece)
@@ -228,7 +238,8 @@ class ClientConnection(asyncio.Protocol):
         if phase in (Phase.HEAD, Phase.BODY) and not self._transport.is_closing():
             self._enter(Phase.LINGERING)
             self._transport.resume_reading()
-            self._transport.write_eof()
+            if self._transport.can_write_eof():  # TLS has no half of a connection to close
+                self._transport.write_eof()
         elif phase not in _ENDED:
             self._close_now()
 

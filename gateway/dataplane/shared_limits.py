@@ -1,91 +1,118 @@
-"""Shared limits: the theoretical arrival times of all rate limits, in memory that every worker maps.
+"""Shared limits: the limit table as one worker's decisions read it and its requests charge it.
 
-A table of (name's digest, TAT) entries, open addressed. A worker reads a TAT without a lock, decides, and writes with
-a compare-and-set under a lock on that entry alone; the kernel frees the lock of a worker that dies. So several workers
-hold one exact rate between them, and a killed one cannot stop the rest.
+Reading takes no lock. Charging takes the locks of the limits that a request has, looks again whether what was decided
+still holds, and writes all charges or none.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import mmap
-import struct
-from collections.abc import Sequence
+import enum
+from collections.abc import Callable, Sequence
 
-from gateway.control.messages import LIMITS_TABLE_BYTES
-from gateway.decide.limits import Charge
+from gateway.dataplane.estimates import Estimates
+from gateway.decide.limits import Charge, QuotaCharge, RateCharge, SlotCharge, Standing
+from gateway.decide.quota_windows import may_come_back
+from gateway.limits.table import Busy, LimitTable, RowKind, TableFull, domain_of
 
-_ENTRY = struct.Struct("<Qd")
-_ENTRIES = LIMITS_TABLE_BYTES // _ENTRY.size
-_MAX_PROBES = 64  # beyond so many taken neighbours the table counts as full
+_KINDS: dict[type[Charge], RowKind] = {
+    RateCharge: RowKind.RATE,
+    SlotCharge: RowKind.IN_FLIGHT,
+    QuotaCharge: RowKind.QUOTA,
+}
+
+
+class Committed(enum.Enum):
+    """What became of charges."""
+
+    DONE = "done"
+    CHANGED = "changed"  # a sibling was quicker: decide again
+    BUSY = "busy"
 
 
 class SharedLimits:
     """The limits of one worker's decisions, shared with its siblings.
 
     Args:
-        fd: a memory file of ``LIMITS_TABLE_BYTES`` zero bytes, inherited by all workers.
+        fd: of the limit table's file, inherited by all workers.
     """
 
     def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._table = mmap.mmap(fd, LIMITS_TABLE_BYTES)
-        self._offsets: dict[str, int] = {}
-        # When the table is full, a limit is kept by this worker alone: each worker then grants the whole rate.
-        self._local: dict[str, float] = {}
+        self._table = LimitTable(fd)
+        self._table.take_column()
+        self._places: dict[str, tuple[int, int]] = {}
+        self.estimates = Estimates()
 
-    def tat_s(self, limit: str) -> float:
-        """Return the limit's theoretical arrival time; see ``gateway.decide.limits.Counters``."""
-        offset = self._offset(limit)
-        if offset < 0:
-            return self._local.get(limit, 0.0)
-        return float(_ENTRY.unpack_from(self._table, offset)[1])
+    # --- gateway.decide.limits.Counters
 
-    def commit(self, charges: Sequence[Charge]) -> bool:
-        """Write the charges, unless a sibling charged one of the limits meanwhile: then decide again."""
-        return all(self._compare_and_set(charge) for charge in charges)
+    def tat_ns(self, key: str) -> int:
+        """Return a rate's theoretical arrival time."""
+        return self._table.tat_ns(self._table.find(key, RowKind.RATE))
 
-    def _compare_and_set(self, charge: Charge) -> bool:
-        offset = self._offset(charge.limit)
-        if offset < 0:
-            self._local[charge.limit] = charge.new_tat_s
-            return True
+    def in_flight(self, key: str) -> int:
+        """Return how many requests hold a place."""
+        return self._table.in_flight(self._table.find(key, RowKind.IN_FLIGHT))
+
+    def standing(self, account: str) -> Standing | None:
+        """Return how a quota stands; None until the supervisor has written its row."""
+        row = self._table.quota(self._table.find(account, RowKind.QUOTA))
+        if not row.limit:
+            return None
+        used = row.used
+        return Standing(row.granted - used, used + row.offset, row.limit, row.resets_at_s, row.rate_per_s)
+
+    def estimate(self, model: str, version: str, meter: str) -> int:
+        """Return what one request probably costs."""
+        return self.estimates.of(model, version, meter)
+
+    # --- charging
+
+    def commit(self, charges: Sequence[Charge]) -> Committed:
+        """Write all charges, or none because one of them does not hold any more."""
+        if not charges:
+            return Committed.DONE
+        table = self._table
         try:
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, _ENTRY.size, offset)
-        except OSError:
-            return False
+            places = [self._place(charge) for charge in charges]
+            domains = {domain for _, domain in places}
+            table.lock(domains)
+        except (Busy, TableFull):
+            return Committed.BUSY
         try:
-            digest, tat_s = _ENTRY.unpack_from(self._table, offset)
-            if tat_s != charge.seen_tat_s:
-                return False
-            _ENTRY.pack_into(self._table, offset, digest, charge.new_tat_s)
-            return True
+            for charge, (offset, _) in zip(charges, places, strict=True):
+                if not self._holds(charge, offset):
+                    return Committed.CHANGED
+            for charge, (offset, _) in zip(charges, places, strict=True):
+                if type(charge) is RateCharge:
+                    table.put_tat(offset, charge.new_tat_ns)
+                else:
+                    table.add(offset, charge.amount if type(charge) is QuotaCharge else 1)
         finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN, _ENTRY.size, offset)
+            table.unlock(domains)
+        return Committed.DONE
 
-    def _offset(self, limit: str) -> int:
-        """Return where the limit's entry is, -1 when the table has no room for it."""
-        offset = self._offsets.get(limit)
-        if offset is None:
-            try:
-                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, LIMITS_TABLE_BYTES)
-            except OSError:
-                return -1  # a sibling is claiming; this request is charged here, the next one looks again
-            offset = self._offsets[limit] = self._claim(limit)
-        return offset
+    def settle(self, charges: Sequence[Charge], cost: Callable[[QuotaCharge], int], wall_s: float) -> None:
+        """Give places back, and charge quotas what the request cost instead of what was reserved."""
+        for charge in charges:
+            if type(charge) is SlotCharge:
+                self._table.add(self._place(charge)[0], -1)
+            elif type(charge) is QuotaCharge:
+                more = cost(charge) - charge.amount
+                if more > 0 or (more and may_come_back(charge.per, charge.resets_at_s, wall_s)):
+                    self._table.add(self._place(charge)[0], more)
 
-    def _claim(self, limit: str) -> int:
-        """Find or take the limit's entry; the lock behind the table is held, and let go here."""
-        digest = int.from_bytes(hashlib.blake2b(limit.encode(), digest_size=8).digest(), "little") or 1
-        try:
-            for probe in range(_MAX_PROBES):
-                offset = (digest + probe) % _ENTRIES * _ENTRY.size
-                found = _ENTRY.unpack_from(self._table, offset)[0]
-                if found == 0:
-                    _ENTRY.pack_into(self._table, offset, digest, 0.0)
-                if found in (0, digest):
-                    return offset
-            return -1
-        finally:
-            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, LIMITS_TABLE_BYTES)
+    def _holds(self, charge: Charge, offset: int) -> bool:
+        if type(charge) is RateCharge:
+            return self._table.tat_ns(offset) == charge.seen_tat_ns
+        if type(charge) is SlotCharge:
+            return not charge.most or self._table.in_flight(offset) < charge.most
+        assert type(charge) is QuotaCharge  # noqa: S101 - there is no fourth
+        row = self._table.quota(offset)
+        return row.used + charge.amount <= row.granted
+
+    def _place(self, charge: Charge) -> tuple[int, int]:
+        """Return where a charge is written, and under which lock."""
+        key = charge.account if type(charge) is QuotaCharge else charge.key  # type: ignore[union-attr]  # the others have one
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = self._table.find(key, _KINDS[type(charge)]), domain_of(key)
+        return place

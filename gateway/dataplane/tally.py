@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from gateway.control.messages import RequestCounts, SloEvents
+from gateway.control.messages import LimitUses, RequestCounts, SloEvents
+from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
 from gateway.decide.decision import Decision
 from gateway.decide.route import INFERENCES
 from policies.snapshot import Objective
@@ -20,6 +21,9 @@ from telemetry.slo.events import EventCount, Meaning
 # Kinds of requests in one second. Beyond, tenants are no more told apart: there are at most a few hundred kinds then.
 MAX_SERIES = 4096
 OTHER_TENANTS = "other"
+# Limits that are told apart in one second; what others did is counted under one name.
+MAX_LIMITS = 1000
+OTHER_LIMITS = "other"
 
 Kind = tuple[str, str, str, str, int, str, bool]
 """Model, version, tenant, tier, status, reason, and whether it was an inference, which alone objectives count."""
@@ -47,7 +51,18 @@ class Meanings:
 
 
 class _Series:
-    __slots__ = ("buckets", "edges_s", "exemplar_s", "exemplar_trace", "meanings", "outcomes", "sum_s")
+    __slots__ = (
+        "body_bytes",
+        "buckets",
+        "device_us",
+        "edges_s",
+        "exemplar_s",
+        "exemplar_trace",
+        "meanings",
+        "outcomes",
+        "sum_s",
+        "tokens",
+    )
 
     def __init__(self, edges_s: tuple[float, ...], meanings: Meanings) -> None:
         self.edges_s = edges_s
@@ -57,6 +72,9 @@ class _Series:
         self.sum_s = 0.0
         self.exemplar_s = 0.0
         self.exemplar_trace = ""
+        self.device_us = 0
+        self.body_bytes = 0
+        self.tokens = 0
 
 
 class Tallies:
@@ -73,11 +91,20 @@ class Tallies:
         self._meanings: dict[tuple[str, int, bool], Meanings] = {}
         self._series: dict[Kind, _Series] = {}
 
-    def add(self, decision: Decision, status: int, reason: str, duration_s: float, kept_trace: str) -> str:
+    def add(
+        self,
+        decision: Decision,
+        status: int,
+        reason: str,
+        duration_s: float,
+        kept_trace: str,
+        usage: Usage = NOTHING_USED,
+    ) -> str:
         """Count one settled request, and return what it meant: ``good``, ``bad``, ``ignored`` or "".
 
         Args:
             kept_trace: id of its trace when that is kept, "" otherwise.
+            usage: what it used; device time that no pod told counts as none.
         """
         is_inference = decision.api in INFERENCES
         kind = (decision.model, decision.version, decision.tenant, decision.tier, status, reason, is_inference)
@@ -88,6 +115,11 @@ class Tallies:
         if kept_trace:
             series.exemplar_s = duration_s
             series.exemplar_trace = kept_trace
+        if usage is not NOTHING_USED:
+            series.body_bytes += usage.request_bytes + usage.response_bytes
+            series.tokens += usage.tokens
+            if usage.device_us != NOT_TOLD:
+                series.device_us += usage.device_us
         return series.outcomes[bucket]
 
     def take(self) -> tuple[dict[str, tuple[float, ...]], tuple[RequestCounts, ...], tuple[SloEvents, ...]]:
@@ -95,7 +127,16 @@ class Tallies:
         taken, self._series = self._series, {}
         edges_s = {kind[0]: series.edges_s for kind, series in taken.items()}
         requests = tuple(
-            RequestCounts(*kind[:6], tuple(one.buckets), one.sum_s, one.exemplar_s, one.exemplar_trace)
+            RequestCounts(
+                *kind[:6],
+                tuple(one.buckets),
+                one.sum_s,
+                one.exemplar_s,
+                one.exemplar_trace,
+                one.device_us,
+                one.body_bytes,
+                one.tokens,
+            )
             for kind, one in taken.items()
         )
         return edges_s, requests, self._events(taken)
@@ -124,6 +165,33 @@ class Tallies:
 
     def _counted_by(self, model: str, is_inference: bool) -> tuple[Objective, ...]:
         return self._objectives.get(model, ()) if is_inference else ()
+
+
+class LimitUseCounts:
+    """What limits did to one worker's requests since that was last taken."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, int] = {}
+        self._observed: dict[str, int] = {}
+
+    def add(self, decision: Decision) -> None:
+        """Count the limits that refuse a request, and those that would if they were enforced."""
+        if decision.refusal is not None and decision.refusal.limits:
+            _count_each(self._refused, decision.refusal.limits)
+        if decision.observed:
+            _count_each(self._observed, decision.observed)
+
+    def take(self) -> LimitUses:
+        """Return the counts, and begin anew."""
+        taken = LimitUses(self._refused, self._observed)
+        self._refused, self._observed = {}, {}
+        return taken
+
+
+def _count_each(counts: dict[str, int], limits: Iterable[str]) -> None:
+    for limit in limits:
+        name = limit if limit in counts or len(counts) < MAX_LIMITS else OTHER_LIMITS
+        counts[name] = counts.get(name, 0) + 1
 
 
 def _summed(meanings: Sequence[Meaning], buckets: Sequence[int]) -> EventCount:

@@ -33,6 +33,9 @@ class Trace(Struct, frozen=True):
     link: str
 
 
+NO_TRACE = Trace("", "", "", False, "", "", "")
+
+
 class Tracer:
     """One worker's traces.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from collections.abc import Coroutine
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -17,16 +17,22 @@ from gateway.control.messages import (
     Counts,
     Drain,
     FromWorker,
+    IssuerKeys,
     OthersRate,
     Pods,
     Prepare,
     Prepared,
+    Revoked,
+    ShowCertificate,
     ToWorker,
 )
+from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.gateway import Gateway, Share, decode_snapshot
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
+from gateway.dataplane.tls import Door, Doors
 from gateway.decide.tables import Tables
+from gateway.tls import HANDSHAKE_WITHIN_S
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 from policies.snapshot import Snapshot
 from telemetry.record import Recorder
@@ -51,20 +57,24 @@ class Worker:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sockets: list[socket.socket],
+        doors: Doors,
         limits: SharedLimits,
         share: Share,
         recorder: Recorder | None = None,
+        decisions: DecisionLog | None = None,
     ) -> None:
+        self._decisions = decisions
         self._share = share
         self._recorder = recorder
         self._loop = loop
-        self._sockets = sockets
+        self._doors = doors
         self._limits = limits
         self._control: asyncio.Transport | None = None
         self._prepared: dict[int, tuple[Snapshot, Tables]] = {}
         self._gateway: Gateway | None = None
         self._pods: Pods | None = None
+        self._revoked: frozenset[str] = frozenset()
+        self._issuer_keys: dict[str, bytes] = {}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.done: asyncio.Future[None] = loop.create_future()
@@ -91,6 +101,17 @@ class Worker:
             case OthersRate():
                 if self._gateway is not None:
                     self._gateway.tracer.note_others(message.per_s)
+            case Revoked():
+                self._revoked = frozenset(message.key_ids)
+                if self._gateway is not None:
+                    self._gateway.revoke(self._revoked)
+            case IssuerKeys():
+                self._issuer_keys[message.issuer] = message.jwks
+                if self._gateway is not None:
+                    self._gateway.credentials.put_keys(message.issuer, message.jwks)
+            case ShowCertificate():
+                self._doors.show(message)
+                self._accept_when_ready()
             case Drain():
                 self._start(self._drain(message))
 
@@ -113,7 +134,12 @@ class Worker:
             return
         snapshot, tables = self._prepared.pop(generation)
         if self._gateway is None:
-            self._gateway = Gateway(self._loop, snapshot, self._limits, self._share, self._recorder)
+            self._gateway = Gateway(self._loop, snapshot, self._limits, self._share, self._recorder, self._decisions)
+            self._gateway.on_wanted = self._say
+            self._gateway.credentials.on_unknown_kid = self._say
+            self._gateway.revoke(self._revoked)
+            for issuer, jwks in self._issuer_keys.items():
+                self._gateway.credentials.put_keys(issuer, jwks)
             self._gateway.tick()
             self._gateway.record_on()
             if self._pods is not None:
@@ -129,14 +155,21 @@ class Worker:
     # --- connections
 
     def _accept_when_ready(self) -> None:
-        """Accept once there is a generation and the pods are known; before that the kernel's queue keeps callers."""
-        if self._gateway is not None and self._pods is not None and self._sockets:
-            sockets, self._sockets = self._sockets, []
-            self._start(self._accept(self._gateway, sockets))
+        """Accept once there is a generation and pods and certificates are known; the kernel's queue keeps callers."""
+        if self._gateway is not None and self._pods is not None and self._doors.all_known:
+            doors = self._doors.take_shut()
+            if doors:
+                self._start(self._accept(self._gateway, doors))
 
-    async def _accept(self, gateway: Gateway, sockets: list[socket.socket]) -> None:
-        for listening in sockets:
-            server = await self._loop.create_server(lambda: ClientConnection(gateway), sock=listening, backlog=4096)
+    async def _accept(self, gateway: Gateway, doors: list[Door]) -> None:
+        for door in doors:
+            server = await self._loop.create_server(
+                partial(ClientConnection, gateway, door.identity_from),
+                sock=door.socket,
+                backlog=4096,
+                ssl=door.context,
+                ssl_handshake_timeout=HANDSHAKE_WITHIN_S if door.context is not None else None,
+            )
             self._servers.append(server)
         self._say(Accepting())
 
@@ -147,6 +180,8 @@ class Worker:
 
     def _say_counts(self) -> None:
         gateway = self._gateway
+        if self._decisions is not None:
+            self._decisions.flush()
         if gateway is None:
             self._say(Counts(0, {}, 0, 0))
         else:
@@ -156,6 +191,8 @@ class Worker:
             if self._control is not None and self._control.get_write_buffer_size() < _UNREAD_BYTES:
                 for tally in gateway.take_tallies():
                     self._say(tally)
+                for uses in gateway.take_uses():
+                    self._say(uses)
 
     # --- the end
 
@@ -183,6 +220,8 @@ class Worker:
             if self._recorder is not None:
                 self._recorder.close()
             self._say_counts()
+            if self._decisions is not None:
+                self._decisions.close()
         if not self.done.done():
             self.done.set_result(None)
 

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.decide.admission import NOTHING_LIMITS, Admitted, Obstacle, Room, Work, admit
 from gateway.decide.facts import RequestFacts
-from gateway.decide.identity import identify
-from gateway.decide.limits import Charge, Counters, charge_rate
+from gateway.decide.identity import check_still_valid, identify
+from gateway.decide.limits import Charge, Counters
+from gateway.decide.placed import Placed, known_place, remember
 from gateway.decide.release import Arm, choose_version
-from gateway.decide.route import DEFAULT_SCOPE, METHODS, SCOPES, Api, Target, match_path
+from gateway.decide.route import ABOUT_THE_SERVER, DEFAULT_SCOPE, METHODS, SCOPES, Api, Target, match_path
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Route, default_burst
+from policies.snapshot import Route
 
 
 class Refusal(Struct, frozen=True):
-    """Why a request may not enter; ``allow`` lists methods for a 405."""
+    """Why a request may not enter.
+
+    Attributes:
+        allow: methods, for a 405.
+        limits: every limit that refuses; the first is the one that ``reason`` and ``message`` are about.
+        wanted: what the request needs of each quota that it waits for.
+    """
 
     reason: str
     message: str
     retry_after_s: float = 0.0
     allow: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+    wanted: tuple[tuple[str, int], ...] = ()
 
 
 class Decision(Struct, frozen=True):
@@ -28,7 +38,8 @@ class Decision(Struct, frozen=True):
 
     Attributes:
         refusal: None admits the request.
-        tenant, tier: "" when nobody was identified.
+        tenant, tier, key_id: "" when nobody was identified.
+        scopes: what the credential allows.
         api: None when no path matched.
         model: "" when there is none of that name, so that nobody can make up names in what is counted by model.
         version: "" for refusals and for the server itself.
@@ -36,6 +47,10 @@ class Decision(Struct, frozen=True):
         body_limit_bytes: largest body.
         in_flight: most requests that one pod of the version may have at once.
         charges: what to write to the limits, if the request enters.
+        policy, rooms: what its limits are (``RateLimit-Policy``), and what is left of each.
+        observed: limits that would refuse the request if they were enforced.
+        warned: quotas that are used up to a step that warns.
+        demoted_by: the quota beyond which the request is served only while pods have room to spare; "" for none.
     """
 
     generation: int
@@ -43,6 +58,7 @@ class Decision(Struct, frozen=True):
     tenant: str = ""
     tier: str = ""
     key_id: str = ""
+    scopes: tuple[str, ...] = ()
     api: Api | None = None
     model: str = ""
     version: str = ""
@@ -51,24 +67,31 @@ class Decision(Struct, frozen=True):
     body_limit_bytes: int = 0
     in_flight: int = 0
     charges: tuple[Charge, ...] = ()
+    policy: str = ""
+    rooms: tuple[Room, ...] = ()
+    observed: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    demoted_by: str = ""
 
 
 class _Known:
     """What was found out about a request before it was refused: whom the refusal is counted for."""
 
     def __init__(self) -> None:
-        self.tenant = self.tier = self.key_id = self.model = ""
+        self.caller: Caller | None = None
         self.api: Api | None = None
+        self.model = ""
+        self.policy = ""
+        self.admitted: Admitted = NOTHING_LIMITS
 
 
-class _RateLimited(Refused):
-    def __init__(self, tenant: str, rate_per_s: float, retry_after_s: float) -> None:
-        super().__init__(
-            "rate_limited",
-            f"tenant {tenant} is over its rate of {rate_per_s:g} requests per second;"
-            f" one more fits in {retry_after_s:.3f} s",
-        )
-        self.retry_after_s = retry_after_s
+class _Limited(Refused):
+    def __init__(self, obstacles: tuple[Obstacle, ...]) -> None:
+        first = obstacles[0]
+        super().__init__(first.reason, first.message)
+        # One that waits for the longest to have room is admitted by all of them.
+        self.retry_after_s = max(obstacle.retry_after_s for obstacle in obstacles)
+        self.obstacles = obstacles
 
 
 class _WrongMethod(Refused):
@@ -80,54 +103,115 @@ class _WrongMethod(Refused):
 def decide(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float) -> Decision:
     """Return what becomes of one request.
 
-    Order: who calls (before whether the path exists, so that names do not leak), what for, may it, is there room,
-    which version.
+    Order: who calls (before whether the path exists, so that names do not leak), what for, may it, which version, is
+    there room.
     """
     known = _Known()
     try:
         return _admit(tables, facts, counters, now_s, known)
-    except _RateLimited as limited:
-        refusal = Refusal(limited.reason, limited.message, retry_after_s=limited.retry_after_s)
+    except _Limited as limited:
+        limits = tuple(obstacle.limit for obstacle in limited.obstacles)
+        wanted = tuple((obstacle.limit, obstacle.wanted) for obstacle in limited.obstacles if obstacle.wanted)
+        refusal = Refusal(limited.reason, limited.message, limited.retry_after_s, limits=limits, wanted=wanted)
     except _WrongMethod as wrong:
         refusal = Refusal(wrong.reason, wrong.message, allow=wrong.allow)
     except Refused as refused:
         refusal = Refusal(refused.reason, refused.message)
-    return Decision(tables.generation, refusal, known.tenant, known.tier, known.key_id, known.api, known.model)
-
-
-def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, known: _Known) -> Decision:
-    caller = identify(tables, facts)
-    known.tenant, known.tier, known.key_id = caller.tenant.name, caller.tier.name, caller.key.id
-    target = _target(facts)
-    known.api = target.api
-    if target.api is Api.SERVER_METADATA:
-        return Decision(tables.generation, None, known.tenant, known.tier, known.key_id, target.api)
-    route = _known_route(tables, target)
-    known.model = route.model
-    _check_may_call(caller, target)
-    body_limit_bytes = min(tables.bounds.body_bytes, route.body_bytes or tables.bounds.body_bytes)
-    if facts.content_length > body_limit_bytes:
-        raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
-    choice = choose_version(route, caller, target.version or facts.pinned_version)
-    timeout_s = _timeout_s(tables, caller, route, facts.timeout_ms)
     return Decision(
-        generation=tables.generation,
-        refusal=None,
-        tenant=known.tenant,
-        tier=known.tier,
-        key_id=known.key_id,
-        api=target.api,
-        model=route.model,
-        version=choice.version,
-        arm=choice.arm,
-        timeout_s=timeout_s,
-        body_limit_bytes=body_limit_bytes,
-        in_flight=route.versions[choice.version].in_flight,
-        charges=_charges(caller, counters, now_s),
+        tables.generation,
+        refusal,
+        *_names(known.caller),
+        known.api,
+        known.model,
+        policy=known.policy,
+        rooms=known.admitted.rooms,
+        observed=known.admitted.observed,
     )
 
 
-def _target(facts: RequestFacts) -> Target:
+def _names(caller: Caller | None) -> tuple[str, str, str, tuple[str, ...]]:
+    """Tenant, tier, credential and scopes of a decision."""
+    return (
+        ("", "", "", ()) if caller is None else (caller.tenant.name, caller.tier.name, caller.key.id, caller.key.scopes)
+    )
+
+
+def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, known: _Known) -> Decision:
+    asked = (facts.credential, facts.method, facts.path, facts.pinned_version)
+    placed = known_place(tables, asked)
+    if placed is None:
+        placed = place(tables, facts, known)
+        if placed is None:
+            return Decision(tables.generation, None, *_names(known.caller), known.api)
+        remember(tables, asked, placed)
+    else:
+        known.caller, known.api, known.model = placed.caller, placed.api, placed.route.model
+        check_still_valid(tables, placed.caller.key, facts.credential, facts.wall_s)
+    body_limit_bytes = placed.body_limit_bytes
+    if facts.content_length > body_limit_bytes:
+        raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
+    timeout_s = timeout_of(tables, placed.caller, placed.route, facts.timeout_ms)
+    work = Work(placed.route.model, placed.version, facts.content_length)
+    known.policy = placed.admission.policy
+    known.admitted = admitted = admit(placed.admission, counters, work, facts.wall_s, now_s)
+    if admitted.obstacles:
+        raise _Limited(admitted.obstacles)
+    caller = placed.caller
+    return Decision(
+        tables.generation,
+        None,
+        caller.tenant.name,
+        caller.tier.name,
+        caller.key.id,
+        caller.key.scopes,
+        placed.api,
+        placed.route.model,
+        placed.version,
+        placed.arm,
+        timeout_s,
+        body_limit_bytes,
+        placed.in_flight,
+        admitted.charges,
+        placed.admission.policy,
+        admitted.rooms,
+        admitted.observed,
+        admitted.warned,
+        admitted.demoted_by,
+    )
+
+
+def place(tables: Tables, facts: RequestFacts, known: _Known) -> Placed | None:
+    """Return where a request belongs, which is the same for every other that asks the same with the same credential.
+
+    None stands for a request about the server itself. What depends on time, size or use is left to ``decide``.
+
+    Raises:
+        Refused: it belongs nowhere.
+    """
+    known.caller = caller = identify(tables, facts.credential, facts.wall_s)
+    target = target_of(facts)
+    known.api = target.api
+    if target.api in ABOUT_THE_SERVER:
+        return None
+    route = route_of(tables, target)
+    known.model = route.model
+    check_may_call(caller, target)
+    body_limit_bytes = body_limit_of(tables, route, facts.content_length)
+    choice = choose_version(route, caller, target.version or facts.pinned_version)
+    return Placed(
+        caller,
+        target.api,
+        route,
+        choice.version,
+        choice.arm,
+        tables.admission(caller, route),
+        body_limit_bytes,
+        route.versions[choice.version].in_flight,
+    )
+
+
+def target_of(facts: RequestFacts) -> Target:
+    """Return what is asked; raises ``Refused``: path_not_found or method_not_allowed."""
     target = match_path(facts.path) if facts.path is not None else None
     if target is None:
         raise Refused("path_not_found", "no API lives at this path; try /predictions/MODEL or /v2/models/MODEL/infer")
@@ -137,14 +221,16 @@ def _target(facts: RequestFacts) -> Target:
     return target
 
 
-def _known_route(tables: Tables, target: Target) -> Route:
+def route_of(tables: Tables, target: Target) -> Route:
+    """Return the route of the model; raises ``Refused``: model_not_found."""
     route = tables.routes.get(target.model)
     if route is None:
         raise Refused("model_not_found", f"no model is called {target.model!r} here")
     return route
 
 
-def _check_may_call(caller: Caller, target: Target) -> None:
+def check_may_call(caller: Caller, target: Target) -> None:
+    """Raise ``Refused`` where the caller may not: model_not_allowed or scope_missing."""
     if not caller.may_call(target.model):
         raise Refused("model_not_allowed", f"tenant {caller.tenant.name} may not call {target.model}")
     scope = SCOPES.get(target.api, DEFAULT_SCOPE)
@@ -152,8 +238,20 @@ def _check_may_call(caller: Caller, target: Target) -> None:
         raise Refused("scope_missing", f"the API key {caller.key.id} lacks the scope `{scope}`")
 
 
-def _timeout_s(tables: Tables, caller: Caller, route: Route, asked_ms: str) -> float:
-    """The caller's time, else its tier's, within the route's and the mesh's ceilings."""
+def body_limit_of(tables: Tables, route: Route, content_length: int) -> int:
+    """Return the largest body that the route takes; raises ``Refused``: body_too_large."""
+    limit_bytes = min(tables.bounds.body_bytes, route.body_bytes or tables.bounds.body_bytes)
+    if content_length > limit_bytes:
+        raise Refused("body_too_large", f"the body is larger than {limit_bytes} bytes")
+    return limit_bytes
+
+
+def timeout_of(tables: Tables, caller: Caller, route: Route, asked_ms: str) -> float:
+    """Return the caller's time, else its tier's, within the route's and the mesh's ceilings, in seconds.
+
+    Raises:
+        Refused: bad_header or deadline_exceeded.
+    """
     ceiling_s = min(tables.bounds.max_deadline_s, route.timeout_s or tables.bounds.max_deadline_s)
     if not asked_ms:
         return min(caller.tier.deadline_s or ceiling_s, ceiling_s)
@@ -162,14 +260,3 @@ def _timeout_s(tables: Tables, caller: Caller, route: Route, asked_ms: str) -> f
     if int(asked_ms) == 0:
         raise Refused("deadline_exceeded", "penstock-timeout-ms is 0: there is no time left to answer in")
     return min(int(asked_ms) / 1000.0, ceiling_s)
-
-
-def _charges(caller: Caller, counters: Counters, now_s: float) -> tuple[Charge, ...]:
-    rate_per_s = caller.tier.rate_per_s
-    if rate_per_s is None:
-        return ()
-    burst = caller.tier.burst or default_burst(rate_per_s)
-    verdict = charge_rate(caller.rate_limit, rate_per_s, burst, counters.tat_s(caller.rate_limit), now_s)
-    if verdict.charge is None:
-        raise _RateLimited(caller.tenant.name, rate_per_s, verdict.retry_after_s)
-    return (verdict.charge,)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.decide.credentials import Credential
+
 
 class RequestFacts(Struct, frozen=True):
     """What is known of a request when its head is read.
@@ -11,16 +13,15 @@ class RequestFacts(Struct, frozen=True):
     Attributes:
         method: upper case.
         path: percent-decoded; None when it does not decode.
-        authorization: value of the Authorization field, "" when there is none.
         pinned_version: value of ``penstock-version``, "" when there is none.
         timeout_ms: value of ``penstock-timeout-ms`` as written, "" when there is none.
         content_length: bytes of the body as announced, 0 when it is not.
-        wall_s: seconds since the epoch, for the dates of keys.
+        wall_s: seconds since the epoch, for the dates of keys and the windows of quotas.
     """
 
     method: str
     path: str | None
-    authorization: str
+    credential: Credential
     pinned_version: str
     timeout_ms: str
     content_length: int

@@ -1,42 +1,100 @@
-"""Identity: whose request this is, from its API key alone; headers that claim an identity are never read."""
+"""Identity: whose request this is, from its credential alone; headers that claim an identity are never read."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+from typing import assert_never
 
-from gateway.decide.facts import RequestFacts
+from gateway.decide.credentials import CertificateShown, Credential, KeyShown, NoCredential, Recorded, TokenShown
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Key
+from policies.snapshot import KNOWN_SCOPES, Key
 
-_SCHEME = "bearer "
-_MAX_KEY_CHARS = 512
 _NOBODY = bytes(32)
+_DEFAULT_SCOPES = ("infer", "explain")
 
 
-def identify(tables: Tables, facts: RequestFacts) -> Caller:
+def identify(tables: Tables, credential: Credential, wall_s: float) -> Caller:
     """Return who calls.
 
-    The key is hashed before any lookup, so neither the table nor the time it takes tells anything about other keys.
-
     Raises:
-        Refused: key_missing, key_unknown or key_not_valid_now.
+        Refused: key_missing, key_unknown, key_not_valid_now, key_revoked or token_refused.
     """
-    scheme, key = facts.authorization[: len(_SCHEME)], facts.authorization[len(_SCHEME) :]
-    if scheme.lower() != _SCHEME or not key:
-        raise Refused("key_missing", "this mesh needs an API key: send `Authorization: Bearer KEY`")
-    digest = hashlib.sha256(key[:_MAX_KEY_CHARS].encode("latin-1", "replace")).digest()
+    match credential:
+        case KeyShown():
+            return _by_key(tables, credential.digest, wall_s)
+        case TokenShown():
+            return _by_token(tables, credential, wall_s)
+        case CertificateShown():
+            return _by_certificate(tables, credential.identity)
+        case NoCredential():
+            raise Refused(credential.reason, credential.message)
+        case Recorded():
+            return _as_recorded(tables, credential, wall_s)
+    assert_never(credential)
+
+
+def _by_key(tables: Tables, digest: bytes, wall_s: float) -> Caller:
     caller = tables.callers.get(digest)
     known = caller.key_digest if caller else _NOBODY
-    if not hmac.compare_digest(digest, known) or caller is None or len(key) > _MAX_KEY_CHARS:
+    if not hmac.compare_digest(digest, known) or caller is None:
         raise Refused("key_unknown", "the API key is not known here; check it for typos, or ask for a new one")
-    _check_dates(caller.key, facts.wall_s)
+    _check_key(tables, caller.key, wall_s)
     return caller
 
 
-def _check_dates(key: Key, wall_s: float) -> None:
+def check_still_valid(tables: Tables, key: Key, credential: Credential, wall_s: float) -> None:
+    """Look again at what may have changed since a credential was accepted: dates and revocations.
+
+    Raises:
+        Refused: key_not_valid_now, key_revoked or token_refused.
+    """
+    _check_key(tables, key, wall_s)
+    if type(credential) is TokenShown and wall_s >= credential.expires_s:
+        raise _token_refused()
+
+
+def _check_key(tables: Tables, key: Key, wall_s: float) -> None:
+    if key.id in tables.revoked:
+        raise Refused("key_revoked", f"the API key {key.id} was revoked; use its successor")
     if key.not_before_s is not None and wall_s < key.not_before_s:
         raise Refused("key_not_valid_now", f"the API key {key.id} is not valid yet")
     if key.not_after_s is not None and wall_s >= key.not_after_s:
         raise Refused("key_not_valid_now", f"the API key {key.id} has expired; use its successor")
+
+
+def _by_token(tables: Tables, token: TokenShown, wall_s: float) -> Caller:
+    tenant = tables.tenants_by_token.get((token.issuer, token.tenant_id))
+    key = Key(f"jwt:{token.issuer}:{token.subject}", "", token.scopes)
+    if tenant is None or wall_s >= token.expires_s or key.id in tables.revoked:
+        raise _token_refused()
+    return tables.caller(tenant, key)
+
+
+def _token_refused() -> Refused:
+    return Refused("token_refused", "the token is not accepted here")
+
+
+def _by_certificate(tables: Tables, identity: str) -> Caller:
+    tenant = tables.tenants_by_certificate.get(identity)
+    if tenant is None:
+        raise Refused("key_unknown", "the client certificate belongs to no tenant here")
+    key = Key(f"san:{identity}", "", _DEFAULT_SCOPES)
+    if key.id in tables.revoked:
+        raise Refused("key_revoked", "the client certificate was revoked here; use its successor")
+    return tables.caller(tenant, key)
+
+
+def _as_recorded(tables: Tables, recorded: Recorded, wall_s: float) -> Caller:
+    """Take the word of a record or test for the tenant; a key that it names has to be there and valid."""
+    tenant = tables.tenants.get(recorded.tenant)
+    if tenant is None:
+        raise Refused("key_unknown", f"there is no tenant {recorded.tenant}")
+    for key in tenant.keys:
+        if key.id == recorded.credential_id:
+            _check_key(tables, key, wall_s)
+            return tables.caller(tenant, key)
+    if recorded.credential_id and not recorded.credential_id.startswith(("jwt:", "san:")):
+        raise Refused("key_unknown", f"tenant {recorded.tenant} has no key {recorded.credential_id}")
+    scopes = recorded.scopes or tuple(sorted({scope for key in tenant.keys for scope in key.scopes})) or KNOWN_SCOPES
+    return tables.caller(tenant, Key(recorded.credential_id, "", scopes))

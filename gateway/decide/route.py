@@ -16,10 +16,13 @@ class Api(StrEnum):
     MODEL_METADATA = "model_metadata"
     MODEL_READY = "model_ready"
     SERVER_METADATA = "server_metadata"
+    ME = "me"
 
 
 # What objectives count; the others only ask about a model.
 INFERENCES = frozenset({Api.PREDICT, Api.EXPLAIN, Api.INFER})
+# What the gateway answers by itself, to anyone whom it knows.
+ABOUT_THE_SERVER = frozenset({Api.SERVER_METADATA, Api.ME})
 SCOPES = {Api.EXPLAIN: "explain"}
 DEFAULT_SCOPE = "infer"
 # TorchServe predicts on any method; the Open Inference Protocol says which.
@@ -28,6 +31,7 @@ METHODS: dict[Api, tuple[str, ...]] = {
     Api.MODEL_METADATA: ("GET", "HEAD"),
     Api.MODEL_READY: ("GET", "HEAD"),
     Api.SERVER_METADATA: ("GET", "HEAD"),
+    Api.ME: ("GET", "HEAD"),
 }
 
 
@@ -51,6 +55,8 @@ def match_path(path: str) -> Target | None:
         return _torchserve(parts)
     if parts[0] == "v2":
         return _open_inference(parts[1:])
+    if parts == ["me"]:
+        return Target(Api.ME)
     return None
 
 
@@ -81,3 +87,20 @@ def _open_inference(parts: list[str]) -> Target | None:
             return Target(Api.MODEL_READY, model, version)
         case _:
             return None
+
+
+def path_of(api: Api | None, model: str = "", version: str = "") -> str:
+    """Return a path that asks for this; None gives one where no API lives."""
+    match api:
+        case None:
+            return "/"
+        case Api.ME:
+            return "/me"
+        case Api.SERVER_METADATA:
+            return "/v2"
+        case Api.PREDICT:
+            return f"/predictions/{model}" + (f"/{version}" if version else "")
+        case Api.EXPLAIN:
+            return f"/explanations/{model}" + (f"/{version}" if version else "")
+    named = f"/v2/models/{model}" + (f"/versions/{version}" if version else "")
+    return named + {Api.INFER: "/infer", Api.MODEL_READY: "/ready"}.get(api, "")

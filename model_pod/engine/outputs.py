@@ -17,6 +17,7 @@ from model_pod.engine.inputs import TORCH_DTYPES
 from model_pod.protocols.signature import Signature, TensorSpec
 from model_pod.wire.frames import MAX_BLOBS_BYTES, Buffer
 from model_pod.wire.rows import Row, RowAnswer, RowOutcome, RowRefused, Tensor
+from telemetry.conventions import TOKENS
 
 MAX_ANSWER_BYTES = 64 * 2**20
 # What clients accept in practice for a whole head (nginx and llhttp: 8 to 16 KiB).
@@ -25,9 +26,13 @@ MAX_HEADER_BYTES = 8 * 2**10
 _DATATYPES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# More than any request has; the gateway adds up what many requests had.
+_TOKEN_COUNT = re.compile(r"[0-9]{1,12}")
 _PHRASE = re.compile(r"[\t\x20-\x7e]{0,128}")
 # The server writes these itself; a handler's copy could only contradict it.
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
+# The content type is told beside the others, and tokens are for the pod's server alone.
+_NOT_SENT = _FRAMING | {"content-type", TOKENS}
 _LENGTH = struct.Struct("<I")
 
 
@@ -61,11 +66,11 @@ def row_outcome(
 ) -> RowOutcome:
     """Encode one row's answer; whatever is wrong with it refuses this row and no other."""
     try:
-        status, phrase, content_type, headers = _head(processor)
+        status, phrase, content_type, headers, tokens = _head(processor)
         if row.tensors:
             tensors = tuple(_encode_tensors(value, signature, outbox))
-            return RowAnswer(status, phrase, content_type, headers, tensors=tensors)
-        return RowAnswer(status, phrase, content_type, headers, blob=outbox.put(_encode_body(value)))
+            return RowAnswer(status, phrase, content_type, headers, tensors=tensors, tokens=tokens)
+        return RowAnswer(status, phrase, content_type, headers, outbox.put(_encode_body(value)), tokens=tokens)
     except BadOutput as error:
         return RowRefused("bad_output", str(error))
     except BaseException as error:
@@ -75,7 +80,7 @@ def row_outcome(
         return RowRefused("bad_output", f"The handler's answer cannot be sent: {describe(error)}")
 
 
-def _head(processor: RequestProcessor) -> tuple[int, str, str, tuple[tuple[str, str], ...]]:
+def _head(processor: RequestProcessor) -> tuple[int, str, str, tuple[tuple[str, str], ...], int]:
     # The handler's own, so of any type.
     status: object = processor.get_response_status_code()
     phrase = processor.get_response_status_phrase()
@@ -84,14 +89,25 @@ def _head(processor: RequestProcessor) -> tuple[int, str, str, tuple[tuple[str, 
     if _PHRASE.fullmatch(str(phrase)) is None:
         raise BadOutput("The handler set a reason phrase that HTTP cannot carry.")
     fields = [(str(name), str(value)) for name, value in processor.get_response_headers().items()]
+    if not fields:
+        return status, str(phrase), "", (), 0
     if sum(len(name) + len(value) for name, value in fields) > MAX_HEADER_BYTES:
         raise BadOutput(f"The handler set more than {MAX_HEADER_BYTES} bytes of header fields.")
     for name, value in fields:
         if _TOKEN.fullmatch(name) is None or _FIELD_VALUE.fullmatch(value) is None:
             raise BadOutput(f"The handler set the header field {name!r:.80}, which HTTP cannot carry.")
     content_types = [value for name, value in fields if name.lower() == "content-type"]
-    others = tuple(item for item in fields if item[0].lower() not in _FRAMING and item[0].lower() != "content-type")
-    return status, str(phrase), content_types[-1] if content_types else "", others
+    others = tuple(item for item in fields if item[0].lower() not in _NOT_SENT)
+    return status, str(phrase), content_types[-1] if content_types else "", others, _tokens(fields)
+
+
+def _tokens(fields: list[tuple[str, str]]) -> int:
+    told = [value for name, value in fields if name.lower() == TOKENS]
+    if not told:
+        return 0
+    if _TOKEN_COUNT.fullmatch(told[-1]) is None:
+        raise BadOutput(f"The handler set {TOKENS} to {told[-1]!r:.40}; it must be a whole number of tokens.")
+    return int(told[-1])
 
 
 def _encode_body(value: object) -> Buffer:

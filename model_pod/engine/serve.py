@@ -78,7 +78,16 @@ def _run(channel: socket.socket, runner: BatchRunner, run: Run, blobs: list[memo
     began_s = time.monotonic()
     result = runner.run(run.rows, blobs, run.traceparent)
     ended_s = time.monotonic()
-    ran = Ran(run.batch_id, result.outcomes, result.times, result.device_s, result.runs, began_s, ended_s)
+    ran = Ran(
+        run.batch_id,
+        result.outcomes,
+        result.times,
+        result.device_s,
+        result.runs,
+        began_s,
+        ended_s,
+        result.charged_us,
+    )
     _write(channel, _encode(ran, result.blobs))
     return not result.must_restart
 

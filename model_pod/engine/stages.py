@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from ts.context import Context, RequestProcessor
 
+from model_pod.engine.charges import Held, charge_rows
 from model_pod.engine.device import CPU
 from model_pod.engine.failure_log import FailureLog
 from model_pod.engine.failures import failure_of, is_out_of_memory
@@ -25,7 +26,7 @@ from model_pod.engine.tracing import Tracing
 from model_pod.protocols.signature import Signature
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import StageTimes
-from model_pod.wire.rows import Row, RowOutcome, RowRefused
+from model_pod.wire.rows import Row, RowAnswer, RowOutcome, RowRefused
 
 STAGES = ("preprocess", "inference", "postprocess")
 
@@ -70,18 +71,22 @@ class StageClock:
             result = call() if self.timed_stages else self._hold_device(call)
             if self._device_s == device_before_s:
                 # The handler has an ``inference`` that its ``handle`` does not use.
-                self._device_s += time.perf_counter() - started_s
+                self._hold(time.perf_counter() - started_s)
             return result
         finally:
             elapsed_s = time.perf_counter() - started_s
             self.add("inference", max(0.0, elapsed_s - (sum(self._spent_s.values()) - staged_before_s)))
 
-    def take(self) -> tuple[StageTimes, float]:
-        """Return the stage times and the device seconds since the last call, and start again at zero."""
-        taken = StageTimes(*(self._spent_s[stage] for stage in STAGES)), self._device_s
-        self._spent_s = dict.fromkeys(STAGES, 0.0)
+    @property
+    def device_us(self) -> int:
+        """Microseconds that the device was held since the last ``take``."""
+        return round(self._device_s * 1e6)
+
+    def take(self) -> StageTimes:
+        """Return the stage times since the last call, and start again at zero."""
+        spent_s, self._spent_s = self._spent_s, dict.fromkeys(STAGES, 0.0)
         self._device_s = 0.0
-        return taken
+        return StageTimes(*spent_s.values())
 
     def _timed(self, stage: str, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
@@ -106,16 +111,28 @@ class StageClock:
             try:
                 return call()
             finally:
-                self._device_s += time.perf_counter() - started_s
+                self._hold(time.perf_counter() - started_s)
         started = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-        ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         started.record()
-        result = call()
+        try:
+            result = call()
+        except BaseException:
+            with suppress(RuntimeError):  # a device that is lost tells no time, and the handler's error says more
+                self._hold_since(started)
+            raise
+        self._hold_since(started)
+        return result
+
+    def _hold_since(self, started: torch.cuda.Event) -> None:
+        ended = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         ended.record()
         # Waiting here charges inference with its own kernels instead of whoever reads the result first.
         ended.synchronize()
-        self._device_s += started.elapsed_time(ended) / 1000.0
-        return result
+        self._hold(started.elapsed_time(ended) / 1000.0)
+
+    def _hold(self, device_s: float) -> None:
+        with self._lock:
+            self._device_s += device_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +143,7 @@ class BatchResult:
         outcomes: one per row, in order; they name blobs by position.
         device_s: seconds the device was held.
         runs: how often the handler was called.
+        charged_us: what each row is charged of the device's time, in microseconds; together they are ``device_s``.
         must_restart: the device is lost, and only a new process helps.
     """
 
@@ -134,6 +152,7 @@ class BatchResult:
     times: StageTimes
     device_s: float
     runs: int
+    charged_us: tuple[int, ...]
     must_restart: bool
 
 
@@ -168,9 +187,24 @@ class BatchRunner:
             traceparent: the batch's span as a W3C value; "" when nobody records.
         """
         outbox = Outbox()
-        isolated = isolate(rows, lambda part: self._run_part(part, blobs, traceparent, outbox))
-        times, device_s = self._clock.take()
-        return BatchResult(isolated.outcomes, outbox.blobs, times, device_s, isolated.runs, isolated.stopped)
+        calls: list[Held] = []
+
+        def run_part(places: Sequence[int]) -> list[RowOutcome]:
+            held_before_us = self._clock.device_us
+            try:
+                return self._run_part([rows[place] for place in places], blobs, traceparent, outbox)
+            finally:
+                calls.append(Held(places, self._clock.device_us - held_before_us))
+
+        isolated = isolate(range(len(rows)), run_part)
+        row_tokens = [outcome.tokens if isinstance(outcome, RowAnswer) else 0 for outcome in isolated.outcomes]
+        charged_us = charge_rows(row_tokens, calls)
+        times = self._clock.take()
+        # What a handler's own threads ran between batches is in none of the calls, and so is nobody's.
+        device_s = sum(charged_us) / 1e6
+        return BatchResult(
+            isolated.outcomes, outbox.blobs, times, device_s, isolated.runs, charged_us, isolated.stopped
+        )
 
     def _run_part(
         self, rows: Sequence[Row], blobs: Sequence[Buffer], traceparent: str, outbox: Outbox

@@ -28,6 +28,7 @@ _OURS = frozenset(
         "date",
         "keep-alive",
         "penstock-reason",
+        "penstock-tokens",
         "penstock-usage",
         "server-timing",
         "te",

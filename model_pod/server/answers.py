@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from model_pod.protocols.exchange import HeaderFields, HttpAnswer
-from model_pod.server.reply import Usage
+from model_pod.server.reply import NOTHING_USED, Usage
 from model_pod.wire.frames import Buffer
 from model_pod.wire.refusals import REASON_HEADER, REASONS, Refused, refusal_body
 from telemetry.conventions import REQUEST_ID, SERVER_TIMING, USAGE
@@ -28,8 +28,8 @@ class MethodNotAllowed(Refused):
         self.allow = allow
 
 
-def refusal(refused: Refused, request_id: str) -> HttpAnswer:
-    """Return the answer that a refusal is."""
+def refusal(refused: Refused, request_id: str, usage: Usage = NOTHING_USED) -> HttpAnswer:
+    """Return the answer that a refusal is; it tells a usage only where a part of the request ran."""
     reason = REASONS[refused.reason]
     status = refused.status or reason.status
     headers: HeaderFields = (("content-type", "application/json"), (REASON_HEADER, reason.name))
@@ -37,6 +37,8 @@ def refusal(refused: Refused, request_id: str) -> HttpAnswer:
         headers += (("retry-after", "1"),)
     if isinstance(refused, MethodNotAllowed):
         headers += (("allow", refused.allow),)
+    if usage.batch_rows:
+        headers += usage_headers(usage)
     return HttpAnswer(status, headers, refusal_body(reason, refused.message, request_id, refused.status))
 
 
@@ -50,11 +52,9 @@ def reason_in(answer: HttpAnswer) -> str:
 def usage_headers(usage: Usage) -> HeaderFields:
     """Return what a request cost (``penstock-usage``) and where its time went (``server-timing``, milliseconds)."""
     stages = usage.stages
+    cost = f"device_us={usage.device_us};batch={usage.batch_rows};queue_us={usage.queue_s * 1e6:.0f}"
     return (
-        (
-            USAGE,
-            f"device_us={usage.device_s * 1e6:.0f};batch={usage.batch_rows};queue_us={usage.queue_s * 1e6:.0f}",
-        ),
+        (USAGE, f"{cost};tokens={usage.tokens}" if usage.tokens else cost),
         (
             SERVER_TIMING,
             f"queue;dur={usage.queue_s * 1e3:.3f}, preprocess;dur={stages.preprocess_s * 1e3:.3f}, "

@@ -24,7 +24,7 @@ from model_pod.server.reply import Usage
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import Ran, Run
 from model_pod.wire.refusals import Refused
-from model_pod.wire.rows import Row
+from model_pod.wire.rows import Row, RowAnswer
 from telemetry.record import Recorder
 from telemetry.records import MAX_PARTS, Stage, part_id
 from telemetry.trace_context import traceparent
@@ -35,7 +35,7 @@ MAX_BATCHES_SENT = 2
 
 
 class WrongAnswer(Exception):
-    """The inference process answered a batch that it was not given, or with another number of outcomes."""
+    """The inference process answered a batch that it was not given, or with another number of outcomes or charges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,9 @@ class Dispatcher:
             WrongAnswer: the process has lost count and cannot be trusted any more.
         """
         batch = self._batches[0] if self._batches else None
-        if batch is None or batch.batch_id != ran.batch_id or batch.row_count != len(ran.outcomes):
-            raise WrongAnswer(f"batch {ran.batch_id} with {len(ran.outcomes)} outcomes")
+        told = len(ran.outcomes), len(ran.charged_us)
+        if batch is None or batch.batch_id != ran.batch_id or told != (batch.row_count, batch.row_count):
+            raise WrongAnswer(f"batch {ran.batch_id} with {told[0]} outcomes and {told[1]} charges")
         self._batches.popleft()
         now_s = time.monotonic()
         if self._batches:
@@ -168,10 +169,13 @@ class Dispatcher:
         if self._recorder is not None:
             self._recorder.record(batch.record(self._device, ""))
         for request in batch.requests:
-            outcomes = ran.outcomes[first : first + request.row_count]
+            rows = slice(first, first + request.row_count)
+            outcomes = ran.outcomes[rows]
             first += request.row_count
+            request.device_us = sum(ran.charged_us[rows])
             usage = Usage(
-                device_s=ran.device_s * request.row_count / batch.row_count,
+                device_us=request.device_us,
+                tokens=sum(outcome.tokens for outcome in outcomes if isinstance(outcome, RowAnswer)),
                 batch_rows=batch.row_count,
                 queue_s=batch.waited_s(request),
                 stages=ran.stages,

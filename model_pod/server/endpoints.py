@@ -211,12 +211,13 @@ class Endpoints:
             if settled.refused:
                 raise settled.refused
             answer = encode(settled)
+            return answer._replace(headers=answer.headers + usage_headers(settled.usage))
         except Refused as refused:
-            answer = refusal(refused, request.request_id)
+            return refusal(refused, request.request_id, settled.usage)
         except Exception as error:  # batch-mates are answered after this one, whatever this one's answer holds
             say(f"pod {self.pod.config.name}", f"an answer could not be written: {type(error).__name__}: {error}")
-            answer = refusal(Refused("bad_output", "the model's answer could not be written"), request.request_id)
-        return answer._replace(headers=answer.headers + usage_headers(settled.usage))
+            bad_output = Refused("bad_output", "the model's answer could not be written")
+            return refusal(bad_output, request.request_id, settled.usage)
 
     def _account(self, endpoint: Endpoint) -> HttpAnswer:
         """Answer what needs no inference."""

@@ -18,6 +18,7 @@ class QueuedRequest:
         deadline_s: moment after which it is not run any more.
         byte_count: what it holds of the queue's bytes.
         batch: that it runs or ran in; None while it waits.
+        device_us: microseconds of the device that its rows are charged; 0 until it has run.
         span: of the request; None where nothing is recorded.
     """
 
@@ -26,6 +27,7 @@ class QueuedRequest:
         "batch_key",
         "byte_count",
         "deadline_s",
+        "device_us",
         "enqueued_s",
         "inputs",
         "part",
@@ -54,6 +56,7 @@ class QueuedRequest:
         self.part = part
         self.byte_count = byte_count
         self.batch: TimedBatch | None = None
+        self.device_us = 0
         self.span = span
 
     def resolve(self, outputs: Sequence[RowOutput], usage: Usage) -> None:

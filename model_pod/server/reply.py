@@ -14,13 +14,15 @@ class Usage(NamedTuple):
     """What a request cost and where its time went; a request in several batches adds up.
 
     Attributes:
-        device_s: its share of the device time of its batches, by rows.
+        device_us: microseconds that its rows are charged of its batches' device time.
+        tokens: that the handler counted in its rows.
         batch_rows: rows of the largest batch it was in.
         queue_s: longest wait of one of its parts from arrival to the start of its batch.
         stages: of its batches, whole.
     """
 
-    device_s: float = 0.0
+    device_us: int = 0
+    tokens: int = 0
     batch_rows: int = 0
     queue_s: float = 0.0
     stages: StageTimes = StageTimes()
@@ -28,7 +30,8 @@ class Usage(NamedTuple):
     def plus(self, other: Usage) -> Usage:
         """Return both together."""
         return Usage(
-            self.device_s + other.device_s,
+            self.device_us + other.device_us,
+            self.tokens + other.tokens,
             max(self.batch_rows, other.batch_rows),
             max(self.queue_s, other.queue_s),
             StageTimes(
@@ -37,6 +40,9 @@ class Usage(NamedTuple):
                 self.stages.postprocess_s + other.stages.postprocess_s,
             ),
         )
+
+
+NOTHING_USED = Usage()
 
 
 class Settled(NamedTuple):

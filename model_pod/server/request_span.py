@@ -32,6 +32,7 @@ class RecordedPart(Protocol):
     row_count: int
     enqueued_s: float
     batch: TimedBatch | None
+    device_us: int
 
 
 class RequestSpan(Struct):
@@ -62,7 +63,8 @@ class RequestSpan(Struct):
         for part in parts:
             row_count += part.row_count
             batch = part.batch
-            recorded.append((part.part, part.row_count, part.enqueued_s, None if batch is None else batch.times()))
+            times = None if batch is None else batch.times()
+            recorded.append((part.part, part.row_count, part.enqueued_s, times, part.device_us))
         return (
             "p",
             self.trace_id,

@@ -88,6 +88,7 @@ class Ran(Struct, frozen=True, tag="ran"):
         device_s: seconds the device was held by the batch.
         runs: how often the handler was called for it (more than one when a poisoned row had to be found).
         began_s, ended_s: when the run began and ended, on the machine's monotonic clock.
+        charged_us: what each row is charged of the device's time, in microseconds.
     """
 
     batch_id: int
@@ -97,6 +98,7 @@ class Ran(Struct, frozen=True, tag="ran"):
     runs: int = 1
     began_s: float = 0.0
     ended_s: float = 0.0
+    charged_us: tuple[int, ...] = ()
 
 
 FromInference = Loaded | LoadFailed | Ran

@@ -84,6 +84,7 @@ class RowAnswer(Struct, frozen=True, array_like=True, tag="answer"):
         headers: fields the handler set.
         blob: index of the body among the frame's blobs; -1 for a tensor row, which answers ``tensors``.
         tensors: one per output of the signature, for a tensor row.
+        tokens: that the handler counted in the row; 0 when it counted none.
     """
 
     status: int = 200
@@ -92,6 +93,7 @@ class RowAnswer(Struct, frozen=True, array_like=True, tag="answer"):
     headers: tuple[tuple[str, str], ...] = ()
     blob: int = -1
     tensors: tuple[Tensor, ...] = ()
+    tokens: int = 0
 
 
 class RowRefused(Struct, frozen=True, array_like=True, tag="refused"):

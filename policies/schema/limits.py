@@ -4,7 +4,22 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from policies.schema.written import Count, Duration, Name, Rate, Written
+from policies.schema.written import Count, Duration, Name, OneName, Rate, Written
+
+LimitMode = Annotated[
+    Literal["enforce", "observe"], Meta(description="observe: count and tell, never refuse; enforce when left out.")
+]
+
+
+class LimitWritten(Written, frozen=True, kw_only=True):
+    """A rate, a bound on requests in flight, or both; it holds beside every other limit."""
+
+    rate: Annotated[Rate | None, Meta(description="Requests per time; any when left out.")] = None
+    burst: Annotated[
+        Count | None, Meta(description="Requests at once, when none came before; one second of the rate when left out.")
+    ] = None
+    in_flight: Annotated[Count | None, Meta(description="Requests running at once; any number when left out.")] = None
+    mode: LimitMode = "enforce"
 
 
 class QueueWritten(Written, frozen=True, kw_only=True):
@@ -29,6 +44,7 @@ class TierWritten(Written, frozen=True, kw_only=True):
         Count | None, Meta(description="Requests at once, when none came before; one second of the rate when left out.")
     ] = None
     in_flight: Annotated[Count | None, Meta(description="Requests of one tenant running at once.")] = None
+    mode: LimitMode = "enforce"
     queue: Annotated[QueueWritten | None, Meta(description="How many requests may wait, and how long.")] = None
     deadline: Annotated[Duration | None, Meta(description="The deadline of a request whose caller sends none.")] = None
 
@@ -36,9 +52,16 @@ class TierWritten(Written, frozen=True, kw_only=True):
 class AppliesToWritten(Written, frozen=True, kw_only=True):
     """What a shared limit is drawn on by; all that is written must hold."""
 
-    route: Annotated[Name | None, Meta(description="Requests for this model.")] = None
-    tenant: Annotated[list[Name] | None, Meta(description="Requests of these tenants.")] = None
-    tier: Annotated[list[Name] | None, Meta(description="Requests of tenants of these tiers.")] = None
+    route: Annotated[
+        OneName | Annotated[list[Name], Meta(min_length=1)] | None,
+        Meta(description="Requests for this model, or these."),
+    ] = None
+    tenant: Annotated[
+        Annotated[list[Name], Meta(min_length=1)] | None, Meta(description="Requests of these tenants.")
+    ] = None
+    tier: Annotated[
+        Annotated[list[Name], Meta(min_length=1)] | None, Meta(description="Requests of tenants of these tiers.")
+    ] = None
 
 
 class SharedWritten(Written, frozen=True, kw_only=True):
@@ -46,11 +69,12 @@ class SharedWritten(Written, frozen=True, kw_only=True):
 
     name: Annotated[Name, Meta(description="What refusals and counters call it.")]
     applies_to: Annotated[AppliesToWritten, Meta(description="Which requests draw from it.")]
-    rate: Annotated[Rate, Meta(description="Requests per time, of all of them together.")]
-    burst: Annotated[Count | None, Meta(description="Requests at once, when none came before.")] = None
-    mode: Annotated[
-        Literal["enforce", "observe"], Meta(description="observe: count and tell, never refuse; enforce when left out.")
-    ] = "enforce"
+    rate: Annotated[Rate | None, Meta(description="Requests per time, of all of them together.")] = None
+    burst: Annotated[
+        Count | None, Meta(description="Requests at once, when none came before; one second of the rate when left out.")
+    ] = None
+    in_flight: Annotated[Count | None, Meta(description="Requests running at once, of all of them together.")] = None
+    mode: LimitMode = "enforce"
 
 
 class LimitsFile(Written, frozen=True, kw_only=True):
@@ -58,7 +82,8 @@ class LimitsFile(Written, frozen=True, kw_only=True):
 
     kind: Annotated[Literal["limits/v1"], Meta(description="What this file is: limits/v1.")]
     shared: Annotated[
-        list[SharedWritten] | None, Meta(description="Limits that several tenants draw from together.")
+        Annotated[list[SharedWritten], Meta(max_length=1000)] | None,
+        Meta(description="Limits that several tenants draw from together."),
     ] = None
     # Last and never left out: see `written`.
     tiers: Annotated[

@@ -20,7 +20,7 @@ from policies.schema.written import (
 Permission = Annotated[
     str,
     Meta(
-        pattern=r"^(?:policy|canary|shadow|key|quota|audit|route)\.(?:[a-z]+|\*)$",
+        pattern=r"^[a-z]{1,32}\.(?:[a-z]{1,32}|\*)$",
         extra={"expected": "a permission, THING.ACTION", "example": "policy.read"},
     ),
 ]
@@ -47,7 +47,7 @@ AttributeKey = Annotated[
 ]
 # More requests than one machine answers: every trace is kept.
 MAX_KEPT_PER_S: Final = 1_000_000
-Algorithm = Literal["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]
+Algorithm = Literal["ES256", "ES384", "RS256", "PS256", "EdDSA"]
 
 
 class TlsWritten(Written, frozen=True, kw_only=True):
@@ -77,6 +77,10 @@ class ListenWritten(Written, frozen=True, kw_only=True):
         Meta(description="What is served there; inference when left out."),
     ] = "inference"
     tls: Annotated[TlsWritten | None, Meta(description="The listener's certificate; plain HTTP when left out.")] = None
+    plain: Annotated[
+        Literal["allowed"] | None,
+        Meta(description="Says that inference may cross a network without TLS: one that is private by itself."),
+    ] = None
     client_certs: Annotated[
         ClientCertsWritten | None, Meta(description="What is asked of the caller's certificate; nothing when left out.")
     ] = None
@@ -166,7 +170,12 @@ class JwtWritten(Written, frozen=True, kw_only=True):
     jwks: Annotated[JwksWritten, Meta(description="Where the issuer's keys are.")]
     tenant_from: Annotated[ClaimPlace, Meta(description="The claim that names the tenant.")]
     scopes_from: Annotated[ClaimPlace | None, Meta(description="The claim that lists the scopes.")] = None
-    leeway: Annotated[Duration | None, Meta(description="How far the clocks of issuer and mesh may differ.")] = None
+    groups_from: Annotated[
+        ClaimPlace | None, Meta(description="The claim that lists groups, for roles; claim:groups when left out.")
+    ] = None
+    leeway: Annotated[
+        Duration | None, Meta(description="How far the clocks of issuer and mesh may differ; 30s when left out.")
+    ] = None
 
 
 class AuthWritten(Written, frozen=True, kw_only=True):
@@ -184,7 +193,10 @@ class RoleWritten(Written, frozen=True, kw_only=True):
         Annotated[list[Text], Meta(min_length=1)], Meta(description='Who has it: "group:NAME", "san:URI", "key:ID".')
     ]
     may: Annotated[Annotated[list[Permission], Meta(min_length=1)], Meta(description="What it allows.")]
-    on: Annotated[list[Name] | None, Meta(description="The models it is limited to; every model when left out.")] = None
+    on: Annotated[
+        Annotated[list[Name], Meta(min_length=1)] | None,
+        Meta(description="The models it is limited to; every model when left out."),
+    ] = None
 
 
 class AdminWritten(Written, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from policies.schema.limits import LimitWritten
 from policies.schema.written import (
     Count,
     Duration,
@@ -12,6 +13,7 @@ from policies.schema.written import (
     HostPort,
     JsonPointer,
     Name,
+    OneName,
     PathOnPod,
     PodAddress,
     Share,
@@ -321,7 +323,7 @@ class RouteFile(Written, frozen=True, kw_only=True):
     model: Annotated[Name, Meta(description="The model's name, as in the file's name and in request paths.")]
     owner: Annotated[Text, Meta(description="Who answers for it.")]
     slo: Annotated[
-        Name | Annotated[list[Name], Meta(max_length=16)] | None, Meta(description="Its objectives in slos.yaml.")
+        OneName | Annotated[list[Name], Meta(max_length=16)] | None, Meta(description="Its objectives in slos.yaml.")
     ] = None
     timeout: Annotated[Duration | None, Meta(description="Longest time for one request.")] = None
     body_bytes: Annotated[Size | None, Meta(description="Largest body of a request; the mesh's when left out.")] = None
@@ -336,6 +338,7 @@ class RouteFile(Written, frozen=True, kw_only=True):
     canary: Annotated[CanaryWritten | None, Meta(description="A new version that gets a growing share.")] = None
     shadow: Annotated[list[ShadowWritten] | None, Meta(description="Versions that get copies of requests.")] = None
     batching: Annotated[BatchingWritten | None, Meta(description="How rows run together.")] = None
+    limits: Annotated[LimitWritten | None, Meta(description="The limit of all requests for this model.")] = None
     retry: Annotated[RetryWritten | None, Meta(description="When a request is tried on another pod.")] = None
     hedge: Annotated[HedgeWritten | None, Meta(description="Whether a slow request is sent to a second pod too.")] = (
         None

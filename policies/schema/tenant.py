@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from policies.schema.written import Count, Duration, ModelOrEvery, Moment, Name, Percent, Text, Written
+from policies import units
+from policies.schema.limits import LimitWritten
+from policies.schema.written import ModelOrEvery, Moment, Name, Percent, Text, Written
 
 Sha256 = Annotated[
     str,
@@ -31,6 +33,20 @@ class KeyWritten(Written, frozen=True, kw_only=True):
     not_after: Annotated[Moment | None, Meta(description="The key works until this moment.")] = None
 
 
+# A budget may be far larger than anything else that is counted.
+BigCount = Annotated[int, Meta(ge=1, le=10**15)]
+LongOrLarge = Annotated[
+    str,
+    Meta(
+        pattern=f"(?:{units.DURATION_PATTERN})|(?:{units.SIZE_PATTERN})",
+        extra={
+            "expected": "a length of time such as 200h, or a size such as 2TiB",
+            "fix": "Write a count such as 1000000, a length of time such as 200h, or a size such as 2TiB.",
+        },
+    ),
+]
+
+
 class TenantJwtWritten(Written, frozen=True, kw_only=True):
     """Which tokens are this tenant's."""
 
@@ -42,14 +58,36 @@ class QuotaWritten(Written, frozen=True, kw_only=True):
     """A budget over a long period."""
 
     name: Annotated[Name, Meta(description="What refusals and counters call it.")]
-    meter: Annotated[Literal["requests", "rows", "gpu_time"], Meta(description="What is counted.")]
-    limit: Annotated[Count | Duration, Meta(description="How much: a count, or for gpu_time a length of time.")]
-    per: Annotated[Literal["calendar-month", "calendar-day", "rolling-24h"], Meta(description="The period it is for.")]
+    meter: Annotated[
+        Literal["requests", "bytes", "device_time", "tokens", "gpu_time"],
+        Meta(description="Counted are requests, bytes of both bodies, device_time (or gpu_time, the same) or tokens."),
+    ]
+    limit: Annotated[
+        BigCount | LongOrLarge,
+        Meta(description="How much: a count, for device_time a length of time, for bytes a size such as 2TiB."),
+    ]
+    per: Annotated[
+        Literal[
+            "calendar-hour",
+            "calendar-day",
+            "calendar-week",
+            "calendar-month",
+            "rolling-1h",
+            "rolling-24h",
+            "rolling-7d",
+            "rolling-30d",
+        ],
+        Meta(description="The period it is for."),
+    ]
     zone: Annotated[Text | None, Meta(description="The time zone of a calendar period; UTC when left out.")] = None
     at: Annotated[
-        Annotated[dict[Percent, Literal["warn", "demote", "throttle", "refuse"]], Meta(min_length=1)],
-        Meta(description="What happens at which share of the limit."),
-    ]
+        Annotated[dict[Percent, Literal["warn", "demote", "refuse"]], Meta(min_length=1)] | None,
+        Meta(
+            description="What happens at which share of the limit: warn (a header, an event), demote (served while "
+            "pods have room to spare) or refuse; refuse at 100% when left out.",
+            extra={"fix": "Write one such as {80%: warn, 100%: refuse}."},
+        ),
+    ] = None
     on_outage: Annotated[
         Literal["local-share", "allow", "refuse"] | None,
         Meta(description="What it does while the state store is away."),
@@ -67,7 +105,14 @@ class TenantFile(Written, frozen=True, kw_only=True):
         Literal["allow", "deny"] | None, Meta(description="Whether its requests may be copied to shadow versions.")
     ] = None
     jwt: Annotated[TenantJwtWritten | None, Meta(description="Which tokens are this tenant's.")] = None
-    keys: Annotated[list[KeyWritten] | None, Meta(description="Its API keys.")] = None
-    quotas: Annotated[list[QuotaWritten] | None, Meta(description="Its budgets over long periods.")] = None
+    certificates: Annotated[
+        Annotated[list[Text], Meta(min_length=1, max_length=64)] | None,
+        Meta(description="Identities of client certificates that are this tenant's."),
+    ] = None
+    limits: Annotated[LimitWritten | None, Meta(description="Its own limit, beside its tier's.")] = None
+    keys: Annotated[Annotated[list[KeyWritten], Meta(max_length=1000)] | None, Meta(description="Its API keys.")] = None
+    quotas: Annotated[
+        Annotated[list[QuotaWritten], Meta(max_length=16)] | None, Meta(description="Its budgets over long periods.")
+    ] = None
     # Last and never left out: see `written`.
     may_call: Annotated[list[ModelOrEvery], Meta(description='Models it may call; "*" is every model.')]

@@ -6,6 +6,14 @@ from msgspec import Meta
 
 from policies.schema.written import HeaderName, Name, Percent, Share, Text, VersionName, Written
 
+Reason = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z]{1,32}(?:_[a-z]{1,32}){0,7}$",
+        extra={"expected": "the name of a refusal", "example": "rate_limited"},
+    ),
+]
+
 
 class TestRequestWritten(Written, frozen=True, kw_only=True):
     """The request that is tried."""
@@ -13,6 +21,11 @@ class TestRequestWritten(Written, frozen=True, kw_only=True):
     tenant: Annotated[Name | None, Meta(description="Who calls; nobody known when left out.")] = None
     model: Annotated[Name, Meta(description="What is called.")]
     version: Annotated[VersionName | None, Meta(description="The version that the caller asks for.")] = None
+    api: Annotated[Literal["predict", "explain", "infer"], Meta(description="What is asked of it.")] = "predict"
+    scopes: Annotated[
+        Annotated[list[Literal["infer", "explain", "pin"]], Meta(min_length=1)] | None,
+        Meta(description="The scopes of the key; every scope that a key of the tenant has when left out."),
+    ] = None
     headers: Annotated[dict[HeaderName, Text] | None, Meta(description="Headers it carries.")] = None
 
 
@@ -24,7 +37,7 @@ class ExpectWritten(Written, frozen=True, kw_only=True):
     ] = None
     version: Annotated[VersionName | None, Meta(description="The version it goes to.")] = None
     shadow: Annotated[list[Name] | None, Meta(description="The shadows it is copied to.")] = None
-    reason: Annotated[Text | None, Meta(description="Why it is refused.")] = None
+    reason: Annotated[Reason | None, Meta(description="Why it is refused.")] = None
 
 
 class TestWritten(Written, frozen=True, kw_only=True):
@@ -41,4 +54,4 @@ class TestsFile(Written, frozen=True, kw_only=True):
     """tests/*.yaml: requests, and what must be decided for them; a failing one refuses the directory."""
 
     kind: Annotated[Literal["tests/v1"], Meta(description="What this file is: tests/v1.")]
-    tests: Annotated[list[TestWritten], Meta(description="The tests.")]
+    tests: Annotated[Annotated[list[TestWritten], Meta(max_length=1000)], Meta(description="The tests.")]

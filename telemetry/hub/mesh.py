@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from telemetry.hub.events import say
 from telemetry.hub.overview import Known
+from telemetry.pinned_tls import pinned_context
 
 EVERY_S = 2.0
 WITHIN_S = 2.0
@@ -26,10 +28,15 @@ class MeshSilent(Exception):
 
 
 class RunningMesh(Struct, frozen=True):
-    """What the supervisor publishes of itself, as far as the hub needs it."""
+    """What the supervisor publishes of itself, as far as the hub needs it.
+
+    Attributes:
+        certificate: what the management API shows, as PEM; "" for plain HTTP.
+    """
 
     management: str
     token: str
+    certificate: str = ""
 
 
 class Mesh:
@@ -38,7 +45,8 @@ class Mesh:
     def __init__(self, published: Path) -> None:
         """``published`` is the file in which the supervisor says where it listens; it may come and change."""
         self._published = published
-        self._client = httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, follow_redirects=False)
+        self._certificate = ""
+        self._client = _client("")
         self._known = Known()
 
     @property
@@ -80,6 +88,9 @@ class Mesh:
 
     async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         mesh = self._running()
+        if mesh.certificate != self._certificate:
+            before, self._client, self._certificate = self._client, _client(mesh.certificate), mesh.certificate
+            await before.aclose()
         headers = {"authorization": f"Bearer {mesh.token}"}
         try:
             async with asyncio.timeout(WITHIN_S):
@@ -101,6 +112,14 @@ class Mesh:
         if not mesh.management:
             raise MeshSilent("The gateway has no management address: mesh.yaml names no listener that serves admin.")
         return mesh
+
+
+def _client(certificate: str) -> httpx.AsyncClient:
+    try:
+        verify = pinned_context(certificate) if certificate else True
+    except ssl.SSLError as error:
+        raise MeshSilent("The gateway publishes a certificate that is none.") from error
+    return httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, follow_redirects=False, verify=verify)
 
 
 async def _body(answer: httpx.Response) -> bytes:

@@ -75,7 +75,7 @@ class Counting:
         tenant = self._tenants.known(record.tenant)
         for part in record.parts:
             if part.batch is not None:
-                self._device_s[*pod, tenant] += part.batch.device_s * part.row_count / part.batch.row_count
+                self._device_s[*pod, tenant] += part.device_us / 1e6
 
     def _histogram(self, metric: Metric, labels: Labels) -> Histogram:
         of_labels = self._histograms[metric]

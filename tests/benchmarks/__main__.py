@@ -1,4 +1,4 @@
-"""``python -m tests.benchmarks [gateway|pod|recorder|all] [--quick]``: figures of this machine, not judged."""
+"""``python -m tests.benchmarks [WHAT] [--quick]``: figures of this machine, not judged."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import signal
 import sys
 from types import FrameType
 
-from tests.benchmarks import gateway, pod, recorder, recorder_calls
+from tests.benchmarks import decide, decision_log, gateway, plan, pod, recorder, recorder_calls
 from tests.benchmarks.contenders import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
+
+WHAT = ("gateway", "pod", "recorder", "decide", "plan", "all")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks asked for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("gateway", "pod", "recorder", "all"), default="all")
+    parser.add_argument("what", nargs="?", choices=WHAT, default="all")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter slices: a look, not a measurement")
     arguments = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -45,6 +47,13 @@ def run(what: str, *, is_quick: bool) -> bool:
         say("")
         recorder_calls.run(20 if is_quick else 200, cores, say)
         is_whole = recorder.run(recorder.QUICK if is_quick else recorder.FULL, cores, say) and is_whole
+    if what in ("decide", "all"):
+        say("")
+        decide.run(decide.QUICK if is_quick else decide.FULL, say)
+        decision_log.run(decision_log.QUICK if is_quick else decision_log.FULL, say)
+    if what in ("plan", "all"):
+        say("")
+        plan.run(plan.QUICK if is_quick else plan.FULL, say)
     return is_whole
 
 

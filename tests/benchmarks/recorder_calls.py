@@ -96,7 +96,7 @@ def gateway_pair(records: Path) -> Pair:
     def make(recorder: Recorder | None) -> Work:
         gateway = Gateway(loop, policy(objectives=OBJECTIVES), SharedLimits(limits_memory()), Share(), recorder)
         head = _head()
-        decision = Decision(1, None, "ads", "gold", "key", Api.PREDICT, "digits", "1", Arm.STABLE)
+        decision = Decision(1, None, "ads", "gold", "key", (), Api.PREDICT, "digits", "1", Arm.STABLE)
 
         def work(count: int) -> None:
             for _ in _flushing(count, recorder):

@@ -247,7 +247,7 @@ def _request(number: int, batch: BatchTimes, started_s: float, is_bad: bool) -> 
     trace_id, pod_span = trace_id_of(number), two_hex(number, 12) + "0000"
     root, attempt = two_hex(1000 + number, 16), two_hex(5000 + number, 16)
     status, reason = (503, "pod_failed") if is_bad else (200, "")
-    parts = (Part(0, 4, came_s + 0.001, batch),)
+    parts = (Part(0, 4, came_s + 0.001, batch, round(batch.device_s / _MEMBERS * 1e6)),)
     left_s = batch.answered_s + 0.0006
     request = GatewayRequest(
         trace_id, root, "", True, came_s - 0.0012, left_s + 0.0009, "POST", "torchserve", status, reason,

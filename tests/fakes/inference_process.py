@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from model_pod.engine.charges import divide
 from model_pod.wire import frames
 from model_pod.wire.frames import Buffer, FrameDecoder
 from model_pod.wire.inference import Load, Loaded, Ran, Run, StageTimes, ToInference
@@ -78,7 +79,9 @@ class FakeInference:
                 outcome = msgspec.structs.replace(outcome, tensors=tensors, blob=blob)
             outcomes.append(outcome)
             out += row_blobs
-        await self.send(Ran(run.batch_id, tuple(outcomes), StageTimes(0.001, 0.002, 0.003), 0.002), out)
+        charged_us = tuple(divide(2000, [1] * len(outcomes)))
+        times = StageTimes(0.001, 0.002, 0.003)
+        await self.send(Ran(run.batch_id, tuple(outcomes), times, 0.002, charged_us=charged_us), out)
 
     def die(self, how: str = "SIGSEGV") -> None:
         """End the process as if something had gone wrong in it."""

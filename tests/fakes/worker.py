@@ -28,6 +28,7 @@ from gateway.control.messages import (
     Prepare,
     Prepared,
     RequestCounts,
+    Revoked,
     SloEvents,
     Tally,
     ToWorker,
@@ -50,6 +51,7 @@ class FakeWorker:
         self._generation = 0
         self._requests = 0
         self._pods = Pods(())
+        self._revoked: tuple[str, ...] = ()
         self._snapshot = Snapshot(0, "", Mesh(""))
 
     def run(self) -> None:
@@ -79,6 +81,8 @@ class FakeWorker:
                     self._commit(generation, selector)
                 case Pods():
                     self._pods = message
+                case Revoked(key_ids=key_ids):
+                    self._revoked = key_ids
                 case Drain():
                     self._say(Counts(requests=self._requests, by_reason={}, in_flight=0, connections=0))
                     sys.exit(0)
@@ -111,7 +115,8 @@ class FakeWorker:
             return
         with connection:
             states = ",".join(pod.state.value for pod in self._pods.pods)
-            connection.sendall(f"pid={os.getpid()} generation={self._generation} pods={states}\n".encode())
+            known = f"generation={self._generation} pods={states} revoked={','.join(self._revoked)}"
+            connection.sendall(f"pid={os.getpid()} {known}\n".encode())
         self._requests += 1
         self._tally()
 
@@ -145,6 +150,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", default=[])
+    parser.add_argument("--tls-fd", type=int, action="append", default=[])
+    parser.add_argument("--decisions")
     for option in ("--index", "--limits-fd", "--worker-count"):
         parser.add_argument(option, required=True)
     options = parser.parse_args()

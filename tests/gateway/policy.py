@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 
-from gateway.control.messages import LIMITS_TABLE_BYTES
+from gateway.limits.table import head_of, table_bytes
 from policies.snapshot import (
     Bounds,
     Key,
+    Limit,
     Mesh,
     Objective,
+    Quota,
     Route,
     Snapshot,
     Static,
@@ -18,12 +20,14 @@ from policies.snapshot import (
     Tier,
     Tracing,
     Version,
+    default_burst,
 )
 
 KEY = "msk_test"
 PLAIN_KEY = "msk_without_pin"
 STRANGER_KEY = "msk_of_nobody"
 EXPIRED_KEY = "msk_expired"
+COLUMNS = 8
 
 
 def key(text: str, *scopes: str, not_after_s: float | None = None, not_before_s: float | None = None) -> Key:
@@ -43,6 +47,8 @@ def policy(
     in_flight: int = 100,
     objectives: tuple[Objective, ...] = (),
     tracing: Tracing | None = None,
+    limit: Limit | None = None,
+    quotas: tuple[Quota, ...] = (),
 ) -> Snapshot:
     """One tenant that may call ``digits`` (versions 1, stable, and 2), and a model it may not call."""
     keys = (
@@ -55,8 +61,8 @@ def policy(
         generation=generation,
         digest="d" * 64,
         mesh=Mesh("test", bounds=bounds or Bounds(), tracing=tracing or Tracing()),
-        tiers={"gold": Tier("gold", rate_per_s, burst, deadline_s)},
-        tenants={"ads": Tenant("ads", "ads-team", "gold", keys, ("digits",))},
+        tiers={"gold": Tier("gold", limit or rate_limit(rate_per_s, burst), deadline_s)},
+        tenants={"ads": Tenant("ads", "ads-team", "gold", keys, ("digits",), quotas=quotas)},
         routes={
             "digits": Route(
                 "digits",
@@ -73,8 +79,13 @@ def policy(
     )
 
 
+def rate_limit(rate_per_s: float | None, burst: int | None = None) -> Limit | None:
+    return None if rate_per_s is None else Limit("tier/gold", rate_per_s, burst or default_burst(rate_per_s))
+
+
 def limits_memory() -> int:
     """Return the descriptor of a fresh limits table."""
     descriptor = os.memfd_create("limits")
-    os.ftruncate(descriptor, LIMITS_TABLE_BYTES)
+    os.ftruncate(descriptor, table_bytes(COLUMNS))
+    os.pwrite(descriptor, head_of(bytes(16), COLUMNS, is_cautious=False, born_s=0.0), 0)
     return descriptor

@@ -12,12 +12,15 @@ from policies import commands
 from policies.json_schema import schema_text
 from policies.load import load_directory
 
-DEMO = Path(__file__).parents[2] / "policies" / "demo"
+SOUND = Path(__file__).parent / "sound"
+NOBODY = "no file names a key, token or certificate of tenant demo"
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return shutil.copytree(DEMO, tmp_path / "policies")
+    directory = shutil.copytree(SOUND, tmp_path / "policies")
+    assert commands.fmt(str(directory), out=io.StringIO()) == 0
+    return directory
 
 
 def run_check(directory: Path, json: bool = False) -> tuple[int, str, str]:
@@ -32,7 +35,11 @@ def run_fmt(directory: Path, check_only: bool = False, json: bool = False) -> tu
 
 def test_a_good_directory_is_one_line_and_exit_code_0(directory: Path) -> None:
     digest = load_directory(directory).digest[:12]
-    assert run_check(directory) == (0, f"ok: 1 tier, 1 tenant, 2 routes, 4 slos (digest {digest})\n", "")
+    assert run_check(directory) == (
+        0,
+        f"ok: 1 tier, 1 tenant, 2 routes, 4 slos, 0 tests (digest {digest})\nnote: {NOBODY}\n",
+        "",
+    )
 
 
 def test_a_bad_directory_is_one_line_for_each_error_and_their_count(directory: Path) -> None:
@@ -52,15 +59,15 @@ def test_an_objective_that_no_route_names_is_noted(directory: Path) -> None:
     route.write_text(route.read_text().replace("[digits-availability, digits-latency]", "digits-latency"))
     code, out, err = run_check(directory)
     note = "nothing is counted for the objective digits-availability: no route names it"
-    assert (code, out.splitlines()[1:], err) == (0, [f"note: {note}"], "")
-    assert msgspec.json.decode(run_check(directory, json=True)[1])["notes"] == [note]
+    assert (code, out.splitlines()[1:], err) == (0, [f"note: {note}", f"note: {NOBODY}"], "")
+    assert msgspec.json.decode(run_check(directory, json=True)[1])["notes"] == [note, NOBODY]
 
 
 def test_json_says_the_same_for_programs(directory: Path) -> None:
     code, out, err = run_check(directory, json=True)
     report = msgspec.json.decode(out)
     assert (code, err, report["ok"], report["errors"], report["tenants"]) == (0, "", True, [], 1)
-    assert (report["slos"], report["notes"]) == (4, [])
+    assert (report["slos"], report["notes"]) == (4, [NOBODY])
     assert report["digest"] == load_directory(directory).digest
     (directory / "mesh.yaml").unlink()
     code, out, err = run_check(directory, json=True)

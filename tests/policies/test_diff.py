@@ -1,31 +1,47 @@
 """What changes between two generations is told in sentences."""
 
+from collections.abc import Iterator
+
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from policies.compilation import digest_of
 from policies.diff import MAX_SENTENCES, changes, summary
 from policies.snapshot import (
     Batching,
     Bounds,
     BurnAlert,
+    ClientCerts,
     Guards,
+    JwtIssuer,
     Key,
+    LadderStep,
     Launch,
+    Limit,
     Listen,
     Mesh,
     Objective,
+    PolicyTest,
+    Quota,
+    Role,
     Route,
+    SharedLimit,
     Snapshot,
     Static,
     Tenant,
+    TenantJwt,
     Tier,
+    Tls,
     Tracing,
     Version,
 )
 
 DEMO = Tenant("demo", "us", "demo", (), ("digits",))
 ROUTE = Route("digits", "us", {"1": Version("1", Launch("digits-1.mar"))}, "1")
-BEFORE = Snapshot(1, "", Mesh("m"), {"demo": Tier("demo", 60000.0, 60000)}, {"demo": DEMO}, {"digits": ROUTE})
+BEFORE = Snapshot(
+    1, "", Mesh("m"), {"demo": Tier("demo", Limit("tier/demo", 60000.0, 60000))}, {"demo": DEMO}, {"digits": ROUTE}
+)
 
 
 def test_nothing_changes_between_equal_snapshots() -> None:
@@ -34,13 +50,13 @@ def test_nothing_changes_between_equal_snapshots() -> None:
 
 
 def test_a_new_rate_is_told_of_the_tenant_that_feels_it() -> None:
-    after = replace(BEFORE, tiers={"demo": Tier("demo", 5.0, 5)})
+    after = replace(BEFORE, tiers={"demo": Tier("demo", Limit("tier/demo", 5.0, 5))})
     assert changes(BEFORE, after) == ("tenant demo: rate 60000/s -> 5/s", "tenant demo: burst 60000 -> 5")
 
 
 def test_a_new_rate_of_several_tenants_is_told_of_their_tier() -> None:
     before = replace(BEFORE, tenants={"demo": DEMO, "other": replace(DEMO, name="other")})
-    after = replace(before, tiers={"demo": Tier("demo", None, None, 0.25)})
+    after = replace(before, tiers={"demo": Tier("demo", None, 0.25)})
     assert changes(before, after) == (
         "tier demo (2 tenants): rate 60000/s -> none",
         "tier demo (2 tenants): burst 60000 -> none",
@@ -160,3 +176,188 @@ def test_a_summary_of_many_changes_is_bounded() -> None:
     line = summary(BEFORE, replace(BEFORE, tenants={**BEFORE.tenants, **tenants}))
     assert line.count(";") == MAX_SENTENCES
     assert line.endswith("; and 980 more")
+
+
+QUOTA = Quota("gpu", "device_time", 720_000_000_000, "calendar-month", "Europe/Berlin", (LadderStep(0.8, "warn"),))
+
+
+def test_limits_are_told_of_those_who_feel_them() -> None:
+    tenant = replace(DEMO, limit=Limit("tenant/demo", 5.0, 5, 3))
+    route = replace(ROUTE, limit=Limit("model/digits", in_flight=64, observe=True))
+    after = replace(BEFORE, tenants={"demo": tenant}, routes={"digits": route})
+    assert changes(BEFORE, after) == (
+        "tenant demo: rate none -> 5/s",
+        "tenant demo: burst none -> 5",
+        "tenant demo: in_flight none -> 3",
+        "route digits (tenant demo): in_flight none -> 64",
+        "route digits (tenant demo): mode enforce -> observe",
+    )
+    assert changes(after, BEFORE)[-1] == "route digits (tenant demo): in_flight 64 -> none"
+
+
+def test_shared_limits_are_told_with_the_tenants_that_draw_from_them() -> None:
+    before = replace(BEFORE, tenants={"demo": DEMO, "other": replace(DEMO, name="other", may_call=("text",))})
+    shared = SharedLimit(Limit("shared/all", 2000.0, 3000), models=("digits",))
+    with_it = replace(before, shared=(shared,))
+    wider = replace(with_it, shared=(SharedLimit(Limit("shared/all", 2000.0, 3000, observe=True), tiers=("demo",)),))
+    assert changes(before, with_it) == ("shared limit all (tenant demo) added: 2000/s with a burst of 3000",)
+    assert changes(with_it, before) == ("shared limit all (tenant demo) removed",)
+    assert changes(with_it, wider) == (
+        "shared limit all (2 tenants): mode enforce -> observe",
+        "shared limit all (2 tenants): route digits -> every model",
+        "shared limit all (2 tenants): tier any -> demo",
+    )
+
+
+def test_quotas_are_told_in_their_units() -> None:
+    old = replace(BEFORE, tenants={"demo": replace(DEMO, quotas=(QUOTA,))})
+    changed = Quota("gpu", "bytes", 2 * 1024**4, "rolling-24h")
+    new = replace(BEFORE, tenants={"demo": replace(DEMO, quotas=(changed,))})
+    assert changes(BEFORE, old) == (
+        "tenant demo: quota gpu added: device_time 200h per calendar-month Europe/Berlin, 80% warn",
+    )
+    assert changes(new, BEFORE) == ("tenant demo: quota gpu removed: bytes 2TiB per rolling-24h, 100% refuse",)
+    assert changes(old, new) == (
+        "tenant demo: quota gpu: meter device_time -> bytes",
+        "tenant demo: quota gpu: limit 200h -> 2TiB",
+        "tenant demo: quota gpu: per calendar-month Europe/Berlin -> rolling-24h",
+        "tenant demo: quota gpu: at 80% warn -> 100% refuse",
+    )
+
+
+def test_tokens_certificates_and_listeners_are_told() -> None:
+    tenant = replace(DEMO, jwt=TenantJwt("sso", "acme"), certificates=("spiffe://a/b",))
+    listen = Listen("127.0.0.1:9", "admin", Tls("file:/c", "file:/k"), ClientCerts(True, "file:/ca"))
+    before = replace(BEFORE, mesh=Mesh("m", (Listen("127.0.0.1:9", "admin"),)))
+    after = replace(BEFORE, tenants={"demo": tenant}, mesh=Mesh("m", (listen,)))
+    assert changes(before, after) == (
+        "mesh: listen 127.0.0.1:9 (admin) -> 127.0.0.1:9 (admin, TLS with file:/c and file:/k, "
+        "client certificates required by san-uri from file:/ca)",
+        "tenant demo: tokens none -> acme of sso",
+        "tenant demo: certificates none -> spiffe://a/b",
+    )
+
+
+def test_issuers_and_roles_are_told() -> None:
+    sso = JwtIssuer("sso", "https://a", ("mesh",), ("ES256",), "https://a/keys", "tenant")
+    role = Role("ops", ("group:ops",), ("policy.read",))
+    before = replace(BEFORE, mesh=Mesh("m", jwt=(sso,), roles=(role,)))
+    after = replace(
+        BEFORE,
+        mesh=Mesh(
+            "m",
+            jwt=(replace(sso, algorithms=("ES256", "RS256"), keep_stale_s=3600.0), replace(sso, name="two")),
+            roles=(replace(role, may=("quota.*",), models=("digits",)),),
+        ),
+    )
+    assert changes(before, after) == (
+        "issuer sso: algorithms ES256 -> ES256, RS256",
+        "issuer sso: keep_stale 1d -> 1h",
+        "issuer two added",
+        "role ops: may policy.read -> quota.*",
+        "role ops: on every model -> digits",
+    )
+
+
+def test_a_test_that_only_moved_is_the_same() -> None:
+    test = PolicyTest("demo may", "tests/a.yaml:4:5", "digits", "demo")
+    before = replace(BEFORE, tests=(test,))
+    assert changes(before, replace(BEFORE, tests=(replace(test, place="tests/a.yaml:9:5"),))) == ()
+    assert changes(before, replace(BEFORE, tests=(replace(test, expect_status=403),))) == (
+        'test "demo may" of tests/a.yaml changed',
+    )
+    assert changes(before, BEFORE) == ('test "demo may" of tests/a.yaml removed',)
+
+
+# What a thing is kept by: another name is another thing.
+NAMES = ("name", "model", "id")
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to each number, text and truth of what a snapshot says, but for names."""
+    if isinstance(value, dict | list):
+        pairs = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, inner in pairs:
+            if key not in ("generation", "digest", "tests", *NAMES):
+                yield from leaves(inner, (*path, key))
+    elif value is not None:
+        yield path
+
+
+def test_every_number_and_text_that_the_digest_counts_is_told_when_it_changes() -> None:
+    said = msgspec.json.encode(WHOLE)
+    ways = list(leaves(msgspec.json.decode(said)))
+    assert len(ways) > 90
+    for way in ways:
+        changed = msgspec.json.decode(said)
+        *outer, last = way
+        inner = changed
+        for step in outer:
+            inner = inner[step]
+        inner[last] = other(inner[last])
+        after = msgspec.convert(changed, Snapshot)
+        assert digest_of(after) != digest_of(WHOLE), way
+        assert changes(WHOLE, after), f"nobody is told that {'.'.join(map(str, way))} changed"
+
+
+def other(value: object) -> object:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return value * 0.5 if isinstance(value, float) else f"{value}x"
+
+
+WHOLE = Snapshot(
+    1,
+    "",
+    Mesh(
+        "m",
+        (Listen("127.0.0.1:9", "admin", Tls("file:/c", "file:/k"), ClientCerts(True, "file:/ca")),),
+        jwt=(JwtIssuer("sso", "https://a", ("mesh",), ("ES256",), "https://a/keys", "tenant", "scope"),),
+        roles=(Role("ops", ("group:ops",), ("policy.read",), ("digits",)),),
+        tracing=Tracing(baggage=("plan",), attributes=("app.*",)),
+    ),
+    {"demo": Tier("demo", Limit("tier/demo", 5.0, 5, 3), 2.0)},
+    {
+        "demo": Tenant(
+            "demo",
+            "us",
+            "demo",
+            (Key("a", "0" * 64, ("infer",), 1.0, 2.0),),
+            ("digits",),
+            TenantJwt("sso", "acme"),
+            ("spiffe://a/b",),
+            Limit("tenant/demo", 7.0, 7, 9),
+            (QUOTA,),
+        )
+    },
+    {
+        "digits": Route(
+            "digits",
+            "us",
+            {"1": Version("1", Launch("digits-1.mar")), "2": Version("2", static=Static(("unix:/p",)))},
+            "1",
+            2.0,
+            1024,
+            Batching(8, 0.002),
+            ("fast",),
+            Limit("model/digits", 50.0, 60, 70),
+        )
+    },
+    {
+        "fast": Objective(
+            "fast",
+            "us",
+            86400.0,
+            0.99,
+            500,
+            0.25,
+            (404,),
+            "digits",
+            alerts=(BurnAlert("page", "page 1h", 14.4, 3600.0, 300.0),),
+            guards=Guards(10, 3, 0.5),
+        )
+    },
+    (SharedLimit(Limit("shared/all", 2000.0, 3000, 10), ("digits",), ("demo",), ("demo",)),),
+)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from policies.document import parse
 from policies.format import CannotFormatError, format_file
-from policies.kinds import KINDS, LIMITS, MESH, ROUTE, TENANT, Kind, kind_at
+from policies.kinds import KINDS, LIMITS, MESH, ROUTE, TENANT, TESTS, Kind, kind_at
 from policies.nodes import plain
 
 HERE = Path(__file__).parent
@@ -216,3 +216,119 @@ def test_any_file_keeps_its_meaning_and_is_formatted_once_for_all(lines: list[st
     after = parse(formatted(text, kind).encode(), "file.yaml")
     assert after.root is not None
     assert plain(after.root) == plain(before.root)
+
+
+QUOTAS_UNTIDY = """\
+# whose it is
+kind: tenant/v1
+may_call: [digits]   # and no other
+quotas:
+# of the device
+- at:
+    # mail goes out
+    80%: warn
+    120%: refuse   # hard
+  per: calendar-month
+  zone: Europe/Berlin  # where the bill is made
+  limit: 200h
+  name: gpu
+  meter: device_time
+limits:
+    # measured in October
+    in_flight: 3
+    rate: 5/s # peak
+jwt: {issuer: sso, tenant_id: a}
+tier: gold
+name: a
+owner: us
+# the end
+"""
+QUOTAS = """\
+# whose it is
+kind: tenant/v1
+name: a
+owner: us
+tier: gold
+jwt: {issuer: sso, tenant_id: a}
+limits:
+  rate: 5/s # peak
+  # measured in October
+  in_flight: 3
+quotas:
+  # of the device
+  - name: gpu
+    meter: device_time
+    limit: 200h
+    per: calendar-month
+    zone: Europe/Berlin  # where the bill is made
+    at:
+      # mail goes out
+      80%: warn
+      120%: refuse   # hard
+may_call: [digits]   # and no other
+# the end
+"""
+SHARED_UNTIDY = """\
+kind: limits/v1
+tiers:
+  gold: {rate: 5/s}
+shared:
+  # all of it
+  - rate: 5/s   # together
+    # whose
+    applies_to:
+        tier: [gold]
+        # one model
+        route: digits
+    name: all
+"""
+SHARED = """\
+kind: limits/v1
+shared:
+  # all of it
+  - name: all
+    # whose
+    applies_to:
+      # one model
+      route: digits
+      tier: [gold]
+    rate: 5/s   # together
+tiers:
+  gold: {rate: 5/s}
+"""
+TESTS_UNTIDY = """\
+kind: tests/v1
+tests:
+- expect: {status: 200}   # yes
+  # who asks
+  request:
+      model: digits   # this one
+      tenant: demo
+  # in a sentence
+  name: demo may call
+"""
+TESTS_TIDY = """\
+kind: tests/v1
+tests:
+  # in a sentence
+  - name: demo may call
+    # who asks
+    request:
+      tenant: demo
+      model: digits   # this one
+    expect: {status: 200}   # yes
+"""
+
+
+@pytest.mark.parametrize(
+    ("untidy", "usual", "kind", "path"),
+    [
+        (QUOTAS_UNTIDY, QUOTAS, TENANT, "tenants/a.yaml"),
+        (SHARED_UNTIDY, SHARED, LIMITS, "limits.yaml"),
+        (TESTS_UNTIDY, TESTS_TIDY, TESTS, "tests/a.yaml"),
+    ],
+)
+def test_limits_quotas_and_tests_keep_every_comment_where_it_belongs(
+    untidy: str, usual: str, kind: Kind, path: str
+) -> None:
+    assert formatted(untidy, kind, path) == usual

@@ -94,12 +94,13 @@ def test_a_written_share_reads_as_the_same_share(billionths: int) -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, 2**50), st.sampled_from(["B", "KiB", "MiB", "GiB"]))
+@given(st.integers(0, 2**50), st.sampled_from(["B", "KiB", "MiB", "GiB", "TiB"]))
 def test_a_written_size_reads_as_the_same_size(number: int, unit: str) -> None:
     size = units.size_bytes(f"{number % 10**9}{unit}")
     text = units.size_text(size)
     assert (
-        int(text.rstrip("BKMGi")) * {"G": 1024**3, "M": 1024**2, "K": 1024, "B": 1}[text.lstrip("0123456789")[0]]
+        int(text.rstrip("BKMGTi"))
+        * {"T": 1024**4, "G": 1024**3, "M": 1024**2, "K": 1024, "B": 1}[text.lstrip("0123456789")[0]]
         == size
     )
 

@@ -75,7 +75,7 @@ POD_REQUEST = PodRequest(
     tenant="demo",
     row_count=1,
     cold=False,
-    parts=(Part(0, 1, 10.003, BATCH),),
+    parts=(Part(0, 1, 10.003, BATCH, device_us=2000),),
 )
 
 

@@ -45,12 +45,12 @@ class TextHandler(BaseHandler):
     def postprocess(self, data: tuple[torch.Tensor, torch.Tensor]) -> list[dict[str, Any]]:
         """Return one answer per row."""
         embeddings, token_counts = data
-        for index in range(len(embeddings)):
+        answers = []
+        for index, (embedding, count) in enumerate(zip(embeddings.tolist(), token_counts.tolist(), strict=True)):
             self.context.set_response_content_type(index, "application/json")
-        return [
-            {"embedding": embedding, "tokens": count}
-            for embedding, count in zip(embeddings.tolist(), token_counts.tolist(), strict=True)
-        ]
+            self.context.set_response_header(index, "penstock-tokens", str(count))
+            answers.append({"embedding": embedding, "tokens": count})
+        return answers
 
 
 def row_text(row: dict[str, Any]) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.commands.running_mesh import NotReachable, Target, find
+from deploy.commands.running_mesh import NotReachable, Target, ask, find
 from gateway.control.runtime_file import RunningMesh, publish, runtime_path
 
 MINE = "http://127.0.0.1:8081"
 
 
 def options(server: str | None = None, token_file: Path | None = None, state: Path | None = None) -> argparse.Namespace:
-    return argparse.Namespace(server=server, token_file=token_file, state=state)
+    return argparse.Namespace(server=server, token_file=token_file, state=state, ca=None, cert=None)
 
 
 @pytest.fixture
@@ -62,3 +62,29 @@ def test_a_token_is_taken_from_the_file_else_from_the_environment(home: Path) ->
 def test_a_token_file_that_is_not_there_is_said(home: Path) -> None:
     with pytest.raises(NotReachable, match="cannot be read"):
         find(options("http://other", home / "none"), {}, home)
+
+
+def test_the_running_mesh_is_believed_by_the_certificate_that_it_published(tmp_path: Path) -> None:
+    server = "https://127.0.0.1:8081"
+    running = RunningMesh(os.getpid(), "", server, "token-of-mine", "/state", "now", certificate="PEM")
+    publish(runtime_path({}, tmp_path), running)
+    assert find(options(), {}, tmp_path) == Target(server, "token-of-mine", "PEM")
+    assert find(options(server), {}, tmp_path) == Target(server, "token-of-mine", "PEM")
+    environ = {"PENSTOCK_TOKEN": "another"}
+    assert find(options("https://mesh.example:8081"), environ, tmp_path).certificate == ""
+
+
+def test_authorities_and_a_certificate_of_one_s_own_may_be_given(home: Path) -> None:
+    environ = {"PENSTOCK_CA": "/ca.crt", "PENSTOCK_CERT": "/me.pem"}
+    target = find(options("https://mesh.example:8081"), environ, home)
+    assert target == Target("https://mesh.example:8081", "", "", Path("/ca.crt"), Path("/me.pem"))
+    given = options("https://mesh.example:8081")
+    given.ca, given.cert = Path("/other.crt"), Path("/other.pem")
+    target = find(given, environ, home)
+    assert (target.ca, target.client_certificate) == (Path("/other.crt"), Path("/other.pem"))
+
+
+def test_a_certificate_that_cannot_be_used_is_said(home: Path) -> None:
+    target = Target("https://127.0.0.1:9", "", "", home / "none.crt")
+    with pytest.raises(NotReachable, match=r"the certificates for https://127\.0\.0\.1:9 cannot be used"):
+        ask(target, "/admin/status")

@@ -40,9 +40,21 @@ def events(good: int, bad: int = 0, slo: str = "digits-availability", version: s
 
 
 def requests(count: int, status: int = 200, trace: str = "", version: str = "1") -> RequestCounts:
-    """Return requests that took a quarter of a second each."""
+    """Return requests that took a quarter of a second and 2 ms of a device each."""
     return RequestCounts(
-        "digits", version, "demo", "gold", status, "", (0, count, 0), count * 0.25, 0.25 if trace else 0.0, trace
+        "digits",
+        version,
+        "demo",
+        "gold",
+        status,
+        "",
+        (0, count, 0),
+        count * 0.25,
+        0.25 if trace else 0.0,
+        trace,
+        device_us=count * 2000,
+        body_bytes=count * 300,
+        tokens=count * 5,
     )
 
 

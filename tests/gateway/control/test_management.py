@@ -8,10 +8,16 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import Message
 
-from gateway.control.callers import Gate, token_digest
+from gateway.control import management
+from gateway.control.admin import mesh_routes, policy_routes, slo_routes
+from gateway.control.admin.permissions import UnguardedRoute, needs
 from gateway.control.desired import PodPlace
-from gateway.control.management import make_app
+from gateway.control.management import MAX_BODY_BYTES, make_api
 from gateway.control.pod_table import PodRecord, PodTable
 from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
 from gateway.control.reports import AddressesReport, EndedWorkersReport, MeshView, StatusReport, WaitingReport
@@ -20,9 +26,9 @@ from gateway.control.slo_view import history_report, slo_report
 from gateway.control.view import pods_report, policy_report, readiness_report
 from policies.errors import PolicyError
 from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
+from tests.gateway.control.admin import asking
 from tests.gateway.control.objectives import START_S, engine, events, requests, tally
 
-TOKEN = "t" * 43
 HISTORY = "/admin/slo/history?slo=digits-availability&model=digits"
 ROUTE = Route("digits", "vision", {"1": Version("1", launch=Launch("digits-1.mar"))}, "1")
 SNAPSHOT = Snapshot(3, "d" * 64, Mesh("demo"), routes={"digits": ROUTE})
@@ -73,14 +79,12 @@ def counted_engine() -> SloEngine:
 
 def ask(path: str, method: str = "GET", headers: dict[str, str] | None = None, view: MeshView = VIEW) -> httpx.Response:
     """Ask the application as a program with the token does."""
-    app = make_app(view, Gate(token_digest(TOKEN), ("127.0.0.1",)))
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-
-    async def exchange() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8081") as client:
-            return await client.request(method, path, headers={"authorization": f"Bearer {TOKEN}"} | (headers or {}))
-
-    return asyncio.run(exchange())
+    rooms = [
+        policy_routes.router(view.policy),
+        mesh_routes.router(view.pods, view.status),
+        slo_routes.router(view.slo, view.slo_history),
+    ]
+    return asking.ask(rooms, path, method, headers)
 
 
 def test_the_policy_tells_what_is_in_force_and_what_was_refused() -> None:
@@ -141,7 +145,7 @@ def test_the_openapi_names_exactly_what_is_answered(path: str) -> None:
         ("/no/such/path", "GET", {}, 404, "path_not_found"),
         ("/admin/pods", "DELETE", {}, 405, "method_not_allowed"),
         ("/admin/pods", "GET", {"host": "evil.example"}, 403, "host_not_allowed"),
-        ("/admin/pods", "GET", {"host": "localhost/livez?x="}, 403, "host_not_allowed"),
+        ("/admin/pods", "GET", {"host": "localhost/livez?x="}, 400, "malformed_http"),
         ("/admin/pods", "GET", {"origin": "https://evil.example"}, 403, "foreign_origin"),
         ("/docs", "GET", {}, 404, "path_not_found"),
         ("/admin/slo", "GET", {"authorization": "Bearer no"}, 401, "key_unknown"),
@@ -171,3 +175,108 @@ def test_a_failure_of_ours_is_a_refusal_too_and_tells_nothing_of_us() -> None:
     answer = ask("/admin/status", view=replace(VIEW, status=broken))
     assert (answer.status_code, answer.json()["reason"]) == (500, "management_failed")
     assert "/a/path" not in answer.text
+
+
+def test_an_endpoint_that_does_not_say_what_it_needs_keeps_the_api_from_being_made() -> None:
+    room = APIRouter()
+
+    @room.get("/admin/forgotten")
+    async def forgotten() -> str:
+        return "x"
+
+    with pytest.raises(UnguardedRoute, match="/admin/forgotten needs one permission"):
+        make_api([room])
+
+
+def test_an_endpoint_that_names_two_permissions_keeps_the_api_from_being_made() -> None:
+    room = APIRouter(dependencies=[needs("pod.read")])
+
+    @room.get("/admin/both", dependencies=[needs("slo.read")])
+    async def both() -> str:
+        return "x"
+
+    with pytest.raises(UnguardedRoute, match=r"pod\.read.*slo\.read"):
+        make_api([room])
+
+
+def test_a_body_that_takes_too_long_is_refused_and_a_caller_that_only_waits_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(management, "BODY_WITHIN_S", 0.05)
+
+    async def story() -> list[str]:
+        gone = asyncio.Event()
+        messages = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+        async def never() -> Message:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        receive = management.bounded(never)
+        assert (await receive())["body"] == b"{"
+        with pytest.raises(HTTPException) as refused:
+            await receive()
+        messages.append({"type": "http.request", "body": b"{}", "more_body": False})
+        receive = management.bounded(never)
+        assert (await receive())["body"] == b"{}"
+        asyncio.get_running_loop().call_later(0.1, gone.set)
+        return [str(refused.value.status_code), (await receive())["type"]]
+
+    assert asyncio.run(story()) == ["408", "http.disconnect"]
+
+
+def test_a_hidden_endpoint_keeps_the_api_from_being_made() -> None:
+    room = APIRouter()
+
+    @room.get("/admin/hidden", dependencies=[needs("pod.read")], include_in_schema=False)
+    async def hidden() -> str:
+        return "x"
+
+    with pytest.raises(UnguardedRoute, match="hidden from the OpenAPI"):
+        make_api([room])
+
+
+def test_what_nothing_could_guard_keeps_the_api_from_being_made() -> None:
+    room = APIRouter()
+    room.mount("/admin/mounted", FastAPI())
+    with pytest.raises(UnguardedRoute, match="no endpoint"):
+        make_api([room])
+
+
+def test_a_permission_that_no_role_can_have_is_a_mistake() -> None:
+    with pytest.raises(UnguardedRoute, match=r"pod\.raed"):
+        needs("pod.raed")
+
+
+class Wish(BaseModel):
+    """A body."""
+
+    amount: int
+
+
+def wishes() -> APIRouter:
+    """Return a room that takes a body."""
+    room = APIRouter()
+
+    @room.post("/admin/wishes", dependencies=[needs("quota.grant")])
+    async def wish(wish: Wish) -> Wish:
+        return wish
+
+    return room
+
+
+@pytest.mark.parametrize(
+    ("content", "status_code", "reason"),
+    [
+        (b'{"amount": 1}', 200, ""),
+        (b'{"amount": "much"}', 400, "malformed_body"),
+        (b'{"amount": ', 400, "malformed_body"),
+        (b" " * (MAX_BODY_BYTES + 1), 413, "body_too_large"),
+    ],
+)
+def test_a_body_is_bounded_and_read_strictly(content: bytes, status_code: int, reason: str) -> None:
+    headers = {"content-type": "application/json"}
+    answer = asking.ask([wishes()], "/admin/wishes", "POST", headers, content=content)
+    assert (answer.status_code, answer.headers.get("penstock-reason", "")) == (status_code, reason)

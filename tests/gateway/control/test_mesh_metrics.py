@@ -11,10 +11,13 @@ from gateway.control.desired import PodPlace
 from gateway.control.exposition import expose
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_metrics import mesh_families
+from gateway.control.messages import LimitUses
 from gateway.control.pod_table import PodRecord
+from gateway.control.quota_view import Standing
 from gateway.control.series_room import MAX_SERIES
 from gateway.control.slo_engine import SloEngine
 from model_pod.wire.status import PodState
+from policies.snapshot import Quota
 from telemetry.conventions import MESH_METRICS
 from tests.gateway.control.objectives import (
     AVAILABILITY,
@@ -40,6 +43,8 @@ FACTS = MeshFacts(
     ),
     dropped={("records", "ring_full"): 4},
     host_name="here",
+    jwks_stale_s={"corp": 0.0},
+    quotas=(Standing("demo", Quota("day", "requests", 100, "calendar-day"), 100, 25, 0, 0.0, 0.0),),
 )
 
 
@@ -47,6 +52,7 @@ def counted() -> SloEngine:
     slos = engine()
     told = tally(START_S, events(97, 3), requests(97, trace=TRACE), requests(3, 503), requests(1, 404))
     slos.take(1, told, START_S)
+    slos.limits.add(LimitUses({"gold": 3}, {"trial": 8}), START_S)
     slos.judge_alerts(NOW_S)
     return slos
 
@@ -89,6 +95,15 @@ def test_requests_durations_and_objectives_are_what_was_counted() -> None:
     assert value("penstock_pods", model="digits", version="1", state="ready") == 2
     assert value("penstock_generation") == 7
     assert value("penstock_telemetry_dropped_total", what="records", why="ring_full") == 4
+
+
+def test_costs_and_limits_are_what_was_told() -> None:
+    of_whom = {"model": "digits", "version": "1", "tenant": "demo"}
+    assert value("penstock_charged_device_seconds_total", **of_whom) == 101 * 0.002
+    assert value("penstock_charged_bytes_total", **of_whom) == 101 * 300
+    assert value("penstock_charged_tokens_total", **of_whom) == 101 * 5
+    assert value("penstock_limit_refused_total", limit="gold") == 3
+    assert value("penstock_limit_observed_total", limit="trial") == 8
 
 
 def test_an_objective_without_events_has_counts_of_0_and_no_budget() -> None:

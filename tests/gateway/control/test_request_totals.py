@@ -7,10 +7,19 @@ from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.control.busy_tenants import SHOWN_TENANTS
+from gateway.control.cost_totals import Cost
 from gateway.control.messages import RequestCounts
-from gateway.control.request_totals import DurationKind, Exemplar, RequestKind, RequestTotals, regridded
+from gateway.control.request_totals import (
+    ChargedKind,
+    DurationKind,
+    Exemplar,
+    RequestKind,
+    RequestTotals,
+    regridded,
+)
 from gateway.control.series_room import SeriesRoom
 
 EDGES_S = (0.1, 0.2)
@@ -121,3 +130,42 @@ def test_refusals_of_a_model_that_is_gone_are_forgotten_and_those_of_no_model_st
     assert [kind.model for kind in totals.durations] == ["digits", ""]
     totals.tidy((), now_s=3601.0)
     assert room.left == SeriesRoom().left - 6
+
+
+def costly(tenant: str = "t", device_us: int = 5, version: str = "1") -> RequestCounts:
+    return replace(counted(tenant, version=version), device_us=device_us, body_bytes=100, tokens=7)
+
+
+def test_what_requests_cost_adds_up_and_what_cost_nothing_has_no_series() -> None:
+    totals = RequestTotals(SeriesRoom())
+    for counts in (costly(), replace(costly(device_us=2), status=503), counted("free")):
+        totals.add(counts, EDGES_S, now_s=0.0)
+    assert totals.charged == {ChargedKind("digits", "1", "t"): Cost(2, 7, 200, 14)}
+
+
+def test_costs_have_the_tenants_that_requests_have_and_give_their_room_back() -> None:
+    room = SeriesRoom()
+    totals = RequestTotals(room)
+    for number in range(SHOWN_TENANTS + 5):
+        totals.add(costly(f"t{number}"), EDGES_S, now_s=0.0)
+    assert totals.charged[ChargedKind("digits", "1", "other")].device_us == 25
+    assert {kind.tenant for kind in totals.charged} == {kind.tenant for kind in totals.requests}
+    totals.tidy((), now_s=3601.0)
+    assert totals.charged == {}
+    assert room.left == SeriesRoom().left
+
+
+def test_a_tenant_that_lost_its_place_has_no_costs_there_either() -> None:
+    totals = RequestTotals(SeriesRoom())
+    for number in range(SHOWN_TENANTS):
+        totals.add(costly(f"t{number}"), EDGES_S, now_s=0.0)
+    totals.add(replace(costly("busy"), buckets=(9, 0, 0)), EDGES_S, now_s=0.0)
+    totals.tidy({("digits", "1")}, now_s=0.0)
+    assert {kind.tenant for kind in totals.charged} == {kind.tenant for kind in totals.requests}
+
+
+def test_costs_that_find_no_room_are_refused() -> None:
+    room = SeriesRoom(most=8)  # one kind, one histogram of two edges, and two of the three that a cost needs
+    totals = RequestTotals(room)
+    totals.add(costly(), EDGES_S, now_s=0.0)
+    assert (totals.charged, room.refused) == ({}, 1)

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from gateway.control.messages import Tally
+from gateway.control.messages import LimitUses, Tally
 from gateway.control.slo_keeper import SloKeeper, is_on_time, next_due_s
 from gateway.control.worker_process import WorkerProcess
 from telemetry.slo.events import EventCount
@@ -114,6 +114,13 @@ def test_a_restart_goes_on_with_the_same_counts(tmp_path: Path) -> None:
         assert told.lines == []
 
     asyncio.run(story())
+
+
+def test_what_limits_did_is_counted(tmp_path: Path) -> None:
+    keeper = made(tmp_path, Told())
+    for _ in range(2):
+        keeper.said(WORKER, LimitUses({"gold": 2}, {"trial": 1}))
+    assert (keeper.engine.limits.refused, keeper.engine.limits.observed) == ({"gold": 4}, {"trial": 2})
 
 
 def test_what_cannot_be_kept_is_told_once_counted_and_kept_later(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gateway.control.audit.inspection import inspect, places_of
 from gateway.control.desired_pods import DesiredPods
 from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import RunningMesh, publish
@@ -139,12 +140,36 @@ def test_a_good_edit_is_in_force_a_bad_one_is_told_and_changes_nothing(mesh: Mes
         assert "limits.yaml:" in await mesh.told.line("policy refused")
         policy = (await mesh.admin("/admin/policy")).json()
         assert (policy["generation"], policy["errors"][0]["file"]) == (2, "limits.yaml")
-        mesh.rewrite("limits.yaml", "rate: 5", "rate: 5/s")
+        mesh.rewrite("limits.yaml", "rate: 5\n", "rate: 5/s\n")
         await mesh.told.line("good again")
         policy = (await mesh.admin("/admin/policy")).json()
         assert (policy["generation"], policy["errors"], policy["refused_at"]) == (2, [], None)
 
     asyncio.run(mesh.serve(story))
+
+
+def test_starts_stops_and_what_became_of_the_files_are_in_an_audit_log_that_verifies(mesh: Mesh) -> None:
+    async def story(mesh: Mesh) -> None:
+        mesh.rewrite("limits.yaml", "rate: 60000/s", "rate: 5/s")
+        await mesh.told.line("generation 2 in force")
+        mesh.rewrite("limits.yaml", "rate: 5/s", "rate: 5")
+        await mesh.told.line("policy refused")
+        newest = (await mesh.admin("/admin/audit?limit=2")).json()["records"]
+        assert [(record["actor"], record["action"]) for record in newest] == [
+            ("files", "policy.refused"),
+            ("files", "policy.in_force"),
+        ]
+        assert (newest[1]["from_generation"], newest[1]["to_generation"]) == (1, 2)
+        assert "tenant demo: rate 60000/s -> 5/s" in newest[1]["detail"]["changes"]
+
+    asyncio.run(mesh.serve(story))
+    asyncio.run(mesh.serve(nothing))
+    lines = (mesh.state / "audit" / "audit.jsonl").read_bytes().splitlines()
+    actions = [msgspec.json.decode(line)["action"] for line in lines]
+    once = ["gateway.stopped", "audit.checkpoint"]
+    first = ["gateway.started", "policy.in_force", "policy.in_force", "policy.refused", *once]
+    assert actions == [*first, "gateway.started", "policy.refused", "policy.recalled", *once]
+    assert inspect(places_of(mesh.state / "audit")).fault is None
 
 
 def test_a_generation_that_workers_refuse_is_told_and_changes_nothing(mesh: Mesh) -> None:

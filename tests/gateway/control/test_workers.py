@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -16,13 +17,13 @@ from gateway.control import workers as workers_module
 from gateway.control.generation_switch import GenerationSwitch, NobodyPrepared, Vetoed
 from gateway.control.generations import NOBODY_PREPARED
 from gateway.control.listeners import bound_address, listen
-from gateway.control.messages import LIMITS_TABLE_BYTES, Counts, Pods, PodView
-from gateway.control.supervisor import limits_memory
+from gateway.control.messages import Counts, Pods, PodView, Revoked
 from gateway.control.worker_process import WorkerSpec, ending
 from gateway.control.workers import GenerationBlob, Workers, with_ended
 from model_pod.wire.status import PodState
 from policies.snapshot import Mesh, Snapshot
 from tests.fakes.told import Told
+from tests.gateway.policy import limits_memory
 
 FAKE = (sys.executable, str(Path(__file__).parents[2] / "fakes" / "worker.py"))
 # A worker that is told off by signal is told within this; a silent one takes the switch's whole second.
@@ -204,6 +205,35 @@ def test_a_worker_is_told_how_many_share_a_pod_with_it() -> None:
     assert command[command.index("--worker-count") + 1] == "3"
 
 
+def test_a_worker_is_told_which_of_its_sockets_have_tls() -> None:
+    command = WorkerSpec((5,), limits_fd=4, worker_count=1, tls_fds=(6, 7)).arguments(index=0, control_fd=8)
+    given = [(name, value) for name, value in itertools.pairwise(command) if name.endswith("-fd")]
+    assert given == [
+        ("--control-fd", "8"),
+        ("--listen-fd", "5"),
+        ("--tls-fd", "6"),
+        ("--tls-fd", "7"),
+        ("--limits-fd", "4"),
+    ]
+
+
+def test_what_is_kept_told_reaches_workers_that_start_later_and_the_newest_of_a_key_counts() -> None:
+    async def story(crew: Crew) -> None:
+        crew.workers.keep_told("revoked", Revoked(("a",)))
+        crew.workers.keep_told("other", Revoked(("b",)))
+        await both_accept(crew)
+        assert "revoked=b\n" in await crew.ask()
+        await crew.spare_is_ready()
+        crew.workers.keep_told("other", Revoked(("c",)))
+        for worker in crew.workers.running:  # the spare takes one place, a worker that is started now the other
+            os.kill(worker.pid, signal.SIGKILL)
+        await crew.told.line("replaced in")
+        await crew.told.lines_with("accepts requests", 3)
+        assert "revoked=c\n" in await crew.ask()
+
+    with_crew(story)
+
+
 def test_the_spare_takes_a_killed_worker_s_place_with_the_newest_generation() -> None:
     async def story(crew: Crew) -> None:
         await both_accept(crew)
@@ -262,11 +292,3 @@ def test_an_ending_is_said_in_words() -> None:
         "died of SIGKILL",
         "died of signal 73",
     ]
-
-
-def test_no_worker_can_shrink_the_memory_of_the_others() -> None:
-    descriptor = limits_memory()
-    with pytest.raises(PermissionError):
-        os.ftruncate(descriptor, 0)
-    assert os.pread(descriptor, 2**21, 0) == bytes(LIMITS_TABLE_BYTES)
-    os.close(descriptor)

@@ -16,6 +16,7 @@ from gateway.control.messages import PodView
 from gateway.dataplane.gateway import Gateway, Share
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
+from gateway.limits.table import LimitTable
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
 from telemetry.record import Recorder
@@ -35,6 +36,7 @@ class Mesh:
     gateway: Gateway
     pods: list[FakePod]
     path: Path
+    table: LimitTable
     callers: list[Caller] = field(default_factory=list)
 
     async def connect(self) -> Caller:
@@ -103,7 +105,7 @@ async def running_mesh(
         for pod in pods:
             await pod.__aenter__()
         gateway.pods.replace(tuple(view(pod, i) for i, pod in enumerate(pods)))
-        mesh = Mesh(gateway, pods, path)
+        mesh = Mesh(gateway, pods, path, LimitTable(descriptor))
         try:
             yield mesh
         finally:

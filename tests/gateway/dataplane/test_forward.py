@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.dataplane.server import ClientConnection
-from gateway.decide.limits import Charge
 from model_pod.wire.status import PodState
 from policies.snapshot import Bounds
 from tests.fakes.pod import Answering, Seen, babble, chunks, cut_short, die, echo, never
@@ -161,17 +160,6 @@ def test_a_rate_limit_refuses_with_the_time_to_wait() -> None:
         assert json.loads(answers[2].body)["retryable"] is True
 
     in_mesh(body, echo, snapshot=policy(rate_per_s=0.1, burst=2))
-
-
-def test_a_limit_charged_meanwhile_is_decided_again() -> None:
-    async def body(mesh: Mesh) -> None:
-        limits = mesh.gateway._limits
-        seen = limits.tat_s("x")
-        assert limits.commit([Charge("x", seen, 5.0)])
-        assert not limits.commit([Charge("x", seen, 6.0)])
-        assert limits.tat_s("x") == 5.0
-
-    in_mesh(body, echo)
 
 
 def test_a_pod_that_dies_with_the_request_is_told_as_lost_and_not_tried_again() -> None:

@@ -1,95 +1,147 @@
-"""One rate for all workers: exact between processes, and no worker's death or stop holds up the others."""
+"""One set of limits for all workers: exact between processes, all charges of a request or none."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
-from gateway.control.messages import LIMITS_TABLE_BYTES
-from gateway.dataplane.shared_limits import SharedLimits
-from gateway.decide.limits import Charge, charge_rate
+import pytest
+
+from gateway.dataplane.estimates import Estimates
+from gateway.dataplane.shared_limits import Committed, SharedLimits
+from gateway.decide.limits import QuotaCharge, RateCharge, SlotCharge, charge_rate
+from gateway.limits.table import LimitTable, RowKind
 from tests.gateway.policy import limits_memory
 
 # One of several workers: tries 2,000 times at one fixed moment, so that what all of them admit is exactly the burst.
 WORKER = """
 import sys
-from gateway.dataplane.shared_limits import SharedLimits
-from gateway.decide.limits import charge_rate
+from gateway.dataplane.shared_limits import Committed, SharedLimits
+from gateway.decide.limits import QuotaCharge, charge_rate
 limits = SharedLimits(int(sys.argv[1]))
 admitted = 0
 for _ in range(2000):
     while True:
-        verdict = charge_rate("tenant/a/rate", 100.0, 1500, limits.tat_s("tenant/a/rate"), 1000.0)
-        if verdict.charge is None or limits.commit((verdict.charge,)):
+        verdict = charge_rate("tenant/a/rate", 100.0, 1500, limits.tat_ns("tenant/a/rate"), 1000.0)
+        if verdict.charge is None or limits.standing("tenant/a/quota/q").left < 1:
             break
-    admitted += verdict.charge is not None
+        if limits.commit((verdict.charge, QuotaCharge("tenant/a/quota/q", "requests", 1))) is Committed.DONE:
+            admitted += 1
+            break
 print(admitted)
 """
 
+LOCKER = """
+import sys
+from gateway.limits.table import LimitTable, domain_of
+with LimitTable(int(sys.argv[1])).locked([domain_of("tenant/x/rate")]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
-def test_four_workers_together_admit_the_burst_and_not_one_more() -> None:
+
+@pytest.fixture
+def fd() -> Iterator[int]:
     descriptor = limits_memory()
-    try:
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "-c", WORKER, str(descriptor)],
-                pass_fds=[descriptor],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for _ in range(4)
-        ]
-        admitted = [int(worker.communicate(timeout=60)[0]) for worker in workers]
-    finally:
-        os.close(descriptor)
-    assert sum(admitted) == 1500
-
-
-def test_a_limit_has_one_place_whoever_looks_for_it() -> None:
-    descriptor = limits_memory()
-    one, other = SharedLimits(descriptor), SharedLimits(descriptor)
-    assert one.commit((Charge("x", 0.0, 5.0), Charge("y", 0.0, 6.0)))
-    assert (other.tat_s("x"), other.tat_s("y"), other.tat_s("z")) == (5.0, 6.0, 0.0)
+    yield descriptor
     os.close(descriptor)
 
 
-def test_a_charge_against_an_old_reading_is_not_written() -> None:
-    descriptor = limits_memory()
-    limits = SharedLimits(descriptor)
-    assert limits.commit((Charge("x", 0.0, 5.0),))
-    assert not limits.commit((Charge("x", 0.0, 7.0),))
-    assert limits.tat_s("x") == 5.0
-    os.close(descriptor)
+def grant(fd: int, account: str, granted: int) -> None:
+    table = LimitTable(fd)
+    row = table.find(account, RowKind.QUOTA)
+    table.put_quota(row, granted=granted, shift=0, limit=10**6, resets_at_s=1e9, rate_per_s=0.0)
 
 
-def test_a_worker_that_stopped_inside_its_lock_only_costs_the_charge() -> None:
-    descriptor = limits_memory()
-    limits = SharedLimits(descriptor)
-    limits.tat_s("x")
-    held = "import fcntl,sys; fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+@pytest.mark.parametrize(("granted", "admitted"), [(10**6, 1500), (700, 700)])
+def test_four_workers_together_admit_what_there_is_and_not_one_more(fd: int, granted: int, admitted: int) -> None:
+    grant(fd, "tenant/a/quota/q", granted)
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WORKER, str(fd)], pass_fds=[fd], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert sum(int(worker.communicate(timeout=60)[0]) for worker in workers) == admitted
+
+
+def test_a_charge_against_an_old_reading_is_not_written(fd: int) -> None:
+    limits = SharedLimits(fd)
+    assert limits.commit((RateCharge("tenant/x/rate", 0, 5),)) is Committed.DONE
+    assert limits.commit((RateCharge("tenant/x/rate", 0, 7),)) is Committed.CHANGED
+    assert limits.tat_ns("tenant/x/rate") == 5
+
+
+def test_one_charge_that_does_not_hold_keeps_all_from_being_written(fd: int) -> None:
+    limits = SharedLimits(fd)
+    charges = (
+        RateCharge("tenant/x/rate", 0, 5),
+        SlotCharge("tenant/x/in_flight", 2),
+        QuotaCharge("tenant/x/quota/q", "requests", 1),
+    )
+    assert limits.commit(charges) is Committed.CHANGED  # nothing is granted yet
+    assert (limits.tat_ns("tenant/x/rate"), limits.in_flight("tenant/x/in_flight")) == (0, 0)
+    grant(fd, "tenant/x/quota/q", 1)
+    assert limits.commit(charges) is Committed.DONE
+    assert (limits.tat_ns("tenant/x/rate"), limits.in_flight("tenant/x/in_flight")) == (5, 1)
+
+
+def test_places_are_bounded_and_given_back(fd: int) -> None:
+    limits = SharedLimits(fd)
+    place = SlotCharge("tenant/x/in_flight", 2)
+    assert [limits.commit((place,)) for _ in range(3)] == [Committed.DONE, Committed.DONE, Committed.CHANGED]
+    limits.settle((place,), lambda charge: 0, 1e9)
+    assert limits.commit((place,)) is Committed.DONE
+    assert limits.commit((SlotCharge("tenant/x/in_flight", 0),)) is Committed.DONE  # counted without a bound
+
+
+def test_a_quota_is_charged_what_the_request_cost_in_the_end(fd: int) -> None:
+    limits = SharedLimits(fd)
+    assert limits.standing("tenant/x/quota/q") is None
+    grant(fd, "tenant/x/quota/q", 100)
+    reserved = QuotaCharge("tenant/x/quota/q", "device_time", 60)
+    assert limits.commit((reserved,)) is Committed.DONE
+    assert limits.commit((reserved,)) is Committed.CHANGED
+    limits.settle((reserved,), lambda charge: 75, 1e9)
+    standing = limits.standing("tenant/x/quota/q")
+    assert standing is not None
+    assert (standing.left, standing.used) == (25, 75)
+
+
+def test_charges_under_a_held_lock_are_not_written(fd: int) -> None:
+    limits = SharedLimits(fd)
+    limits.tat_ns("tenant/x/rate")
     holder = subprocess.Popen(
-        [sys.executable, "-c", held, str(descriptor)],
-        pass_fds=[descriptor],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-c", LOCKER, str(fd)], pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
-    assert not limits.commit((Charge("x", 0.0, 5.0),))
+    assert limits.commit((RateCharge("tenant/x/rate", 0, 5),)) is Committed.BUSY
     holder.communicate()
-    assert limits.commit((Charge("x", 0.0, 5.0),))
-    os.close(descriptor)
+    assert limits.commit((RateCharge("tenant/x/rate", 0, 5),)) is Committed.DONE
 
 
-def test_a_full_table_leaves_each_limit_to_its_worker() -> None:
-    descriptor = limits_memory()
-    os.pwrite(descriptor, b"\xff" * LIMITS_TABLE_BYTES, 0)
-    limits = SharedLimits(descriptor)
-    verdict = charge_rate("x", 1.0, 1, limits.tat_s("x"), 10.0)
-    assert verdict.charge is not None
-    assert limits.commit((verdict.charge,))
-    assert charge_rate("x", 1.0, 1, limits.tat_s("x"), 10.0).charge is None
-    fcntl.lockf(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
+def test_a_rate_of_which_nothing_is_known_begins_with_its_burst_spent() -> None:
+    refused = charge_rate("x", 10.0, 5, -100 * 10**9, 100.05)
+    assert refused.charge is None
+    assert charge_rate("x", 10.0, 5, -100 * 10**9, 100.05 + refused.retry_after_s).charge is not None
+
+
+def test_an_estimate_settles_where_nine_of_ten_requests_cost_less() -> None:
+    estimates = Estimates()
+    assert estimates.of("digits", "1", "device_time") == 0
+    for round_ in range(4000):
+        estimates.learn("digits", "1", "device_time", 100 + (round_ * 37) % 100)
+    assert 175 <= estimates.of("digits", "1", "device_time") <= 205
+
+
+def test_what_was_reserved_before_a_calendars_end_does_not_come_back_after_it(fd: int) -> None:
+    limits = SharedLimits(fd)
+    grant(fd, "tenant/x/quota/q", 100)
+    reserved = QuotaCharge("tenant/x/quota/q", "device_time", 60, "calendar-day", resets_at_s=5000.0)
+    for settled_s, used in ((4000.0, 20), (5001.0, 80)):
+        assert limits.commit((reserved,)) is Committed.DONE
+        limits.settle((reserved,), lambda charge: 20, settled_s)
+        standing = limits.standing("tenant/x/quota/q")
+        assert standing is not None
+        assert standing.used == used

@@ -7,8 +7,10 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dataplane.tally import MAX_SERIES, OTHER_TENANTS, Tallies
-from gateway.decide.decision import Decision
+from gateway.control.messages import LimitUses
+from gateway.dataplane.tally import MAX_LIMITS, MAX_SERIES, OTHER_LIMITS, OTHER_TENANTS, LimitUseCounts, Tallies
+from gateway.dataplane.usage import NOT_TOLD, Usage
+from gateway.decide.decision import Decision, Refusal
 from gateway.decide.route import Api
 from policies.snapshot import Objective
 from telemetry.slo.classify import classify, worst
@@ -19,11 +21,13 @@ OBJECTIVES = (
     Objective("strict", "o", 3600.0, 0.9, status_below=400, within_s=0.5, ignore_status=(429, 503)),
 )
 DURATIONS_S = st.one_of(st.sampled_from([0.0, 0.1, 0.123, 0.1230001, 0.5, 60.0, 61.0]), st.floats(0, 100))
+AMOUNTS = st.integers(0, 2**40)
+USAGES = st.builds(Usage, st.one_of(st.just(NOT_TOLD), AMOUNTS), AMOUNTS, AMOUNTS, AMOUNTS)
 REQUESTS = st.lists(st.tuples(st.sampled_from([200, 302, 404, 429, 499, 500, 503]), DURATIONS_S), max_size=40)
 
 
 def decision(version: str = "1", tenant: str = "ads") -> Decision:
-    return Decision(1, None, tenant, "gold", "k", Api.PREDICT, "digits", version)
+    return Decision(1, None, tenant, "gold", "k", api=Api.PREDICT, model="digits", version=version)
 
 
 @given(REQUESTS)
@@ -80,3 +84,39 @@ def test_the_exemplar_is_a_kept_trace() -> None:
     tallies.add(decision(), 200, "", 0.2, "")
     _, (counts,), _ = tallies.take()
     assert (counts.exemplar_s, counts.exemplar_trace) == (0.1, "a" * 32)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ads", "web"]), USAGES)))
+def test_what_requests_used_adds_up_by_tenant_and_time_that_no_pod_told_is_none(used: list[tuple[str, Usage]]) -> None:
+    tallies = Tallies({})
+    expected: dict[str, list[int]] = {}
+    for tenant, usage in used:
+        tallies.add(decision(tenant=tenant), 200, "", 0.1, "", usage)
+        sums = expected.setdefault(tenant, [0, 0, 0])
+        sums[0] += max(0, usage.device_us)
+        sums[1] += usage.request_bytes + usage.response_bytes
+        sums[2] += usage.tokens
+    _, counts, _ = tallies.take()
+    assert {one.tenant: [one.device_us, one.body_bytes, one.tokens] for one in counts} == expected
+
+
+def limited(refused: tuple[str, ...] = (), observed: tuple[str, ...] = ()) -> Decision:
+    return Decision(1, Refusal("rate_limited", "", limits=refused) if refused else None, observed=observed)
+
+
+def test_limits_count_what_they_refused_and_what_they_would_have_refused() -> None:
+    uses = LimitUseCounts()
+    for one in (limited(), limited(("tier", "gpu-day"), ("new",)), limited(("tier",)), limited((), ("new",))):
+        uses.add(one)
+    assert uses.take() == LimitUses({"tier": 2, "gpu-day": 1}, {"new": 2})
+    assert uses.take() == LimitUses({}, {})
+
+
+def test_beyond_so_many_limits_they_are_no_more_told_apart() -> None:
+    uses = LimitUseCounts()
+    for number in range(MAX_LIMITS + 100):
+        uses.add(limited((f"limit-{number}",)))
+    uses.add(limited(("limit-0",)))
+    refused = uses.take().refused
+    assert len(refused) == MAX_LIMITS + 1
+    assert (refused["limit-0"], refused[OTHER_LIMITS]) == (2, 100)

@@ -142,3 +142,21 @@ def test_without_a_signature_types_are_inferred() -> None:
         ("s", "BYTES", ()),
         ("h", "FP32", (1,)),
     ]
+
+
+def _told_tokens(value: str) -> Any:
+    processor = RequestProcessor()
+    processor.add_response_property("dummy", "1")
+    processor.add_response_property("Penstock-Tokens", value)
+    return _answer(BODY_ROW, b"x", processor)[0]
+
+
+def test_tokens_are_told_beside_the_header_fields_and_not_among_them() -> None:
+    assert _told_tokens("17") == RowAnswer(headers=(("dummy", "1"),), blob=0, tokens=17)
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1.5", "many", "1 2", "9" * 13, "\xb2"])
+def test_tokens_that_are_no_number_refuse_the_row(value: str) -> None:
+    assert _told_tokens(value) == RowRefused(
+        "bad_output", f"The handler set penstock-tokens to {value!r:.40}; it must be a whole number of tokens."
+    )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -7,7 +9,7 @@ from ts.context import Context
 from ts.handler_utils.micro_batching import MicroBatching
 
 from model_pod.engine.handler import Handler
-from model_pod.engine.stages import BatchRunner
+from model_pod.engine.stages import BatchResult, BatchRunner
 from model_pod.wire.rows import Part, PartKind, Row, RowAnswer, RowRefused, Tensor
 
 
@@ -121,3 +123,71 @@ def test_what_is_not_a_list_is_no_answer(returned: object) -> None:
     outcome = BatchRunner(function, _context(), None, "cpu").run(_rows(1), [b""]).outcomes[0]
     assert isinstance(outcome, RowRefused)
     assert outcome.reason == "bad_output"
+
+
+def charged(handler: object, *bodies: bytes) -> tuple[BatchResult, int]:
+    """Return a batch that ran, and how long its runs held the device together."""
+    result = _runner(handler).run(_rows(len(bodies)), bodies)
+    return result, round(result.device_s * 1e6)
+
+
+class Sleeper(Doubler):
+    """Holds the device for as many milliseconds as there are rows."""
+
+    def inference(self, numbers: list[int]) -> list[int]:
+        ends_s = time.perf_counter() + len(numbers) / 1000
+        while time.perf_counter() < ends_s:
+            pass
+        return super().inference(numbers)
+
+
+def test_rows_pay_together_what_their_batch_held_the_device() -> None:
+    result, device_us = charged(Sleeper(), b"1", b"2", b"3")
+    assert sum(result.charged_us) == device_us >= 3000
+    assert max(result.charged_us) - min(result.charged_us) <= 1
+
+
+def test_rows_whose_tokens_the_handler_told_pay_by_them() -> None:
+    class Counting(Sleeper):
+        def handle(self, data: list[dict[str, Any]], context: Context) -> list[Any]:
+            for index, row in enumerate(data):
+                context.set_response_header(index, "Penstock-Tokens", bytes(row["body"]).decode())
+            return super().handle(data, context)
+
+    result, device_us = charged(Counting(), b"10", b"20", b"70")
+    assert [outcome.tokens for outcome in result.outcomes if isinstance(outcome, RowAnswer)] == [10, 20, 70]
+    assert sum(result.charged_us) == device_us
+    for share_us, tokens in zip(result.charged_us, (10, 20, 70), strict=True):
+        assert abs(share_us - device_us * tokens / 100) < 1
+
+
+def test_a_row_that_fails_in_the_model_pays_with_those_it_ran_with() -> None:
+    class Picky(Sleeper):
+        def inference(self, numbers: list[int]) -> list[int]:
+            answers = super().inference(numbers)
+            if 13 in numbers:
+                raise ValueError("13")
+            return answers
+
+    result, device_us = charged(Picky(), b"13", b"2", b"3", b"4")
+    assert result.runs == 5  # 4, 2, 1 (the culprit), 1, 2 rows
+    assert sum(result.charged_us) == device_us >= 10_000
+    culprit, mate, *others = result.charged_us
+    # The first run is everybody's, the second that of two, and each then has a run of its own.
+    assert culprit >= 3000
+    assert mate >= 3000
+    assert min(others) >= 2000
+
+
+def test_a_row_that_never_reached_the_model_pays_nothing_if_it_ran_alone() -> None:
+    result, device_us = charged(Sleeper(), b"x")
+    assert (result.charged_us, device_us) == ((0,), 0)
+
+
+def test_what_a_handler_s_own_thread_ran_between_batches_is_nobody_s() -> None:
+    handler = Sleeper()
+    runner = _runner(handler)
+    thread = threading.Thread(target=lambda: handler.inference(list(range(50))))
+    thread.start()
+    thread.join()
+    assert runner.run(_rows(1), [b"1"]).charged_us[0] < 50_000

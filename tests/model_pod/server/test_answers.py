@@ -60,6 +60,13 @@ def test_every_reason_is_a_refusal_with_its_status(reason: Reason) -> None:
     )
 
 
+def test_a_refusal_tells_what_the_request_cost_if_it_ran() -> None:
+    refused = Refused("row_refused", "why")
+    assert "penstock-usage" not in dict(refusal(refused, "r").headers)
+    ran = refusal(refused, "r", Usage(1234, 0, 3, 0.0))
+    assert dict(ran.headers)["penstock-usage"] == "device_us=1234;batch=3;queue_us=0"
+
+
 def test_a_handlers_own_status_overrides_the_reasons() -> None:
     answer = refusal(Refused("row_refused", "why", 599), "r")
     assert (answer.status, msgspec.json.decode(answer.body)["code"]) == (599, 599)
@@ -70,7 +77,7 @@ def test_a_method_refusal_says_what_is_allowed() -> None:
 
 
 def test_usage_is_in_whole_microseconds_and_timing_in_milliseconds() -> None:
-    usage = Usage(0.0012345, 3, 0.000_05, StageTimes(0.001, 0.002, 0.003))
+    usage = Usage(1234, 0, 3, 0.000_05, StageTimes(0.001, 0.002, 0.003))
     assert usage_headers(usage) == (
         ("penstock-usage", "device_us=1234;batch=3;queue_us=50"),
         ("server-timing", "queue;dur=0.050, preprocess;dur=1.000, inference;dur=2.000, postprocess;dur=3.000"),

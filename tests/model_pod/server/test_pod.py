@@ -207,7 +207,8 @@ def test_a_process_that_answers_wrongly_is_killed() -> None:
         async with served() as pods:
             for wrong in (
                 Ran(1, (), StageTimes(), 0.0),
-                Ran(99, (RowAnswer(blob=0),), StageTimes(), 0.0),
+                Ran(99, (RowAnswer(blob=0),), StageTimes(), 0.0, charged_us=(0,)),
+                Ran(1, (RowAnswer(blob=0),), StageTimes(), 0.0),
                 LoadFailed("late", ""),
             ):
                 fake = await pods.loaded()
@@ -307,6 +308,64 @@ def test_an_inference_of_more_rows_than_a_batch_has_one_reply() -> None:
             assert sizes == [4, 4, 2]
             assert answer.json == {"model_name": "digits", "model_version": "1", "id": "7", "outputs": [tensor]}
             assert answer.headers["penstock-usage"].startswith("device_us=6000;batch=4;")
+
+    run(scenario())
+
+
+def test_tokens_of_all_rows_are_told_with_what_they_cost_by_every_protocol() -> None:
+    def counting(row: Row, blobs: Sequence[Buffer]) -> Answered:
+        outcome, answer_blobs = mirror(row, blobs) if row.tensors else echo(row, blobs)
+        forged = (("penstock-tokens", "999"), ("penstock-usage", "device_us=0;tokens=999"))
+        return msgspec.structs.replace(outcome, tokens=7, headers=forged), answer_blobs
+
+    async def scenario() -> None:
+        async with served(lambda _: replace(MODEL, signature=SIGNATURE)) as pods:
+            fake = await pods.loaded()
+            tensor = {"name": "x", "datatype": "FP32", "shape": [3, 2], "data": [0.5] * 6}
+            asked = [
+                ("/predictions/digits", b"hello", 7),
+                ("/v2/models/digits/infer", msgspec.json.encode({"inputs": [tensor]}), 21),
+            ]
+            for path, body, tokens in asked:
+                client = await pods.client()
+                client.request(path, body)
+                batch, blobs = await fake.received_run()
+                await fake.answer(batch, blobs, counting)
+                answer = await client.answer()
+                assert answer.status == 200
+                assert answer.headers["penstock-usage"].startswith("device_us=2000;")
+                assert answer.headers["penstock-usage"].endswith(f";tokens={tokens}")
+                assert "penstock-tokens" not in answer.headers
+
+    run(scenario())
+
+
+def test_a_batch_is_paid_by_its_requests_to_the_microsecond() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            members = await _full_batch(pods, fake)
+            batch, blobs = await fake.received_run()
+            outcomes = tuple(RowAnswer(blob=index) for index in range(4))
+            await fake.send(
+                Ran(batch.batch_id, outcomes, StageTimes(), 0.000_1, charged_us=(7, 0, 60, 33)),
+                [bytes(b) for b in blobs],
+            )
+            answers = [await member.answer() for member in members]
+            charged = [answer.headers["penstock-usage"].partition(";")[0] for answer in answers]
+            assert charged == ["device_us=7", "device_us=0", "device_us=60", "device_us=33"]
+
+    run(scenario())
+
+
+def test_what_is_refused_before_it_ran_tells_no_usage() -> None:
+    async def scenario() -> None:
+        async with served(lambda _: replace(MODEL, signature=SIGNATURE)) as pods:
+            await pods.loaded()
+            for path, status in (("/v2/models/digits/infer", 400), ("/predictions/other", 404)):
+                answer = await pods.exchange(path, b"{")
+                assert answer.status == status
+                assert "penstock-usage" not in answer.headers
 
     run(scenario())
 

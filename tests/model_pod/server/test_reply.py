@@ -19,11 +19,12 @@ def _output(part: int) -> RowOutput:
 def test_parts_are_gathered_in_their_order() -> None:
     told: list[Settled] = []
     reply = Reply(2, told.append)
-    reply.resolve(1, [_output(1)], Usage(0.2, 3, 0.5, StageTimes(1.0, 2.0, 3.0)))
+    reply.resolve(1, [_output(1)], Usage(200, 7, 3, 0.5, StageTimes(1.0, 2.0, 3.0)))
     assert told == []
-    reply.resolve(0, [_output(0)], Usage(0.1, 4, 0.1, StageTimes(1.0, 1.0, 1.0)))
+    reply.resolve(0, [_output(0)], Usage(101, 5, 4, 0.1, StageTimes(1.0, 1.0, 1.0)))
     (settled,) = told
     assert settled.outputs == [_output(0), _output(1)]
+    assert (settled.usage.device_us, settled.usage.tokens) == (301, 12)
     assert settled.usage.batch_rows == 4
     assert settled.usage.queue_s == 0.5
     assert settled.usage.stages == StageTimes(2.0, 3.0, 4.0)

@@ -11,7 +11,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.tls import LiveContext, TlsMaterial
 from telemetry.hub.mesh import Mesh, MeshSilent
+from tests.certificates import Authority
 
 TOKEN = "a-token"
 
@@ -148,3 +150,32 @@ def test_history_passes_on_what_the_supervisor_knows_and_no_other_parameter(
             await mesh.history({"slo": "b"})
 
     with_mesh(published(tmp_path, supervisor.url), use)
+
+
+def test_a_supervisor_with_tls_is_believed_by_the_certificate_that_it_published_and_by_no_other(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    authority = Authority()
+    first, second = authority.server("mesh.example"), authority.server("mesh.example")
+    live = LiveContext(TlsMaterial(first.cert, first.key))
+    supervisor.socket = live.context.wrap_socket(supervisor.socket, server_side=True)
+    path = published(tmp_path, supervisor.url.replace("http:", "https:"))
+
+    def publish(certificate: bytes) -> None:
+        known = msgspec.json.decode(path.read_bytes())
+        path.write_bytes(msgspec.json.encode(known | {"certificate": certificate.decode()}))
+
+    async def use(mesh: Mesh) -> None:
+        errors = []
+        for certificate in (b"", second.cert, first.cert, b"none"):
+            publish(certificate)
+            await mesh.ask()
+            errors.append(mesh.known.error)
+        silent = f"The gateway at {supervisor.url.replace('http:', 'https:')} does not answer."
+        assert errors == [silent, silent, "", "The gateway publishes a certificate that is none."]
+        live.use(TlsMaterial(second.cert, second.key))
+        publish(second.cert)
+        await mesh.ask()
+        assert mesh.known.error == ""
+
+    with_mesh(path, use)

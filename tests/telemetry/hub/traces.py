@@ -81,7 +81,7 @@ POD_REQUEST = PodRequest(
     tenant="acme",
     row_count=2,
     cold=False,
-    parts=(Part(0, 2, 0.014, BATCH),),
+    parts=(Part(0, 2, 0.014, BATCH, device_us=10_000),),
 )
 POD_BATCH = PodBatch(
     BATCH,

@@ -70,11 +70,12 @@ def pod_request(
     took_s: float = 0.04,
     tenant: str = "acme",
 ) -> PodRequest:
-    """Return a request of one row that waited for 2 ms."""
+    """Return a request of one row that waited for 2 ms, and is charged 10 ms if it ran."""
     ended_s = 50.0 + took_s
+    part = Part(0, 1, 50.001, batch, 0 if batch is None else 10_000)
     return PodRequest(
         *(trace(number), span(number), span(number + 1000), sampled, 50.0, ended_s, "predict", status),
-        *("broken" if status >= 500 else "", f"id-{number}", tenant, 1, False, (Part(0, 1, 50.001, batch),)),
+        *("broken" if status >= 500 else "", f"id-{number}", tenant, 1, False, (part,)),
     )
 
 

@@ -57,10 +57,13 @@ def test_answers_are_counted_by_their_class_and_reason() -> None:
     assert values(counting, POD_ATTEMPTS) == {(*DIGITS, "2xx", ""): 2.0, (*DIGITS, "5xx", "broken"): 1.0}
 
 
-def test_a_batch_s_time_is_shared_out_by_rows() -> None:
+def test_a_tenant_s_device_time_is_what_its_rows_were_charged() -> None:
     times = batch_times(1, row_count=4)
     one, other = pod_request(1, batch=times), pod_request(2, batch=times, tenant="umbrella")
-    counting = counted(one, replace(other, parts=(replace(other.parts[0], row_count=3),)))
+    counting = counted(
+        replace(one, parts=(replace(one.parts[0], device_us=5000),)),
+        replace(other, parts=(replace(other.parts[0], device_us=15_000),)),
+    )
     assert values(counting, DEVICE_SECONDS) == {(*DIGITS, "acme"): 0.005, (*DIGITS, "umbrella"): 0.015}
 
 

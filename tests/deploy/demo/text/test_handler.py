@@ -139,3 +139,11 @@ def test_a_wrong_row_is_refused_with_a_sentence(row: dict[str, Any], problem: st
     with pytest.raises(PredictionException, match=problem) as refused:
         row_text(row)
     assert refused.value.error_code == 422
+
+
+def test_each_row_s_tokens_are_told_for_its_account(handler: TextHandler) -> None:
+    context = MockContext()
+    context.request_processor = [RequestProcessor({}) for _ in range(2)]
+    answers = handler.handle([{"body": {"text": text}} for text in ("hello", "a longer sentence of words")], context)
+    told = [context.get_response_headers(index)["penstock-tokens"] for index in range(2)]
+    assert told == [str(answer["tokens"]) for answer in answers] == ["3", "7"]

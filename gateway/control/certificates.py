@@ -1,0 +1,143 @@
+"""Certificates: reads what listeners' TLS is made of from where policy says, and notices when it was replaced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Struct
+
+from gateway.tls import TlsMaterial, TlsRefused, make_context
+from policies.snapshot import Listen
+
+_FILE = "file:"
+_MAX_BYTES = 1024 * 1024
+
+Looks = tuple[tuple[int, int, int] | None, ...]
+"""What each file looked like: when it was changed, its size and inode; None for one that is not there."""
+
+
+class Taken(Struct, frozen=True):
+    """Other files were there, and can be used."""
+
+    material: TlsMaterial
+
+
+class KeptOut(Struct, frozen=True):
+    """Other files are there, and cannot be used; the old certificate is shown on."""
+
+    why: str
+
+
+class Certificate:
+    """The TLS of one listener as its files have it.
+
+    Attributes:
+        material: the last that could be used.
+        names: the host names that it proves.
+
+    Raises:
+        TlsRefused: nothing can be used.
+    """
+
+    def __init__(self, listen: Listen, environ: Mapping[str, str] = os.environ) -> None:
+        self._listen = listen
+        self._environ = environ
+        self._paths = tuple(Path(place.removeprefix(_FILE)) for place in places(listen) if place.startswith(_FILE))
+        self._looks = self._look_at_files()
+        self._untold = ""
+        self.material = self._read()
+        self.names = dns_names(self.material.cert)
+
+    @property
+    def pem(self) -> str:
+        """The certificate itself, without those that lead from it to an authority."""
+        first = x509.load_pem_x509_certificates(self.material.cert)[0]
+        return first.public_bytes(Encoding.PEM).decode("ascii")
+
+    def look(self) -> Taken | KeptOut | None:
+        """Return what became of the files since the last look, None when nothing did.
+
+        A pair is written one file after the other: what cannot be used is told only once it has rested for a look.
+        """
+        looks = self._look_at_files()
+        if looks == self._looks:
+            why, self._untold = self._untold, ""
+            return KeptOut(why) if why else None
+        self._looks = looks
+        try:
+            material = self._read()
+        except TlsRefused as refused:
+            self._untold = str(refused)
+            return None
+        self._untold = ""
+        if material == self.material:
+            return None
+        self.material = material
+        self.names = dns_names(material.cert)
+        return Taken(material)
+
+    def _read(self) -> TlsMaterial:
+        material = read_material(self._listen, self._environ)
+        make_context(material)
+        return material
+
+    def _look_at_files(self) -> Looks:
+        return tuple(_looks_of(path) for path in self._paths)
+
+
+def places(listen: Listen) -> tuple[str, ...]:
+    """Return where a listener's certificate, key and authorities are kept, as far as it has them."""
+    if listen.tls is None:
+        return ()
+    authorities = (listen.client_certs.ca,) if listen.client_certs else ()
+    return (listen.tls.cert, listen.tls.key, *authorities)
+
+
+def read_material(listen: Listen, environ: Mapping[str, str]) -> TlsMaterial:
+    """Read what a listener's TLS is made of.
+
+    Raises:
+        TlsRefused: something is not there.
+    """
+    cert, key, *ca = (_read_place(place, environ) for place in places(listen))
+    is_required = listen.client_certs is not None and listen.client_certs.required
+    return TlsMaterial(cert, key, ca[0] if ca else b"", is_required)
+
+
+def dns_names(cert: bytes) -> tuple[str, ...]:
+    """Return the host names of the first certificate, in lower case."""
+    first = x509.load_pem_x509_certificates(cert)[0]
+    try:
+        names = first.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
+
+
+def _read_place(place: str, environ: Mapping[str, str]) -> bytes:
+    if not place.startswith(_FILE):
+        name = place.removeprefix("env:")
+        if not environ.get(name):
+            raise TlsRefused(f"the environment variable {name} is not set")
+        return environ[name].encode("utf-8", "surrogateescape")
+    path = Path(place.removeprefix(_FILE))
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise TlsRefused(f"{path} cannot be read: {error.strerror}") from error
+    if not content or len(content) > _MAX_BYTES:
+        raise TlsRefused(f"{path} is {'longer than 1 MiB' if content else 'empty'}")
+    return content
+
+
+def _looks_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,155 @@
+"""The decision log: one worker's decision records on their way to disk, which is never waited for.
+
+A request adds a row; once a second the rows become a block, which a thread compresses and writes. A disk that is slow
+or full costs records, counted in the next block, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from gateway.dataplane.usage import Usage
+from gateway.decide.decision import Decision
+from gateway.decide.facts import RequestFacts
+from gateway.decisions import folder
+from gateway.decisions.gathering import Gathering
+from gateway.decisions.records import Block, framed
+
+FLUSH_EVERY_S = 1.0
+# Blocks that wait for the disk: a second each.
+_MAX_WAITING = 4
+
+
+class DecisionLog:
+    """One worker's decision log.
+
+    Args:
+        directory: of the records; it is made when it is missing.
+        worker_count: how many write there.
+
+    Attributes:
+        lost: records that could not be kept, since the start.
+    """
+
+    def __init__(self, directory: Path, worker_count: int = 1) -> None:
+        self.lost = 0
+        self._gathering = Gathering()
+        self._writer = _Writer(directory, worker_count)
+        self._thread = threading.Thread(target=self._writer.run, name="decision-log", daemon=True)
+        self._thread.start()
+
+    def note(
+        self,
+        facts: RequestFacts,
+        decision: Decision,
+        request_id: str,
+        duration_s: float,
+        status: int,
+        reason: str,
+        used: Usage,
+    ) -> None:
+        """Keep one settled request."""
+        self._gathering.add(facts, decision, request_id, duration_s, status, reason, used)
+
+    def note_unidentified(self, reason: str) -> None:
+        """Count a request that was refused before its head was understood."""
+        self._gathering.count_unidentified(reason)
+
+    def flush(self) -> None:
+        """Hand what was noted to the disk; called about every ``FLUSH_EVERY_S``."""
+        failed = self._writer.take_failed()
+        self._gathering.lost += failed
+        self.lost += failed
+        taken = self._gathering.take(time.time())
+        if taken is not None:
+            self._writer.put(*taken)
+
+    def close(self, within_s: float = 2.0) -> None:
+        """Write what there is; a disk that takes longer keeps it."""
+        self.flush()
+        self._writer.end()
+        self._thread.join(within_s)
+
+
+class _Writer:
+    """What the thread does: blocks in, files out."""
+
+    def __init__(self, directory: Path, worker_count: int) -> None:
+        self._directory = directory
+        self._worker_count = worker_count
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Block, bytes]] = deque()
+        self._failed = 0
+        self._is_ending = False
+        self._file = -1
+        self._size = 0
+        self._began_s = 0.0
+
+    def put(self, block: Block, ids: bytes) -> None:
+        """Take a block; the oldest that waits makes room for it."""
+        with self._changed:
+            if len(self._waiting) >= _MAX_WAITING:
+                self._failed += _records_of(*self._waiting.popleft())
+            self._waiting.append((block, ids))
+            self._changed.notify()
+
+    def take_failed(self) -> int:
+        """Return how many records were lost since the last time."""
+        with self._changed:
+            failed, self._failed = self._failed, 0
+            return failed
+
+    def end(self) -> None:
+        """Write what waits, and end."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify()
+
+    def run(self) -> None:
+        """Write blocks until the end."""
+        while (taken := self._next()) is not None:
+            try:
+                self._write(framed(*taken))
+            except OSError:
+                self._begin_anew()
+                with self._changed:
+                    self._failed += _records_of(*taken)
+        self._begin_anew()
+
+    def _next(self) -> tuple[Block, bytes] | None:
+        with self._changed:
+            while not self._waiting:
+                if self._is_ending:
+                    return None
+                self._changed.wait()
+            return self._waiting.popleft()
+
+    def _write(self, frame: bytes) -> None:
+        now_s = time.time()
+        if self._file < 0 or self._size + len(frame) > folder.FILE_BYTES or now_s > self._began_s + folder.FILE_S:
+            self._begin_anew()
+            self._open(now_s)
+        self._size += len(frame)
+        while frame:
+            frame = frame[os.write(self._file, frame) :]
+
+    def _open(self, now_s: float) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.trim(self._directory, self._worker_count, now_s)
+        path = self._directory / folder.file_name(now_s, os.getpid())
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._began_s, self._size = now_s, os.fstat(self._file).st_size
+
+    def _begin_anew(self) -> None:
+        """Close the file: what comes goes into another one."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def _records_of(block: Block, ids: bytes) -> int:
+    return block.lost + len(block.left)

@@ -1,0 +1,49 @@
+"""Placed: where a request belongs, kept for the next one that asks the same with the same credential."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from msgspec import Struct
+
+from gateway.decide.credentials import Credential
+from gateway.decide.release import Arm
+from gateway.decide.route import Api
+from gateway.decide.tables import Admission, Caller, Tables
+from policies.snapshot import Route
+
+# A caller has one credential and a few paths; callers who make up paths make the rest be found anew.
+MAX_PLACED = 16_384
+
+Asked = tuple[Credential, str, str | None, str]
+"""Credential, method, path and pinned version: all that a place depends on besides the generation."""
+
+
+class Placed(Struct, frozen=True):
+    """What of a decision depends on nothing but the generation and what is asked.
+
+    Attributes:
+        body_limit_bytes: largest body.
+        in_flight: most requests that one pod of the version may have at once.
+    """
+
+    caller: Caller
+    api: Api
+    route: Route
+    version: str
+    arm: Arm
+    admission: Admission
+    body_limit_bytes: int
+    in_flight: int
+
+
+def known_place(tables: Tables, asked: Asked) -> Placed | None:
+    """Return where an earlier request that asked the same belonged."""
+    return cast("Placed | None", tables.placed.get(asked))
+
+
+def remember(tables: Tables, asked: Asked, placed: Placed) -> None:
+    """Keep a place; when there are too many, all are found anew."""
+    if len(tables.placed) >= MAX_PLACED:
+        tables.placed.clear()
+    tables.placed[asked] = placed

@@ -1,0 +1,1 @@
+"""Trial: policies tried without traffic - their tests, one request explained, recorded traffic replayed."""

@@ -1,0 +1,80 @@
+"""What may listen where: nothing secret crosses a network in the clear, and TLS is asked of who has it."""
+
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
+from typing import Final, NamedTuple
+
+from policies.errors import PolicyError, quoted
+from policies.kinds import MESH, PolicyFile
+from policies.nodes import Mapping, Node, entry_of, find, text_of
+
+# What the gateway serves by itself; the rest is the hub's, which has no TLS.
+WITH_TLS: Final = ("inference", "admin", "metrics")
+
+
+class _Mistake(NamedTuple):
+    node: Node
+    problem: str
+    fix: str
+
+
+def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
+    """Every listener that would show secrets to a network, or asks for TLS in a way that means nothing."""
+    return [
+        PolicyError(file.path, mistake.node.line, mistake.node.column, mistake.problem, mistake.fix)
+        for file in files
+        if file.kind is MESH and file.root is not None
+        for found in find(file.root, "listen[]")
+        if isinstance(found.node, Mapping)
+        for mistake in _mistakes(found.node)
+    ]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens there."""
+    try:
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _mistakes(listen: Mapping) -> Iterator[_Mistake]:
+    serves = text_of(listen, "serves") or "inference"
+    yield from _open_to_a_network(listen, serves)
+    yield from _tls(listen, serves)
+    plain = entry_of(listen, "plain")
+    if plain and serves != "inference":
+        problem = f"plain says nothing of a listener that serves {serves}"
+        yield _Mistake(plain.key, problem, "Remove it; it is for inference.")
+    elif plain and entry_of(listen, "tls"):
+        yield _Mistake(plain.key, "this listener has TLS and is plain", "Remove plain, or remove tls.")
+
+
+def _open_to_a_network(listen: Mapping, serves: str) -> Iterator[_Mistake]:
+    address = entry_of(listen, "address")
+    host, _, port = text_of(listen, "address").rpartition(":")
+    if not address or not host or is_loopback(host):
+        return
+    here = f"Write 127.0.0.1:{port}"
+    if serves == "dashboards":
+        problem = f"the dashboards may listen on loopback only, and {quoted(host)} is not that"
+        yield _Mistake(address.value, problem, f"{here}.")
+    elif serves == "admin" and not entry_of(listen, "tls"):
+        problem = f"the management API without TLS may listen on loopback only, and {quoted(host)} is not that"
+        yield _Mistake(address.value, problem, f"{here}, or add tls.")
+    elif serves == "inference" and not entry_of(listen, "tls") and not entry_of(listen, "plain"):
+        problem = f"API keys would cross a network in the clear: {quoted(host)} is not loopback, and there is no tls"
+        fix = f"Add tls, or {here[:1].lower()}{here[1:]}; plain: allowed says that the network itself is private."
+        yield _Mistake(address.value, problem, fix)
+
+
+def _tls(listen: Mapping, serves: str) -> Iterator[_Mistake]:
+    tls, client_certs = entry_of(listen, "tls"), entry_of(listen, "client_certs")
+    if serves not in WITH_TLS:
+        for entry in (tls, client_certs):
+            if entry:
+                problem = f"a listener that serves {serves} has no TLS"
+                yield _Mistake(entry.key, problem, f"Remove it; {', '.join(WITH_TLS)} have it.")
+    elif client_certs and not tls:
+        problem = "callers can show certificates to a listener with TLS only"
+        yield _Mistake(client_certs.key, problem, "Add tls, or remove client_certs.")

@@ -1,0 +1,25 @@
+"""What a role of the management API may allow: each permission is a thing and what is done with it."""
+
+from typing import Final
+
+PERMISSIONS: Final = (
+    "audit.read",
+    "key.read",
+    "key.revoke",
+    "pod.read",
+    "policy.plan",
+    "policy.read",
+    "quota.grant",
+    "quota.read",
+    "slo.read",
+    "status.read",
+)
+EVERY_ACTION: Final = ".*"
+
+
+def allowed_by(written: str) -> tuple[str, ...]:
+    """The permissions that a role's text stands for: "key.*" for each of keys; none where there is no such thing."""
+    if written.endswith(EVERY_ACTION):
+        thing = written.removesuffix("*")
+        return tuple(permission for permission in PERMISSIONS if permission.startswith(thing))
+    return (written,) if written in PERMISSIONS else ()

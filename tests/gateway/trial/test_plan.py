@@ -1,0 +1,177 @@
+"""Plans: what a new policy would have done to what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from gateway.trial.plan import LimitImpact, Move, Plan, ReasonCount, plan_of, plan_without_traffic
+from gateway.trial.replay import Replay
+from gateway.trial.traffic import ordered
+from gateway.trial.tried_policy import tried
+from policies.snapshot import LadderStep, Limit, Quota, SharedLimit, Snapshot, Tier
+from tests.gateway.policy import KEY, policy
+from tests.gateway.trial.traffic_made import START_S, Call, recorded
+
+HOUR = Quota("hour", "requests", 100, "calendar-hour")
+EACH_SECOND = [Call(at_s=float(number)) for number in range(60)]
+
+
+def planned(before: Snapshot, after: Snapshot, calls: Sequence[Call], recorded_by: Snapshot | None = None) -> Plan:
+    replay = Replay(before, after)
+    replay.run(ordered([recorded(recorded_by or before, calls)[0]]), lambda _: None)
+    return plan_of(replay, 0, 0, {})
+
+
+def with_rate(per_s: float, burst: int, *, observe: bool = False) -> Snapshot:
+    return policy(limit=Limit("tier/gold", per_s, burst, observe=observe))
+
+
+def test_the_same_policy_changes_nothing_and_decides_as_was_recorded() -> None:
+    snapshot = replace(with_rate(0.5, 2), tests=())
+    plan = planned(snapshot, snapshot, EACH_SECOND)
+    assert (plan.changes, plan.tenants, plan.new_refusals, plan.new_admissions, plan.moved) == ((), (), 0, 0, 0)
+    assert plan.traffic is not None
+    assert (plan.traffic.requests, plan.traffic.as_recorded, plan.traffic.late) == (60, 1.0, 0)
+    assert (plan.traffic.first_s, plan.traffic.last_s) == (START_S, START_S + 59.0)
+
+
+def test_a_lower_rate_refuses_exactly_what_it_would_have_refused() -> None:
+    plan = planned(with_rate(1.0, 1), with_rate(0.5, 1), EACH_SECOND)
+    (impact,) = plan.tenants
+    assert impact.newly_refused == (ReasonCount("rate_limited", "tier/gold", 30),)
+    assert (plan.new_refusals, plan.new_refusal_share) == (30, 0.5)
+    assert plan.limits == (LimitImpact("tier/gold", 0, 30, 0),)
+
+
+def test_a_higher_rate_admits_what_was_refused() -> None:
+    plan = planned(with_rate(0.5, 1), with_rate(1.0, 1), EACH_SECOND)
+    (impact,) = plan.tenants
+    assert (impact.newly_refused, impact.newly_admitted) == ((), (ReasonCount("rate_limited", "", 30),))
+    assert plan.new_admissions == 30
+
+
+def test_an_observed_limit_is_told_and_refuses_nobody() -> None:
+    plan = planned(policy(), with_rate(0.5, 1, observe=True), EACH_SECOND)
+    assert plan.new_refusals == 0
+    assert plan.limits == (LimitImpact("tier/gold", 0, 0, 30),)
+
+
+def test_requests_in_flight_are_replayed_by_their_duration() -> None:
+    calls = [Call(at_s=number / 10, duration_s=1.0) for number in range(100)]
+    plan = planned(policy(), policy(limit=Limit("tier/gold", in_flight=5)), calls)
+    assert plan.tenants[0].newly_refused == (ReasonCount("in_flight_limited", "tier/gold/in_flight", 50),)
+
+
+def test_another_stable_version_moves_requests() -> None:
+    before = policy()
+    after = replace(before, routes={**before.routes, "digits": replace(before.routes["digits"], stable="2")})
+    plan = planned(before, after, [*EACH_SECOND, Call(at_s=60.0, pinned_version="2", key_id=f"id-{KEY}")])
+    assert plan.tenants[0].moved == (Move("digits", "1", "2", 60),)
+    assert plan.moved == 60
+    assert any("stable" in change for change in plan.changes)
+
+
+def test_a_tenant_that_loses_a_model_or_a_key_is_told_of() -> None:
+    before = policy()
+    tenant = before.tenants["ads"]
+    calls = [Call(key_id=f"id-{KEY}"), Call(at_s=1.0)]
+    without_key = replace(before, tenants={"ads": replace(tenant, keys=tenant.keys[1:])})
+    assert planned(before, without_key, calls).tenants[0].newly_refused == (ReasonCount("key_unknown", "", 1),)
+    without_model = replace(before, tenants={"ads": replace(tenant, may_call=("secret",))})
+    assert planned(before, without_model, calls).tenants[0].newly_refused == (ReasonCount("model_not_allowed", "", 2),)
+    gone = replace(before, tenants={})
+    assert planned(before, gone, calls).new_refusals == 2
+
+
+def test_the_key_of_whoever_started_the_mesh_is_in_no_file_and_still_known() -> None:
+    snapshot = policy()
+    plan = planned(snapshot, snapshot, [Call(key_id="local")], recorded_by=tried(snapshot))
+    assert plan.traffic is not None
+    assert (plan.traffic.requests, plan.traffic.as_recorded) == (1, 1.0)
+
+
+def test_a_request_that_stays_refused_for_another_reason_is_no_new_refusal() -> None:
+    before = with_rate(0.5, 1)
+    after = replace(before, tenants={})
+    plan = planned(before, after, EACH_SECOND)
+    assert (plan.tenants[0].refused_otherwise, plan.new_refusals) == (30, 30)
+
+
+def test_a_quota_that_is_used_up_is_told_with_its_moment() -> None:
+    after = policy(quotas=(replace(HOUR, limit=40),))
+    plan = planned(policy(), after, EACH_SECOND)
+    assert plan.tenants[0].newly_refused == (ReasonCount("quota_exhausted", "hour", 20),)
+    (quota,) = plan.quotas
+    assert (quota.tenant, quota.quota, quota.used, quota.limit) == ("ads", "hour", 40, 40)
+    assert quota.ran_out_s == START_S + 40.0
+    assert plan.limits == (LimitImpact("ads/hour", 0, 20, 0),)
+
+
+def test_a_quota_that_would_be_used_up_at_this_pace_is_told() -> None:
+    plan = planned(policy(), policy(quotas=(HOUR,)), EACH_SECOND)
+    (quota,) = plan.quotas
+    assert quota.ran_out_s is None
+    assert quota.runs_out_s is not None
+    assert START_S + 90.0 < quota.runs_out_s < START_S + 105.0
+    assert planned(policy(), policy(quotas=(replace(HOUR, limit=10**6),)), EACH_SECOND).quotas == ()
+
+
+def test_a_quota_that_refuses_nothing_never_runs_out_for_anybody() -> None:
+    warning = replace(HOUR, limit=40, ladder=(LadderStep(0.5, "warn"),))
+    assert planned(policy(), policy(quotas=(warning,)), EACH_SECOND).new_refusals == 0
+
+
+def test_a_quota_begins_with_the_use_that_was_recorded() -> None:
+    snapshot = policy(quotas=(HOUR,))
+    calls = [Call(at_s=number / 10) for number in range(95)]
+    block, _ = recorded(snapshot, calls)
+    # Only what came after the first ninety is replayed: five of a hundred are left.
+    replay = Replay(snapshot, policy(quotas=(replace(HOUR, limit=92),)))
+    replay.run(ordered([block], START_S + 9.0), lambda _: None)
+    plan = plan_of(replay, 0, 0, {})
+    assert plan.traffic is not None
+    assert (plan.traffic.requests, plan.traffic.as_recorded) == (5, 1.0)
+    assert plan.new_refusals == 3
+
+
+def test_a_model_that_answered_nothing_costs_no_request() -> None:
+    calls = [Call(at_s=float(number), reason="pod_lost") for number in range(20)]
+    after = policy(quotas=(replace(HOUR, limit=10),))
+    assert planned(policy(), after, calls).new_refusals == 0
+
+
+def test_what_no_request_concerns_is_listed() -> None:
+    before = policy()
+    unused = SharedLimit(Limit("shared/unused", 1.0, 1), models=("secret",))
+    others = replace(before.tenants["ads"], name="others", limit=Limit("tenant/others", 1.0, 1), keys=())
+    after = replace(
+        with_rate(100.0, 100),
+        shared=(unused,),
+        tenants={**before.tenants, "others": others},
+    )
+    after = replace(after, tiers={**after.tiers, "free": Tier("free", Limit("tier/free", in_flight=1))})
+    plan = planned(before, after, EACH_SECOND)
+    assert plan.unused_limits == ("shared/unused", "tenant/others", "tier/free")
+    assert plan.unused_models == ("secret",)
+    assert plan.unused_tenants == ("others",)
+
+
+def test_what_a_replay_cannot_know_is_said() -> None:
+    assert planned(policy(), policy(), EACH_SECOND).not_modelled
+
+
+def test_without_traffic_only_the_files_are_compared() -> None:
+    plan = plan_without_traffic(policy(), with_rate(1.0, 1))
+    assert plan.changes
+    assert (plan.traffic, plan.new_refusal_share) == (None, 0.0)
+
+
+def test_no_traffic_at_all_is_no_mistake() -> None:
+    replay = Replay(policy(), policy())
+    replay.run(ordered([]), lambda _: None)
+    plan = plan_of(replay, 3, 1, {"key_missing": 2})
+    assert plan.traffic is not None
+    assert (plan.traffic.requests, plan.traffic.lost, plan.traffic.skipped) == (0, 3, 1)
+    assert plan.new_refusal_share == 0.0
