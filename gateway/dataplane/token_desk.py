@@ -35,7 +35,7 @@ class _Verified(Struct, frozen=True):
 
 
 class TokenDesk:
-    """Verifies tokens: about 100 us the first time, and a digest for as long as the token is remembered.
+    """Verifies tokens: 0.15 to 1 ms (ES384) the first time, and a digest of 1 us for as long as one is remembered.
 
     At most ``MAX_VERIFIED`` are remembered, by their digest; the one that was verified first makes room.
     """
