@@ -121,8 +121,8 @@ class Mistake:
 
 MISTAKES = [
     Mistake("mesh.yaml", "max_deadline: 60s", "max_deadline: 60", 0, 17, "60 what? Write 60s."),
-    Mistake("limits.yaml", "    rate:", "    rat:", 0, 5, 'unknown key "rat". Did you mean "rate"?'),
-    Mistake("tenants/demo.yaml", "tier: demo", "tier: gold", 0, 7, 'there is no tier "gold". Known here: demo.'),
+    Mistake("limits.yaml", "    rate: 60000", "    rat: 60000", 0, 5, 'unknown key "rat". Did you mean "rate"?'),
+    Mistake("tenants/demo.yaml", "tier: demo", "tier: gold", 0, 7, 'there is no tier "gold". Known here: batch, demo.'),
     Mistake(
         "tenants/demo.yaml",
         "may_call: [digits]",
@@ -242,10 +242,12 @@ class Sampler:
         time.sleep(_SAMPLE_EVERY_S)
 
 
-# Cut after its first tier this is a whole, valid policy, and not the one that is meant.
+# Cut before its last tier this is a whole, valid policy, and not the one that is meant.
 _TWO_TIERS = """\
 kind: limits/v1
 tiers:
+  batch:
+    rate: 5000/s
   demo:
     rate: 50000/s
   gold:
