@@ -44,5 +44,7 @@ screenshots: $(INSTALLED) ## take the pictures of the dashboards that the README
 	PENSTOCK_SCREENSHOTS=1 $(BIN)/pytest -q tests/browser/test_live.py
 
 SOAK_ROUNDS ?= 10
-soak: $(INSTALLED) ## run the tests with real processes SOAK_ROUNDS times over (10)
+soak: $(INSTALLED) ## kill, time and repeat at full size: 100 kills of each kind, key checks, system tests SOAK_ROUNDS times
+	PENSTOCK_KILLS=100 PENSTOCK_QUOTA_KILLS=100 PENSTOCK_AUDIT_KILLS=200 $(BIN)/pytest -q --timeout 1800 tests/system/test_overspend.py tests/system/test_quota_restart.py tests/system/test_audit_kills.py
+	$(BIN)/python -m tests.benchmarks.key_timing
 	@set -e; for round in $$(seq $(SOAK_ROUNDS)); do echo "round $$round of $(SOAK_ROUNDS)"; $(BIN)/pytest -q -m system; done

@@ -8,12 +8,12 @@ import signal
 import sys
 from types import FrameType
 
-from tests.benchmarks import decide, decision_log, gateway, plan, pod, recorder, recorder_calls
+from tests.benchmarks import decide, decision_log, gateway, plan, pod, recorder, recorder_calls, reloads
 from tests.benchmarks.contenders import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
 
-WHAT = ("gateway", "pod", "recorder", "decide", "plan", "all")
+WHAT = ("gateway", "pod", "recorder", "decide", "plan", "reloads", "all")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,6 +54,9 @@ def run(what: str, *, is_quick: bool) -> bool:
     if what in ("plan", "all"):
         say("")
         plan.run(plan.QUICK if is_quick else plan.FULL, say)
+    if what in ("reloads", "all"):
+        say("")
+        is_whole = reloads.run(reloads.QUICK if is_quick else reloads.FULL, cores, say) and is_whole
     return is_whole
 
 

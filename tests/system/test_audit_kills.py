@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -15,8 +16,7 @@ from gateway.control.audit.log import AuditLog
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-# Ten rounds of `make soak` make 200 of them.
-KILLS = 20
+KILLS = int(os.environ.get("PENSTOCK_AUDIT_KILLS", "20"))
 _LINES_BEFORE_KILL = 300
 
 # Files small enough and checkpoints often enough that kills fall into every part of the work.

@@ -20,6 +20,8 @@ from gateway.limits.file import open_table
 from gateway.limits.table import LimitTable, RowKind
 from tests.system.limit_worker import ATTEMPT, QUOTA, RATES_PER_S, burst_of
 
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
 PROCESSES = 8
 REQUESTS = 100_000
 KILLS = int(os.environ.get("PENSTOCK_KILLS", "10"))
