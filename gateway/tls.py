@@ -13,8 +13,10 @@ from msgspec import Struct
 HANDSHAKE_WITHIN_S: Final = 5.0
 """A handshake that takes longer is cut off; until it is done nothing of the caller is counted but its socket."""
 
+MAX_IDENTITY_CHARS: Final = 1024
+"""A certificate that names its holder at greater length names nobody."""
+
 _ALPN: Final = ["http/1.1"]
-_MAX_IDENTITY_CHARS: Final = 1024
 _SAN_KINDS: Final = {"san-uri": "URI", "san-dns": "DNS"}
 
 
@@ -36,6 +38,10 @@ class TlsMaterial(Struct, frozen=True):
     key: bytes
     ca: bytes = b""
     required: bool = False
+
+    def __repr__(self) -> str:
+        """Say nothing of the key."""
+        return f"TlsMaterial(cert={self.cert!r}, ca={self.ca!r}, required={self.required})"
 
 
 class LiveContext:
@@ -101,7 +107,7 @@ def identity_of(certificate: Mapping[str, Any] | None, identity_from: str) -> st
     else:
         parts = (pair for part in certificate.get("subject", ()) for pair in part)
         named = [value for kind, value in parts if kind == "commonName"]
-    if len(named) != 1 or len(named[0]) > _MAX_IDENTITY_CHARS or not named[0].isprintable():
+    if len(named) != 1 or len(named[0]) > MAX_IDENTITY_CHARS or not named[0].isprintable():
         return ""
     return str(named[0])
 

@@ -60,6 +60,7 @@ LATER_VALUES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "admin.roles[].may[]": frozenset(
             {
                 "policy.apply",
+                "policy.plan",
                 "canary.*",
                 "canary.pause",
                 "canary.rollback",

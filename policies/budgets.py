@@ -99,12 +99,12 @@ def _limit(found: Found, is_tier: bool) -> Iterator[_Mistake]:
 
 def _matching_nothing(files: list[PolicyFile]) -> Iterator[PolicyError]:
     """Shared limits that no tenant's request can draw from; silent while names lead nowhere, which is told."""
-    if any(file.root is None for file in files if file.kind is TENANT):
-        return
     callers = [_caller(file) for file in files if file.kind is TENANT]
     models = frozenset(file.stem for file in files if file.kind is ROUTE)
     for file in files:
         tiers = {found.name.removeprefix("tiers.") for found in find(file.root, "tiers.*")} if file.root else set()
+        if any(caller.tier not in tiers or not caller.models <= {*models, EVERY_MODEL} for caller in callers):
+            continue
         for shared in find(file.root, "shared[]") if file.root and file.kind is LIMITS else ():
             to = entry_of(shared.node, "applies_to")
             if to and isinstance(to.value, MappingNode) and to.value.entries:
@@ -119,7 +119,9 @@ def _matching_nothing(files: list[PolicyFile]) -> Iterator[PolicyError]:
 
 
 def _caller(file: PolicyFile) -> _Caller:
-    assert file.root is not None  # noqa: S101 - only readable files come here
+    """Who a tenant's file speaks of; of no tier while it does not say enough."""
+    if file.root is None or entry_of(file.root, "may_call") is None:
+        return _Caller(file.stem, "", frozenset())
     return _Caller(file.stem, text_of(file.root, "tier"), _texts(file.root, "may_call"))
 
 

@@ -63,18 +63,21 @@ def fmt(
     """Bring every policy file and the schema beside them into their usual form, or with `check_only` say which are not.
 
     In JSON, `changed` names the files that were, or with `check_only` would be, changed; `errors` are of files left as
-    they are.
+    they are; `notes` say what is to be done next.
     """
     out, err = out or sys.stdout, err or sys.stderr
     if not Path(directory).is_dir():
         return _no_directory(directory, json, out, err)
     changed, errors = _format_all(Path(directory), check_only)
     is_ok = not errors and not (check_only and changed)
+    told = [] if check_only or not changed else _broken_seal(directory)
     if json:
-        _print_json(out, ok=is_ok, changed=changed, errors=errors)
+        _print_json(out, ok=is_ok, changed=changed, errors=errors, notes=told)
     else:
         for file in changed:
             print(f"{file} {_not_usual(file) if check_only else 'written'}", file=out)
+        for note in told:
+            print(f"note: {note}", file=out)
         for error in errors:
             print(f"{error} The file is left as it is.", file=err)
     return OK if is_ok else FAILED
@@ -87,17 +90,21 @@ def seal(
     json: bool = False,
     out: TextIO | None = None,
     err: TextIO | None = None,
+    tried: Callable[[Snapshot], list[PolicyError]] = lambda _: [],
 ) -> int:
     """Write the digests of a directory's files beside them, say whether they still hold, or take them away again.
 
     What would be refused is not sealed.
+
+    Args:
+        tried: returns the tests that a snapshot fails, as the gateway tries them.
     """
     out, err = out or sys.stdout, err or sys.stderr
     root = Path(directory)
     if not root.is_dir():
         return _no_directory(directory, json, out, err)
     try:
-        done = _sealed(root, made_at, action)
+        done = _sealed(root, made_at, action, tried)
     except PolicyRefused as refused:
         _print_errors(directory, refused.errors, json, out, err)
         return FAILED
@@ -114,23 +121,28 @@ def schema(out: TextIO | None = None) -> int:
     return OK
 
 
-def _sealed(root: Path, made_at: str, action: Literal["make", "check", "remove"]) -> str:
+def _sealed(
+    root: Path,
+    made_at: str,
+    action: Literal["make", "check", "remove"],
+    tried: Callable[[Snapshot], list[PolicyError]],
+) -> str:
     match action:
         case "make":
-            return _make_seal(root, made_at)
+            return _make_seal(root, made_at, tried)
         case "check":
             return _check_seal(root)
         case "remove":
             return _remove_seal(root)
 
 
-def _make_seal(root: Path, made_at: str) -> str:
-    load_directory(root, heed_seal=False)
+def _make_seal(root: Path, made_at: str, tried: Callable[[Snapshot], list[PolicyError]]) -> str:
+    made = seals.make(root, made_at)
+    # An edit since then is another set of files, and nobody has sealed that.
+    if failed := tried(load_directory(root, made)):
+        raise PolicyRefused(failed)
     try:
-        made = seals.make(root, made_at)
         _replace(root / seals.SEAL_FILE, seals.text_of(made))
-    except UnreadableError as error:
-        raise PolicyRefused([PolicyError(".", 1, 1, error.problem, error.fix)]) from None
     except OSError as error:
         raise _unwritable(error) from None
     return f"sealed: {_counted(len(made.files), 'file')}; after an edit, run penstock policy seal again"
@@ -141,9 +153,20 @@ def _check_seal(root: Path) -> str:
         fix = "Run penstock policy seal DIR, if it should be sealed."
         raise PolicyRefused([PolicyError(seals.SEAL_FILE, 1, 1, "the directory has no seal", fix)])
     digests = seals.digests_of(root)
-    if errors := seals.check(root, digests):
+    # A file that the layout does not know is in no seal, and it is new all the same.
+    _, misplaced = list_policy_files(root)
+    strangers = [error for error in misplaced if error.file != MESH.place]
+    if errors := [*seals.check(root, digests), *strangers]:
         raise PolicyRefused(errors)
     return f"ok: {_counted(len(digests), 'file')} as sealed"
+
+
+def _broken_seal(directory: str) -> list[str]:
+    """What to do about a seal that no longer holds."""
+    root = Path(directory)
+    if not seals.check(root, seals.digests_of(root)):
+        return []
+    return [f"these are not the files that were sealed: run penstock policy seal {directory} again"]
 
 
 def _remove_seal(root: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import yaml
 
+from policies import units
 from policies.errors import PolicyError, quoted
 from policies.nodes import Entry, Mapping, Node, Scalar, Sequence, Value, kind_of, plain
 
@@ -229,7 +230,7 @@ class _Composer:
             fix = "Keep one of the two."
         elif not isinstance(key.value, str):
             problem = f"the key {quoted(key.text)} is {kind_of(key)} and a key is text"
-            fix = f'Write "{key.text}" in quotes.'
+            fix = f'Write "{key.text}" in quotes{_or_share(key.value)}.'
         else:
             return True
         self._errors.append(PolicyError(self._file, key.line, key.column, problem, fix))
@@ -269,6 +270,13 @@ class _Composer:
 
     def _note(self, event: yaml.Event, problem: str, fix: str) -> None:
         self._errors.append(PolicyError(self._file, *_place(event), problem, fix))
+
+
+def _or_share(number: Value) -> str:
+    """A key below 1 is seldom a name: the steps of a quota are shares of it."""
+    if not isinstance(number, float) or not 0 < number < 1:
+        return ""
+    return f", or {units.percent_text(number)} if it is a share"
 
 
 def as_list_item(text: str) -> str:

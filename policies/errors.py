@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from policies.pasted import without_secrets
+
 MAX_QUOTED_CHARACTERS = 60
 
 
@@ -45,7 +47,8 @@ def advice(problem: str, fix: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Text from a file as an error shows it: on one line, printable and short."""
+    """Text from a file as an error shows it: on one line, printable, short and without secrets."""
+    text = without_secrets(text)
     shown = text if len(text) <= MAX_QUOTED_CHARACTERS else text[: MAX_QUOTED_CHARACTERS - 1] + "…"
     escaped = json.dumps(shown, ensure_ascii=False)
     return escaped if escaped.isprintable() else json.dumps(shown)

@@ -1,12 +1,12 @@
 """Loads a policy directory: one whole snapshot, or every error at once with its place and fix."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from policies import (
     availability,
@@ -26,6 +26,7 @@ from policies.document import parse
 from policies.errors import PolicyError, PolicyRefused
 from policies.kinds import TESTS, PolicyFile, kind_at
 from policies.nodes import plain
+from policies.pasted import SECRETS, without_secrets
 from policies.schema.limits import LimitsFile
 from policies.schema.mesh import MeshFile
 from policies.schema.route import RouteFile
@@ -38,33 +39,15 @@ __all__ = ["PolicyError", "PolicyRefused", "load_directory"]
 
 MAX_ERRORS_PER_FILE: Final = 100
 MAX_ERRORS: Final = 1000
-# API keys begin with msk_; a shorter text is a name, not a key.
-_SECRETS: Final = (
-    (
-        re.compile(rb"\bmsk_[A-Za-z0-9_-]{12,}"),
-        "this looks like an API key, and files hold no secrets",
-        "Remove it, make a new key, and write only the new key's sha256.",
-    ),
-    (
-        re.compile(rb"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----"),
-        "this is a private key, and files hold no secrets",
-        "Remove it, make a new one, and write where it is kept, such as file:/etc/mesh/tls.key.",
-    ),
-    (
-        re.compile(rb"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-        "this looks like a token, and files hold no secrets",
-        "Remove it, and have its issuer refuse it from now on.",
-    ),
-)
 
 Shape = TypeVar("Shape", bound=Written)
 
 
-def load_directory(path: str | Path, heed_seal: bool = True) -> Snapshot:
+def load_directory(path: str | Path, new_seal: seal.Seal | None = None) -> Snapshot:
     """The snapshot that a policy directory describes, with generation 0.
 
     Args:
-        heed_seal: refuse a sealed directory that is not as it was sealed.
+        new_seal: is heeded instead of the directory's own: files that are not as it says are refused.
 
     Raises:
         PolicyRefused: with all errors of all files; nothing of the directory is to be used.
@@ -80,7 +63,8 @@ def load_directory(path: str | Path, heed_seal: bool = True) -> Snapshot:
         files.append(file)
         errors += file_errors
     # Files that are not those that were sealed are half written, or not meant yet: no use to say what is wrong in them.
-    if heed_seal and (broken := seal.check(directory, digests)):
+    broken = seal.check(directory, digests) if new_seal is None else seal.compare(new_seal, digests)
+    if broken:
         raise PolicyRefused(_bounded(broken))
     for later in _contradictions(files):
         errors = _at_new_places(errors, later)
@@ -132,18 +116,21 @@ def _at_new_places(told: list[PolicyError], later: list[PolicyError]) -> list[Po
 
 def _secrets(content: bytes, path: str) -> Iterator[PolicyError]:
     """Keys and tokens that somebody pasted, in a value or a comment; the error does not repeat them."""
-    for pattern, problem, fix in _SECRETS:
-        for match in pattern.finditer(content):
-            line = content.count(b"\n", 0, match.start()) + 1
-            column = match.start() - content.rfind(b"\n", 0, match.start())
-            yield PolicyError(path, line, column, problem, fix)
+    # A character for each byte: places are told by bytes here, and a file may be no text at all.
+    text = content.decode("latin-1")
+    for secret in SECRETS:
+        for match in secret.looks.finditer(text):
+            # In quotes, a value stands where its quote does, and one mistake is told once.
+            start = match.start() - (text[match.start() - 1 : match.start()] in ("'", '"'))
+            line = text.count("\n", 0, start) + 1
+            yield PolicyError(path, line, start - text.rfind("\n", 0, start), secret.problem, secret.fix)
 
 
 def _bounded(errors: list[PolicyError]) -> list[PolicyError]:
     """The first errors of each file and of the directory, and one that says that there are more."""
     counts: Counter[str] = Counter()
     kept: list[PolicyError] = []
-    for error in sorted(set(errors)):
+    for error in sorted({_without_secrets(error) for error in errors}):
         counts[error.file] += 1
         if counts[error.file] <= MAX_ERRORS_PER_FILE:
             kept.append(error)
@@ -155,6 +142,11 @@ def _bounded(errors: list[PolicyError]) -> list[PolicyError]:
         more = PolicyError(last.file, last.line, last.column, "other files have more errors", "Mend these first.")
         return [*kept[:MAX_ERRORS], more]
     return kept
+
+
+def _without_secrets(error: PolicyError) -> PolicyError:
+    """What is told of a file is kept in logs for ever, and a value may be a key that stands where none belongs."""
+    return replace(error, problem=without_secrets(error.problem), fix=without_secrets(error.fix))
 
 
 def _compile(files: list[PolicyFile]) -> Snapshot:

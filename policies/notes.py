@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from policies.snapshot import Key, Snapshot, Tenant
+from policies.snapshot import Key, Limit, Snapshot, Tenant
 
 # An expired key is left standing for a while, so that its last callers are told which one to use instead.
 EXPIRED_FOR_S: Final = 30 * 86400.0
@@ -54,8 +54,30 @@ def _ended_before(key: Key, moment_s: float) -> bool:
 
 
 def _tiers(snapshot: Snapshot) -> Iterator[str]:
+    tenants = snapshot.tenants.values()
+    for what, is_idle in (("rate", _is_rate_idle), ("in_flight", _is_in_flight_idle)):
+        if idle := [one.name for one in tenants if is_idle(one.limit, _tier_limit(snapshot, one))]:
+            yield f"the {what} of {_named(idle, 'tenant')} limits nothing: the tier allows no more than that"
     if unused := sorted(snapshot.tiers.keys() - {tenant.tier for tenant in snapshot.tenants.values()}):
         yield f"no tenant is of {_named(unused, 'tier')}"
+
+
+def _tier_limit(snapshot: Snapshot, tenant: Tenant) -> Limit | None:
+    """The limit that a tenant's tier sets, if it refuses anything."""
+    limit = snapshot.tiers[tenant.tier].limit if tenant.tier in snapshot.tiers else None
+    return None if limit is None or limit.observe else limit
+
+
+def _is_rate_idle(own: Limit | None, tier: Limit | None) -> bool:
+    if own is None or own.rate_per_s is None or tier is None or tier.rate_per_s is None:
+        return False
+    return own.rate_per_s >= tier.rate_per_s and own.burst >= tier.burst
+
+
+def _is_in_flight_idle(own: Limit | None, tier: Limit | None) -> bool:
+    if own is None or own.in_flight is None or tier is None or tier.in_flight is None:
+        return False
+    return own.in_flight >= tier.in_flight
 
 
 def _issuers(snapshot: Snapshot) -> Iterator[str]:

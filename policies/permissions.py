@@ -7,7 +7,6 @@ PERMISSIONS: Final = (
     "key.read",
     "key.revoke",
     "pod.read",
-    "policy.plan",
     "policy.read",
     "quota.grant",
     "quota.read",

@@ -80,13 +80,8 @@ def compare(seal: Seal, digests: Mapping[str, str]) -> list[PolicyError]:
 
 
 def make(directory: Path, made_at: str) -> Seal:
-    """The seal of a directory as it is now.
-
-    Raises:
-        UnreadableError: a policy file cannot be read.
-    """
-    paths, _ = list_policy_files(directory)
-    return Seal(ALGORITHM, made_at, {path: digest_of(read_policy_file(directory, path)) for path in paths})
+    """The seal of a directory as it is now; of what cannot be read it says nothing."""
+    return Seal(ALGORITHM, made_at, digests_of(directory))
 
 
 def text_of(seal: Seal) -> bytes:

@@ -9,6 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from policies.errors import quoted
+
 # At most nine digits on either side of the point: enough for every sensible figure, and none becomes infinite.
 _NUMBER = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
 _WHOLE = r"[0-9]{1,9}"
@@ -150,7 +152,7 @@ def read(text: str, unit_name: str) -> float:
         written = [one for one in unit.completed(text) if re.fullmatch(unit.pattern, one)]
         fix = " or ".join(written) or f"one such as {unit.example}"
         raise UnitError(f"{text} what?", f"Write {fix}.")
-    raise UnitError(f'expected {unit.noun}, found "{text[:60]}"', _respelled(text, unit))
+    raise UnitError(f"expected {unit.noun}, found {quoted(text)}", _respelled(text, unit))
 
 
 def quantity(text: str, unit_name: str) -> float | None:

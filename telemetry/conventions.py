@@ -307,6 +307,13 @@ JWKS_STALE = Metric(
     ("issuer",),
     "How old an issuer's keys are since they cannot be fetched again; 0 while they can.",
 )
+LIMIT_ROWS = Metric(
+    "penstock_limit_rows",
+    "gauge",
+    "",
+    (),
+    "Rows of the limit table that are taken, of 131,072; a start frees those of limits that are no more from half on.",
+)
 QUOTA_USED_RATIO = Metric(
     "penstock_quota_used_ratio",
     "gauge",
@@ -337,6 +344,7 @@ MESH_METRICS = (
     CHARGED_TOKENS,
     LIMIT_REFUSED,
     LIMIT_OBSERVED,
+    LIMIT_ROWS,
     SLO_EVENTS,
     SLO_BURN_RATE,
     SLO_BUDGET_REMAINING,

@@ -32,8 +32,9 @@ class Issued:
     key: bytes
 
     def write(self, cert: Path, key: Path) -> None:
-        """Write both as an operator does: one after the other."""
+        """Write both as an operator does: one after the other, the key for its owner alone."""
         cert.write_bytes(self.cert)
+        key.touch(mode=0o600)
         key.write_bytes(self.key)
 
 

@@ -90,6 +90,8 @@ def _moment(text: str) -> str:
 
 
 def _new(options: argparse.Namespace) -> int:
+    if options.not_after is not None and units.moment_unix_s(options.not_after) <= time.time():
+        print(f"penstock key: warning: {options.not_after} is past, so this key never works", file=sys.stderr)
     key = new_key()
     entry: dict[str, Any] = {
         "id": options.id or f"key-{key.split('_')[1]}",

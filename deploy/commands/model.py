@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from deploy.commands.running_mesh import NotReachable, add_arguments, find, read
 from deploy.commands.table import table
-from gateway.control.reports import StatusReport
+from gateway.control.reports import PodsReport
 
 
 class ServedVersion(Struct, frozen=True):
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         target = find(options, os.environ, Path.home())
-        versions = served_versions(read(target, "/admin/status", StatusReport))
+        versions = served_versions(read(target, "/admin/pods", PodsReport))
     except NotReachable as error:
         print(f"penstock model list: {error}", file=sys.stderr)
         return 1
@@ -50,13 +50,13 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def served_versions(status: StatusReport) -> list[ServedVersion]:
+def served_versions(report: PodsReport) -> list[ServedVersion]:
     """Return every version that has pods or should be stable, by model and version."""
-    stable = {(report.model, report.version) for report in status.readiness.stable_versions}
-    names = sorted(stable | {(pod.model, pod.version) for pod in status.pods})
+    stable = {(one.model, one.version) for one in report.stable_versions}
+    names = sorted(stable | {(pod.model, pod.version) for pod in report.pods})
     versions = []
     for model, version in names:
-        pods = [pod for pod in status.pods if (pod.model, pod.version) == (model, version)]
+        pods = [pod for pod in report.pods if (pod.model, pod.version) == (model, version)]
         ready = sum(pod.state == "ready" for pod in pods)
         archive = next((pod.archive for pod in pods if pod.archive), "")
         versions.append(ServedVersion(model, version, (model, version) in stable, len(pods), ready, archive))

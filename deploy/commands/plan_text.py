@@ -30,6 +30,13 @@ def describe(plan: Plan) -> list[str]:
     return lines
 
 
+def share_text(share: float) -> str:
+    """Write a share with one decimal; what is not quite nothing or not quite all is not rounded to it."""
+    if 0.0 < share < 0.001:
+        return "under 0.1%"
+    return "over 99.9%" if 0.999 < share < 1.0 else f"{share:.1%}"
+
+
 def _section(title: str, lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
@@ -40,17 +47,19 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 def _traffic(traffic: TrafficReport) -> Iterator[str]:
     if not traffic.requests:
-        yield "no request was recorded in that time"
+        torn = f"; {traffic.skipped:,} pieces could not be read" if traffic.skipped else ""
+        yield f"no request was recorded in that time{torn}"
         return
     span = length(max(1.0, traffic.last_s - traffic.first_s))
     yield (
         f"replayed {traffic.requests:,} requests of {span}, {_moment(traffic.first_s)} to {_moment(traffic.last_s)}; "
-        f"{traffic.as_recorded:.2%} of them are decided by the policy before as they were then"
+        f"{share_text(traffic.as_recorded)} of them are decided by the policy before as they were then"
     )
     if traffic.lost or traffic.skipped or traffic.late:
         yield (
             f"not whole: {traffic.lost:,} records were lost, {traffic.skipped:,} torn pieces (about a second of "
-            f"one worker each) were skipped, {traffic.late:,} requests came out of order"
+            f"one worker each, {share_text(traffic.unreadable)} of what was read) were skipped, "
+            f"{traffic.late:,} requests came out of order"
         )
     if traffic.unidentified:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(traffic.unidentified.items()))
@@ -58,7 +67,7 @@ def _traffic(traffic: TrafficReport) -> Iterator[str]:
 
 
 def _outcome(plan: Plan) -> Iterator[str]:
-    yield f"newly refused:   {plan.new_refusals:,} requests, {plan.new_refusal_share:.4%}"
+    yield f"newly refused:   {plan.new_refusals:,} requests, {share_text(plan.new_refusal_share)}"
     yield f"newly admitted:  {plan.new_admissions:,} requests"
     yield f"other version:   {plan.moved:,} requests"
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from deploy.commands import policy_explain, policy_plan, policy_traffic, policy_trials
 from deploy.commands.policy_files import load_tested
+from gateway.trial.policy_tests import failures
 from policies import commands
 
 
@@ -66,5 +67,6 @@ def run(arguments: Sequence[str]) -> int:
         return commands.fmt(options.directory, options.check, options.json, sys.stdout, sys.stderr)
     if options.action == "seal":
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
-        return commands.seal(options.directory, made_at, options.seal or "make", options.json, sys.stdout, sys.stderr)
+        streams = (sys.stdout, sys.stderr)
+        return commands.seal(options.directory, made_at, options.seal or "make", options.json, *streams, failures)
     return commands.schema(sys.stdout)

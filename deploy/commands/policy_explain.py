@@ -50,6 +50,10 @@ def run(options: argparse.Namespace) -> int:
     if (options.request_id is None) == (options.model is None):
         print("penstock policy explain: name a REQUEST_ID, or describe a request with --model", file=sys.stderr)
         return 2
+    if options.server is not None and options.model is not None:
+        fix = "name the files with --policies to describe a request"
+        print(f"penstock policy explain: --server needs a REQUEST_ID; {fix}", file=sys.stderr)
+        return 2
     try:
         return _past(options) if options.request_id is not None else _described(options)
     except NoPolicyThere as error:
@@ -87,7 +91,7 @@ def _described(options: argparse.Namespace) -> int:
 def explained(snapshot: Snapshot, request: TriedRequest, wall_s: float) -> Decided:
     """Explain a request that is described, with limits that nobody has used."""
     unused = {
-        account_of(tenant.name, quota.name): standing_of(quota.limit, 0)
+        account_of(tenant.name, quota): standing_of(quota.limit, 0)
         for tenant in snapshot.tenants.values()
         for quota in tenant.quotas
     }

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.commands.plan_text import describe
+from deploy.commands.plan_text import describe, share_text
 from deploy.commands.policy_files import RUNNING, NoPolicyThere, in_force, read_directory, running_state, tell
 from gateway.decisions.folder import FOLDER, Read, read_blocks
-from gateway.trial.plan import Plan, plan_of, plan_without_traffic
+from gateway.trial.plan import Plan, doubt, plan_of, plan_without_traffic
 from gateway.trial.replay import Replay
 from gateway.trial.traffic import ordered
+from policies.errors import advice
 from policies.snapshot import Snapshot
-from policies.units import UnitError, duration_s, fraction
+from policies.units import UnitError, duration_s, fraction, percent_text
 
 SUMMARY = "say what a directory would change, for whom, and what it would have done to recorded traffic"
 _NONE = "none"
@@ -46,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default: last-24h where a mesh runs",
     )
     parser.add_argument(
-        "--max-new-refusals", metavar="SHARE", help="exit with 1 beyond this share of requests, as 0.1%%"
+        "--max-new-refusals",
+        metavar="SHARE",
+        help="exit with 1 beyond this share of requests, as 0.1%%, or where no traffic shows how many there would be",
     )
     parser.add_argument("--state", type=Path, metavar="DIR", help="state directory; default: this user's mesh")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -61,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         after = read_directory(options.directory)
         before = in_force(state) if options.against == RUNNING else read_directory(options.against, is_tested=False)
     except UnitError as error:
-        print(f"penstock policy plan: {error}; {error.fix}", file=sys.stderr)
+        print(f"penstock policy plan: {advice(error.problem, error.fix)}", file=sys.stderr)
         return 2
     except NoPolicyThere as error:
         return tell("plan", error)
@@ -69,19 +72,25 @@ def run(options: argparse.Namespace) -> int:
         print("penstock policy plan: --max-new-refusals needs traffic: name some with --traffic", file=sys.stderr)
         return 2
     plan = plan_without_traffic(before, after) if traffic is None else replayed(before, after, traffic)
-    is_too_much = most_share is not None and plan.new_refusal_share > most_share
+    why_not = "" if most_share is None else _why_not(plan, most_share)
     if options.json:
-        print(
-            msgspec.json.encode(
-                {"ok": not is_too_much, "new_refusal_share": plan.new_refusal_share, "plan": plan}
-            ).decode()
-        )
+        told = {"ok": not why_not, "why_not": why_not, "new_refusal_share": plan.new_refusal_share, "plan": plan}
+        print(msgspec.json.encode(told).decode())
     else:
         print("\n".join(describe(plan)))
-    if is_too_much:
-        share = f"{plan.new_refusal_share:.4%} of requests would be newly refused"
-        print(f"penstock policy plan: {share}, more than {options.max_new_refusals}", file=sys.stderr)
-    return 1 if is_too_much else 0
+    if why_not:
+        print(f"penstock policy plan: {why_not}", file=sys.stderr)
+    return 1 if why_not else 0
+
+
+def _why_not(plan: Plan, most_share: float) -> str:
+    """Return why a plan does not keep to a share of new refusals; "" where it does."""
+    if why_not := doubt(plan):
+        return why_not
+    if plan.new_refusal_share > most_share:
+        share = f"{plan.new_refusals:,} requests, {share_text(plan.new_refusal_share)} of all,"
+        return f"{share} would be newly refused, more than {percent_text(most_share)}"
+    return ""
 
 
 def _traffic(asked: str | None, state: Path | None) -> Traffic | None:
@@ -111,7 +120,7 @@ def replayed(before: Snapshot, after: Snapshot, traffic: Traffic) -> Plan:
     replay.run(ordered(blocks, traffic.since_s), _progress)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
-    return plan_of(replay, read.lost, read.skipped, read.unidentified)
+    return plan_of(replay, read)
 
 
 def _progress(count: int) -> None:

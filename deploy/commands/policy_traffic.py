@@ -13,6 +13,7 @@ import msgspec
 from deploy.commands.policy_files import running_state
 from gateway.decisions.folder import FOLDER, Read, read_frames
 from gateway.decisions.records import packed
+from policies.errors import advice
 from policies.units import UnitError, duration_s
 
 SUMMARY = "write the decisions recorded lately into one file; it has no bodies and no secrets"
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         since_s = time.time() - duration_s(options.last)
     except UnitError as error:
-        print(f"penstock policy traffic: {error}; {error.fix}", file=sys.stderr)
+        print(f"penstock policy traffic: {advice(error.problem, error.fix)}", file=sys.stderr)
         return 2
     state = running_state(options.state)
     if state is None:

@@ -38,7 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     show = actions.add_parser("show", help="what every quota has left, and when it is exhausted at this rate")
     show.add_argument("tenant", nargs="?", metavar="TENANT", help="one tenant; all of them when left out")
     show.set_defaults(do=_show)
-    grant = actions.add_parser("grant", help="add to a quota until a moment")
+    grant = actions.add_parser(
+        "grant",
+        help="add to a quota until a moment",
+        description="Add to a quota until a moment: every period until then has the whole amount on top.",
+    )
     grant.add_argument("tenant", metavar="TENANT")
     grant.add_argument("quota", metavar="QUOTA")
     grant.add_argument("amount", metavar="AMOUNT", help="in the quota's unit: 20h of device time, 2GiB, 1000000")
@@ -102,7 +106,7 @@ def describe_quotas(report: QuotasReport) -> str:
             None if one.ratio is None else f"{one.ratio:.1%}",
             _reached(one),
             rate_text(one.rate_per_s, one.meter),
-            None if one.resets_at is None else _short(one.resets_at),
+            _resets(one),
             forecast(one),
         )
         for one in report.quotas
@@ -113,6 +117,13 @@ def describe_quotas(report: QuotasReport) -> str:
 def _limit(one: QuotaReport) -> str:
     granted = f" (+{amount_text(one.granted_on_top, one.meter)})" if one.granted_on_top else ""
     return amount_text(one.limit, one.meter) + granted
+
+
+def _resets(one: QuotaReport) -> str | None:
+    """Write when a quota has its amount again; a rolling one gets it back bit by bit, from a moment on."""
+    if one.resets_at is None:
+        return None
+    return f"from {_short(one.resets_at)}" if one.per.startswith("rolling") else _short(one.resets_at)
 
 
 def _reached(one: QuotaReport) -> str:
@@ -138,7 +149,8 @@ def forecast(one: QuotaReport) -> str | None:
 
 
 def _short(moment: str) -> str:
-    return moment[:16].replace("T", " ")
+    """Shorten a moment in UTC; the letter at its end says so to people in other zones."""
+    return f"{moment[:16].replace('T', ' ')}Z"
 
 
 def _grant(options: argparse.Namespace, target: Target) -> int:
@@ -146,7 +158,8 @@ def _grant(options: argparse.Namespace, target: Target) -> int:
     asked = {"amount": options.amount, "until": options.until, "reason": options.reason}
     answer = change(target, "POST", path, asked)
     done = decoded(target, path, answer, GrantReport)
-    told = f"{done.id}: {done.amount_text} on top of {done.tenant}'s {done.quota} until {_short(done.until)}"
+    of = f"{done.tenant}'s {done.quota}"
+    told = f"{done.id}: {done.amount_text} on top of {of}, in each of its periods until {_short(done.until)}"
     print(answer.decode() if options.json else told)
     return 0
 

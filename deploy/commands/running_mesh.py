@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ class Target:
     """
 
     server: str
-    token: str
+    token: str = field(repr=False)
     certificate: str = ""
     ca: Path | None = None
     client_certificate: Path | None = None
@@ -132,7 +132,9 @@ def _answer(target: Target, method: str, path: str, body: object) -> bytes:
             f"{target.server} does not answer ({error}): is the mesh running? See `penstock up`"
         ) from error
     if response.status_code == 401:
-        raise NotReachable(f"{target.server} does not know the token: give --token-file, or set {TOKEN_VARIABLE}")
+        why = _told(response) or "it does not know it"
+        another = f"another token is given with --token-file or {TOKEN_VARIABLE}"
+        raise NotReachable(f"{target.server} does not let this token in: {why} ({another})")
     if response.status_code != 200:
         raise NotReachable(f"{target.server}{path} answers {response.status_code}: {_told(response)}")
     return response.content

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import re
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +21,29 @@ from gateway.control.state_dir import StateRefused
 from gateway.control.supervisor import SupervisorConfig, supervise
 
 _MOST_WORKERS = 256
+# A few for each worker and pod, and MOST_CONNECTIONS for each listener of its own.
+_DESCRIPTORS = 4096
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until drained; 1 when the gateway cannot start."""
     config = read_config(arguments)
     setproctitle("penstock gateway supervisor")
+    raise_descriptor_limit()
     try:
         asyncio.run(supervise(config, say))
     except (NoPolicy, ListenRefused, StateRefused) as error:
         say(f"cannot start: {error}")
         return 1
     return 0
+
+
+def raise_descriptor_limit() -> None:
+    """Take as many descriptors as the system gives and we can use, and never fewer than we have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def read_config(arguments: Sequence[str] | None) -> SupervisorConfig:

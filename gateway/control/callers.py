@@ -20,7 +20,7 @@ MANAGEMENT_REASONS: tuple[Reason, ...] = (
     Reason("key_not_found", 404, False, "ResourceNotFoundException", "No tenant has a key or credential of this id."),
     Reason("quota_not_found", 404, False, "ResourceNotFoundException", "No tenant has a quota of this name."),
     Reason("grant_not_found", 404, False, "ResourceNotFoundException", "The quota has no such grant that counts."),
-    Reason("too_many_grants", 409, False, "ConflictStatusException", "As many grants as can be kept are kept."),
+    Reason("too_many_grants", 409, False, "ConflictStatusException", "As many grants count as can count at once."),
     Reason("objective_not_found", 404, False, "ResourceNotFoundException", "No model has an objective of this name."),
     Reason("host_not_allowed", 403, False, "InvalidKeyException", "The Host is no name of the management API."),
     Reason("foreign_origin", 403, False, "InvalidKeyException", "A web page may not call the management API."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from policies.snapshot import Listen
 
 _FILE = "file:"
 _MAX_BYTES = 1024 * 1024
+# A group may read a key: containers are given secrets so.
+_NOT_FOR_KEYS = stat.S_IWGRP | stat.S_IRWXO
 
-Looks = tuple[tuple[int, int, int] | None, ...]
-"""What each file looked like: when it was changed, its size and inode; None for one that is not there."""
+Look = tuple[int, int, int, int]
+Looks = tuple[Look | None, ...]
+"""What each file looked like: when it was changed, its size, inode and mode; None for one that is not there."""
 
 
 class Taken(Struct, frozen=True):
@@ -101,9 +105,10 @@ def read_material(listen: Listen, environ: Mapping[str, str]) -> TlsMaterial:
     """Read what a listener's TLS is made of.
 
     Raises:
-        TlsRefused: something is not there.
+        TlsRefused: something is not there, or the key is open to others than its owner.
     """
-    cert, key, *ca = (_read_place(place, environ) for place in places(listen))
+    key_place = listen.tls.key if listen.tls is not None else ""
+    cert, key, *ca = (_read_place(place, environ, is_key=place == key_place) for place in places(listen))
     is_required = listen.client_certs is not None and listen.client_certs.required
     return TlsMaterial(cert, key, ca[0] if ca else b"", is_required)
 
@@ -118,7 +123,7 @@ def dns_names(cert: bytes) -> tuple[str, ...]:
     return tuple(name.lower() for name in names.get_values_for_type(x509.DNSName))
 
 
-def _read_place(place: str, environ: Mapping[str, str]) -> bytes:
+def _read_place(place: str, environ: Mapping[str, str], *, is_key: bool) -> bytes:
     if not place.startswith(_FILE):
         name = place.removeprefix("env:")
         if not environ.get(name):
@@ -127,17 +132,20 @@ def _read_place(place: str, environ: Mapping[str, str]) -> bytes:
     path = Path(place.removeprefix(_FILE))
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise TlsRefused(f"{path} cannot be read: {error.strerror}") from error
+    if is_key and mode & _NOT_FOR_KEYS:
+        raise TlsRefused(f"{path} is a private key with mode {stat.S_IMODE(mode):04o}: `chmod 0600 {path}`")
     if not content or len(content) > _MAX_BYTES:
         raise TlsRefused(f"{path} is {'longer than 1 MiB' if content else 'empty'}")
     return content
 
 
-def _looks_of(path: Path) -> tuple[int, int, int] | None:
+def _looks_of(path: Path) -> Look | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode

@@ -26,7 +26,7 @@ class GatewayRecord:
 
     def policy(self, change: PolicyChange) -> None:
         """Something happened to the policy, whose generation later records are of."""
-        self._audit.generation = change.to_generation
+        self._audit.generation = change.generation
         self._audit.note(
             Change(FILES, change.action, "policy", change.detail, "", change.from_generation, change.to_generation)
         )

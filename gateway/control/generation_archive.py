@@ -50,6 +50,13 @@ def recall(state_dir: Path, generation: int) -> Snapshot | None:
     return snapshot if unpacker.eof else None
 
 
+def highest(state_dir: Path) -> int:
+    """Return the highest number that a kept generation has, 0 without any."""
+    with suppress(OSError):
+        return max(_kept(state_dir / FOLDER), default=0)
+    return 0
+
+
 def _kept(folder: Path) -> dict[int, Path]:
     names = ((path.name.removesuffix(_SUFFIX), path) for path in folder.iterdir() if path.name.endswith(_SUFFIX))
     return {int(name): path for name, path in names if name.isascii() and name.isdigit()}

@@ -50,6 +50,7 @@ class JwksKeeper(WorkerListener):
         self._published: dict[str, bytes] = {}
         self._trusted: dict[str, Trusted] = {}
         self._unused: dict[str, tuple[str, ...]] = {}
+        self._fetches: dict[str, tuple[JwtIssuer, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
 
     @property
@@ -74,15 +75,20 @@ class JwksKeeper(WorkerListener):
                 continue
             self._issuers[name] = issuer
             self._since_s[name] = time.monotonic()
+            self._published.pop(name, None)
             if before is None or before.jwks_url != issuer.jwks_url:
                 self._standings[name] = self._recalled(issuer)
-            self._published.pop(name, None)
+            if before is not None and before.jwks_url != issuer.jwks_url:
+                # What the old address said proves nothing from now on, however long the new one takes to answer.
+                self._publish(IssuerKeys(name, b""))
+                self._trusted.pop(name, None)
             self._wake.set()
 
     def _forget(self, name: str) -> None:
         self._publish(IssuerKeys(name, b""))
         for of_issuer in (self._issuers, self._standings, self._since_s, self._published, self._trusted, self._unused):
             of_issuer.pop(name, None)
+        self._fetches.pop(name, None)
         try:
             jwks_files.forget(self._state_dir, name)
         except OSError as error:
@@ -105,16 +111,26 @@ class JwksKeeper(WorkerListener):
                 self._wake.set()
 
     async def run(self) -> None:
-        """Fetch what is due, for ever."""
-        while True:
-            self._wake.clear()
-            for name in list(self._issuers):
-                await self._show(name)
-            now_s = time.monotonic()
-            due = [issuer for name, issuer in self._issuers.items() if self._standings[name].next_s <= now_s]
-            await asyncio.gather(*map(self._refresh, due))
-            if not due:
+        """Fetch what is due, for ever; no issuer waits for what another takes to answer."""
+        async with asyncio.TaskGroup() as fetches:
+            while True:
+                self._wake.clear()
+                for name in list(self._issuers):
+                    await self._show(name)
+                for issuer in self._due(time.monotonic()):
+                    task = fetches.create_task(self._refresh(issuer))
+                    task.add_done_callback(lambda _: self._wake.set())
+                    self._fetches[issuer.name] = (issuer, task)
                 await self._woken_within(_LOOK_EVERY_S)
+
+    def _due(self, now_s: float) -> list[JwtIssuer]:
+        """Return whose keys to fetch now, less those that are being fetched."""
+        due = [issuer for name, issuer in self._issuers.items() if self._standings[name].next_s <= now_s]
+        return [issuer for issuer in due if not self._is_being_fetched(issuer)]
+
+    def _is_being_fetched(self, issuer: JwtIssuer) -> bool:
+        fetched_for, task = self._fetches.get(issuer.name, (None, None))
+        return task is not None and fetched_for == issuer and not task.done()
 
     async def _woken_within(self, wait_s: float) -> None:
         try:
@@ -168,7 +184,10 @@ class JwksKeeper(WorkerListener):
 
     async def _show(self, name: str) -> None:
         """Tell workers the keys if they are others than those told last."""
-        issuer, standing = self._issuers[name], self._standings[name]
+        issuer = self._issuers.get(name)
+        if issuer is None:
+            return  # policy dropped it while another was shown
+        standing = self._standings[name]
         jwks = trusted_keys(standing, issuer, time.monotonic())
         if self._published.get(name) == jwks:
             return

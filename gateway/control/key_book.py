@@ -66,11 +66,19 @@ class KeyBook(WorkerListener):
         """
         if credential_id in self._revoked:
             return False
+        self.check_room()
+        self._replace(self._revoked | {credential_id: Revocation(by, reason, time.time())})
+        return True
+
+    def check_room(self) -> None:
+        """Look whether one more credential can be revoked.
+
+        Raises:
+            Refused: keys_not_kept.
+        """
         if len(self._revoked) >= MAX_REVOKED:
             message = f"{MAX_REVOKED} keys are revoked: remove some from policy, then restore them here."
             raise Refused("keys_not_kept", message)
-        self._replace(self._revoked | {credential_id: Revocation(by, reason, time.time())})
-        return True
 
     def restore(self, credential_id: str) -> bool:
         """Let a revoked credential be used again as policy says; return False if it was not revoked.

@@ -55,13 +55,16 @@ def keys_report(snapshot: Snapshot, revoked: Mapping[str, Revocation], use: KeyU
 
 
 def is_known(snapshot: Snapshot, credential_id: str) -> bool:
-    """Whether the id is a key of policy, or one that a token or certificate of its tenants may have."""
-    if credential_id.startswith("jwt:"):
-        issuer, _, subject = credential_id.removeprefix("jwt:").partition(":")
-        return bool(subject) and any(issuer == one.name for one in snapshot.mesh.jwt)
-    if credential_id.startswith("san:"):
-        identity = credential_id.removeprefix("san:")
-        return any(identity in tenant.certificates for tenant in snapshot.tenants.values())
+    """Whether the id is a key of policy, or one that a token or certificate may have.
+
+    A token may have no subject, and a certificate may be an administrator's, whom no file of a tenant names.
+    """
+    kind, _, name = credential_id.partition(":")
+    if kind == "jwt":
+        issuer, colon, _ = name.partition(":")
+        return bool(colon) and any(issuer == one.name for one in snapshot.mesh.jwt)
+    if kind == "san":
+        return bool(name)
     return any(key.id == credential_id for tenant in snapshot.tenants.values() for key in tenant.keys)
 
 

@@ -19,6 +19,7 @@ class MeshFacts(Struct, frozen=True):
         reloads: changed sets of policy files since the supervisor's start, by what became of them.
         host_name: as TorchServe's metrics name the machine.
         quotas: how each stands.
+        limit_rows: of the limit table, that are taken.
         jwks_stale_s: for how long each issuer's keys have been older than they should be.
     """
 
@@ -31,3 +32,4 @@ class MeshFacts(Struct, frozen=True):
     reloads: dict[Outcome, int] = {}
     jwks_stale_s: dict[str, float] = {}
     quotas: tuple[Standing, ...] = ()
+    limit_rows: int = 0

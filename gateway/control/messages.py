@@ -105,6 +105,10 @@ class ShowCertificate(Struct, frozen=True, tag="show_certificate"):
     is_required: bool
     identity_from: str
 
+    def __repr__(self) -> str:
+        """Say nothing of the key."""
+        return f"ShowCertificate(listen_fd={self.listen_fd}, cert={self.cert!r}, is_required={self.is_required})"
+
 
 ToWorker = Prepare | Commit | Pods | Drain | OthersRate | Revoked | IssuerKeys | ShowCertificate
 

@@ -15,13 +15,14 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 # The management API has all of them while they matter; a record for ever keeps to what a person reads.
 _MOST_LINES = 50
+_SWITCH = "policy.switch"
 
 
 class PolicyChange(Struct, frozen=True):
     """One thing that happened to the policy.
 
     Attributes:
-        action: "policy.in_force", "policy.recalled" or "policy.refused".
+        action: "policy.switch", "policy.in_force", "policy.recalled" or "policy.refused".
         from_generation, to_generation: equal where the one in force stays; 0 for none.
         detail: digest, sentences.
     """
@@ -31,9 +32,19 @@ class PolicyChange(Struct, frozen=True):
     to_generation: int
     detail: dict[str, Any]
 
+    @property
+    def generation(self) -> int:
+        """What is in force once this has happened."""
+        return self.from_generation if self.action == _SWITCH else self.to_generation
+
 
 def ignored(_: PolicyChange) -> None:
     """Take a change that nobody records."""
+
+
+def switch(before: int, number: int, digest: str, changes: Sequence[str]) -> PolicyChange:
+    """The workers are about to be told to decide by another generation; whether they do is another record."""
+    return PolicyChange(_SWITCH, before, number, {"digest": digest, **_lines("changes", changes)})
 
 
 def in_force(before: int, number: int, digest: str, changes: Sequence[str]) -> PolicyChange:

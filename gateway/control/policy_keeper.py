@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -17,19 +19,29 @@ from gateway.control.events import Say
 from gateway.control.generation_switch import NobodyPrepared, Vetoed
 from gateway.control.handover import GiveUp, Handover, SwitchNow
 from gateway.control.pod_table import PodTable
-from gateway.control.policy_changes import Outcome, PolicyChange, ignored, in_force, recalled, refused
-from gateway.control.policy_reader import PolicyReader
+from gateway.control.policy_changes import Outcome, PolicyChange, ignored, in_force, recalled, refused, switch
+from gateway.control.policy_reader import PolicyReader, Reading
 from gateway.control.policy_watch import PolicyWatch, Signature
 from gateway.control.workers import GenerationBlob
 from policies import diff
 from policies.errors import PolicyError
 from policies.local_key import with_local_key
-from policies.snapshot import Snapshot
+from policies.snapshot import PolicyTest, Snapshot
 
 # An event stays readable; the management API has all of them.
 _TOLD_AT_ONCE = 20
 _BUSY_IS_TOLD_AFTER_S = 2.0
 _START_WAITS_S = 2.0
+# A disk that is full is not written to ten times a second.
+_AGAIN_AFTER_S = 1.0
+
+
+class Duty(StrEnum):
+    """What follows from a generation in force and may fail for a while, as it is told then."""
+
+    FOLLOW = "pods cannot follow the policy"
+    KEEP = "the policy cannot be kept for the next start"
+    ARCHIVE = "the policy cannot be kept for explanations"
 
 
 class NoPolicy(Exception):
@@ -106,6 +118,9 @@ class PolicyKeeper:
     _in_force: PolicyInForce | None = field(init=False, default=None)
     _last_number: int = field(init=False, default=0)
     _busy_since_s: float | None = field(init=False, default=None)
+    _undone: set[Duty] = field(init=False, default_factory=set)
+    _troubles: set[Duty] = field(init=False, default_factory=set)
+    _again_s: float = field(init=False, default=0.0)
     _reader: PolicyReader = field(init=False, default_factory=PolicyReader)
 
     def __post_init__(self) -> None:
@@ -132,27 +147,33 @@ class PolicyKeeper:
         """
         self._reader.warm()
         kept = last_good.recall(self.state_dir)
-        self._last_number = kept.snapshot.generation if kept else 0
-        snapshot = await self._read(await self._settled())
-        if snapshot is not None:
-            self._in_force = self._first(snapshot, kept)
-            self._keep(self._in_force)
-            await self._archive(self._in_force.snapshot)
-            self._tell_in_force(kept.snapshot.generation if kept else 0, self._in_force)
-        elif kept is not None:
-            self._in_force = PolicyInForce(kept.snapshot, kept.loaded_at_s, is_recalled=True)
-            self.say(
-                f"THE POLICY DIRECTORY IS REFUSED: starting with generation {self._last_number}, the last good one, "
-                f"from {self.state_dir / last_good.FILE_NAME}; mend the files above and they take effect at once"
-            )
-            self.changed(recalled(self._last_number, kept.snapshot.digest))
-        else:
+        before = kept.snapshot.generation if kept is not None else 0
+        # A number that was given is not given again, also if that generation could not be kept as the last good one.
+        self._last_number = max(before, generation_archive.highest(self.state_dir))
+        signature = await self._settled()
+        reading = await self._reader.read(self.directory)
+        self.watch.remember(signature)
+        if reading.snapshot is not None:
+            self._in_force = self._first(reading.snapshot, kept)
+            self._undone = {Duty.KEEP, Duty.ARCHIVE}
+            self._tell_in_force(before, self._in_force)
+            self._keep()
+            await self._archive()
+            return self._in_force
+        self._refuse(reading.errors)
+        if kept is None:
             raise NoPolicy(f"{self.directory} is refused and there is no earlier policy to start with")
+        self._in_force = PolicyInForce(kept.snapshot, kept.loaded_at_s, is_recalled=True)
+        self.say(
+            f"THE POLICY DIRECTORY IS REFUSED: starting with generation {before}, the last good one, "
+            f"from {self.state_dir / last_good.FILE_NAME}; mend the files above and they take effect at once"
+        )
+        self.changed(recalled(before, kept.snapshot.digest))
         return self._in_force
 
     def _first(self, snapshot: Snapshot, kept: last_good.LastGood | None) -> PolicyInForce:
         if kept is not None and kept.snapshot.digest == snapshot.digest:
-            return PolicyInForce(replace(snapshot, generation=self._last_number), kept.loaded_at_s)
+            return PolicyInForce(replace(snapshot, generation=kept.snapshot.generation), kept.loaded_at_s)
         self._last_number += 1
         changes = diff.changes(kept.snapshot, snapshot) if kept is not None else ()
         return PolicyInForce(replace(snapshot, generation=self._last_number), time.time(), changes)
@@ -178,11 +199,12 @@ class PolicyKeeper:
     async def _follow_once(self, mesh: Surroundings) -> None:
         signature = await self._look()
         self._tell_busy()
-        snapshot = await self._read(signature) if signature is not None else None
-        if snapshot is not None:
-            self._take(snapshot, mesh)
+        reading = await self._read(signature) if signature is not None else None
+        if reading is not None:
+            self._heed(reading, mesh)
         if self.waiting is not None:
             await self._go_on(self.waiting, mesh)
+        await self._catch_up(mesh)
 
     def close(self) -> None:
         """End the process that waits to read the files."""
@@ -193,15 +215,21 @@ class PolicyKeeper:
             return self.watch.look(time.monotonic())
         return await asyncio.to_thread(self.watch.look, time.monotonic())
 
-    async def _read(self, signature: Signature) -> Snapshot | None:
-        """Load the directory; None when it is refused, or when it changed meanwhile and will be looked at again."""
+    async def _read(self, signature: Signature) -> Reading | None:
+        """Load the directory; None when it changed meanwhile and will be looked at again."""
         reading = await self._reader.read(self.directory)
-        if self._in_force is not None and await asyncio.to_thread(self.watch.has_changed_since, signature):
+        if await asyncio.to_thread(self.watch.has_changed_since, signature):
             return None
         self.watch.remember(signature)
-        if reading.errors:
-            self._refuse(reading.errors)
-        return reading.snapshot
+        return reading
+
+    def _heed(self, reading: Reading, mesh: Surroundings) -> None:
+        if reading.snapshot is not None:
+            self._take(reading.snapshot, mesh)
+            return
+        # What no file says any more goes in force no more.
+        self._withdraw(mesh)
+        self._refuse(reading.errors)
 
     def _take(self, snapshot: Snapshot, mesh: Surroundings) -> None:
         """What the files say now takes the place of what they said before, if that is not in force yet."""
@@ -210,9 +238,11 @@ class PolicyKeeper:
             self.reloads["unchanged"] += 1
             self._withdraw(mesh)
             self._agrees_again()
+            self._take_tests(snapshot.tests)
             return
         self.refusal = None
         if self.waiting is not None and snapshot.digest == self.waiting.snapshot.digest:
+            self.waiting = replace(self.waiting, snapshot=replace(self.waiting.snapshot, tests=snapshot.tests))
             return
         self._last_number += 1
         numbered = replace(snapshot, generation=self._last_number)
@@ -220,7 +250,18 @@ class PolicyKeeper:
         if self.waiting.awaited:
             awaited = ", ".join(map(str, self.waiting.awaited))
             self.say(f"generation {numbered.generation} waits for {awaited} to be ready")
-            mesh.follow(in_force, numbered)
+            self._let_follow(mesh)
+
+    def _take_tests(self, tests: tuple[PolicyTest, ...]) -> None:
+        """Tests decide nothing, so they change without a generation; a plan tells only of those that are new."""
+        before = self.in_force.snapshot
+        if tests == before.tests:
+            return
+        after = replace(before, tests=tests)
+        self._in_force = dataclasses.replace(self.in_force, snapshot=after)
+        if diff.changes(before, after):
+            self.say(f"generation {after.generation} stays in force: {diff.summary(before, after)}")
+        self._undone |= {Duty.KEEP, Duty.ARCHIVE}
 
     def _withdraw(self, mesh: Surroundings) -> None:
         if self.waiting is not None:
@@ -229,7 +270,42 @@ class PolicyKeeper:
 
     def _stop_waiting(self, mesh: Surroundings) -> None:
         self.waiting = None
-        mesh.follow(self.in_force.snapshot, None)
+        self._let_follow(mesh)
+
+    def _let_follow(self, mesh: Surroundings) -> None:
+        """Let pods and addresses go by what holds now."""
+        awaited = self.waiting.snapshot if self.waiting is not None and self.waiting.awaited else None
+        # Whatever stops it on the way, a defect too, it is done again until all of it is done.
+        self._undone.add(Duty.FOLLOW)
+        try:
+            mesh.follow(self.in_force.snapshot, awaited)
+        except OSError as error:
+            self._put_off(Duty.FOLLOW, error)
+        else:
+            self._done(Duty.FOLLOW)
+
+    async def _catch_up(self, mesh: Surroundings) -> None:
+        """Do again what has failed: no switch stays half done."""
+        if not self._undone or time.monotonic() < self._again_s:
+            return
+        if Duty.FOLLOW in self._undone:
+            self._let_follow(mesh)
+        if Duty.KEEP in self._undone:
+            self._keep()
+        if Duty.ARCHIVE in self._undone:
+            await self._archive()
+
+    def _put_off(self, duty: Duty, error: OSError) -> None:
+        self._again_s = time.monotonic() + _AGAIN_AFTER_S
+        if duty not in self._troubles:
+            self._troubles.add(duty)
+            self.say(f"{duty} yet: {error.strerror}; it is tried again until it is done")
+
+    def _done(self, duty: Duty) -> None:
+        self._undone.discard(duty)
+        if duty in self._troubles:
+            self._troubles.discard(duty)
+            self.say(f"no longer: {duty}")
 
     async def _go_on(self, waiting: Handover, mesh: Surroundings) -> None:
         match handover.decide(waiting, mesh.pods(), mesh.workers_accepting(), time.monotonic()):
@@ -241,6 +317,8 @@ class PolicyKeeper:
                 await self._switch(waiting, mesh)
 
     async def _switch(self, waiting: Handover, mesh: Surroundings) -> None:
+        before, after = self.in_force.snapshot, waiting.snapshot
+        self.changed(switch(before.generation, after.generation, after.digest, diff.changes(before, after)))
         try:
             await mesh.switch(self.blob(waiting.snapshot))
         except NobodyPrepared as veto:
@@ -253,7 +331,7 @@ class PolicyKeeper:
             self._give_up((_vetoed(str(veto)),), mesh)
         else:
             self._put_in_force(waiting.snapshot, mesh)
-            await self._archive(waiting.snapshot)
+            await self._archive()
 
     def _give_up(self, errors: tuple[PolicyError, ...], mesh: Surroundings) -> None:
         self._refuse(errors)
@@ -262,9 +340,10 @@ class PolicyKeeper:
     def _put_in_force(self, snapshot: Snapshot, mesh: Surroundings) -> None:
         before = self.in_force.snapshot
         self._in_force = PolicyInForce(snapshot, time.time(), diff.changes(before, snapshot))
-        self._keep(self._in_force)
-        self.reloads["in_force"] += 1
+        self._undone |= {*Duty}
         self._tell_in_force(before.generation, self._in_force)
+        self._keep()
+        self.reloads["in_force"] += 1
         self.say(f"generation {snapshot.generation} in force: {diff.summary(before, snapshot)}")
         self._stop_waiting(mesh)
 
@@ -272,6 +351,8 @@ class PolicyKeeper:
         self.changed(in_force(before, policy.snapshot.generation, policy.snapshot.digest, policy.changes))
 
     def _agrees_again(self) -> None:
+        """The files say what is in force, so that comes from them, whatever it came from before."""
+        self._in_force = dataclasses.replace(self.in_force, is_recalled=False)
         if self.refusal is not None:
             self.refusal = None
             self.say(f"policy files are good again: generation {self.in_force.snapshot.generation} stays in force")
@@ -287,18 +368,21 @@ class PolicyKeeper:
         if self._in_force is not None:
             self.say(f"generation {self.in_force.snapshot.generation} stays in force")
 
-    def _keep(self, policy: PolicyInForce) -> None:
+    def _keep(self) -> None:
         try:
-            last_good.keep(self.state_dir, policy.snapshot, policy.loaded_at_s)
+            last_good.keep(self.state_dir, self.in_force.snapshot, self.in_force.loaded_at_s)
         except OSError as error:
-            self.say(f"the policy cannot be kept for the next start: {error.strerror}")
+            self._put_off(Duty.KEEP, error)
+        else:
+            self._done(Duty.KEEP)
 
-    async def _archive(self, snapshot: Snapshot) -> None:
-        """Keep a generation for those who ask why something was decided by it."""
+    async def _archive(self) -> None:
         try:
-            await asyncio.to_thread(generation_archive.keep, self.state_dir, snapshot)
+            await asyncio.to_thread(generation_archive.keep, self.state_dir, self.in_force.snapshot)
         except OSError as error:
-            self.say(f"generation {snapshot.generation} cannot be kept for explanations: {error.strerror}")
+            self._put_off(Duty.ARCHIVE, error)
+        else:
+            self._done(Duty.ARCHIVE)
 
     def _tell_busy(self) -> None:
         now_s = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import httpx
 import msgspec
@@ -22,11 +22,15 @@ AT_ONCE = 32
 _BODY_BYTES = 64 * 1024
 _READY_PATH = "/v2/health/ready"
 _OK = 200
+_SENT = "http11.send_request_body.complete"
 
 _decode_status = msgspec.json.Decoder(PodStatus).decode
 
 Report = Callable[[PodPlace, Finding, float], None]
 """Called with the pod, what the probe found, and the monotonic time of the answer."""
+
+Note = Callable[[str, object], Awaitable[None]]
+"""Called with the name of each step of a request that begins or is complete."""
 
 
 class PodProbes:
@@ -58,12 +62,19 @@ class PodProbes:
         return max(PROBE_EVERY_S, len(self._tasks) / PROBES_PER_S)
 
     async def _probe_for_ever(self, place: PodPlace) -> None:
-        async with _transport(place.address, self._no_tls) as transport:
-            while True:
-                async with self._at_once:
-                    finding = await probe(transport, place.address)
-                self._report(place, finding, time.monotonic())
-                await asyncio.sleep(self._pause_s)
+        while True:
+            # A transport whose request was cut off just before it connects counts that connection as in use for ever.
+            async with _transport(place.address, self._no_tls) as transport:
+                await self._probe_until_silent(place, transport)
+
+    async def _probe_until_silent(self, place: PodPlace, transport: httpx.AsyncHTTPTransport) -> None:
+        is_silent = False
+        while not is_silent:
+            async with self._at_once:
+                finding = await probe(transport, place.address)
+            is_silent = isinstance(finding, Silence)
+            self._report(place, finding, time.monotonic())
+            await asyncio.sleep(self._pause_s)
 
 
 def _transport(address: str, no_tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
@@ -75,15 +86,21 @@ def _transport(address: str, no_tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport
 async def probe(transport: httpx.AsyncHTTPTransport, address: str) -> Finding:
     """Ask one pod; every way of not answering is a ``Silence``."""
     origin = "http://pod" if address.startswith("unix:") else f"http://{address}"
+    steps: list[str] = []
+
+    async def note(step: str, _: object) -> None:
+        steps.append(step)
+
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            status, body = await _get(transport, origin + STATUS_PATH)
+            status, body = await _get(transport, origin + STATUS_PATH, note)
             if status == _OK and (account := _account(body)) is not None:
                 return account
-            status, _ = await _get(transport, origin + _READY_PATH)
+            status, _ = await _get(transport, origin + _READY_PATH, note)
             return Foreign(is_ready=status == _OK)
     except TimeoutError:
-        return Silence(f"no answer within {ANSWER_WITHIN_S:g} s", timed_out=True)
+        what = "no answer" if _SENT in steps else "it could not be asked"
+        return Silence(f"{what} within {ANSWER_WITHIN_S:g} s", timed_out=True)
     except httpx.ConnectError:
         return Silence("nothing listens at its address", timed_out=False)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -97,8 +114,9 @@ def _account(body: bytes) -> PodStatus | None:
         return None
 
 
-async def _get(transport: httpx.AsyncHTTPTransport, url: str) -> tuple[int, bytes]:
-    response = await transport.handle_async_request(httpx.Request("GET", url))
+async def _get(transport: httpx.AsyncHTTPTransport, url: str, note: Note) -> tuple[int, bytes]:
+    request = httpx.Request("GET", url, extensions={"trace": note})
+    response = await transport.handle_async_request(request)
     body = bytearray()
     try:
         async for piece in response.aiter_raw():

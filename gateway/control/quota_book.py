@@ -31,7 +31,7 @@ class OfTenant(Struct, frozen=True):
     @property
     def account(self) -> str:
         """What the limit table and the ledger call it."""
-        return account_of(self.tenant, self.quota.name)
+        return account_of(self.tenant, self.quota)
 
 
 def quotas_of(snapshot: Snapshot) -> dict[str, OfTenant]:
@@ -84,6 +84,7 @@ class QuotaBook:
         self.waited = 0
         self._fast, self._slow = Rate(_FAST_S), Rate(_SLOW_S)
         self.used_total: int | None = None
+        self._seen_used = 0
         self._measured_s = now_s
         self._due_s = 0.0
         self._is_short = False
@@ -119,6 +120,16 @@ class QuotaBook:
     def are_terms_old(self, now_s: float) -> bool:
         """Whether a grant has ended since the terms were set."""
         return now_s >= self._grants_end_s
+
+    def believed(self, row: Reading) -> Reading:
+        """Return what to go by of a new reading: use that fell is believed when the next reading shows it as well.
+
+        What comes back is told a moment later that way; one reading that is too low would let all be used again.
+        """
+        seen, self._seen_used = self._seen_used, row.used
+        if self.used_total is None or row.used >= self.used_total:
+            return row
+        return Reading(row.granted, min(self.used_total, max(row.used, seen)))
 
     def is_due(self, row: Reading, now_s: float) -> bool:
         """Whether the ledger is to be asked: something was used or is waited for, or another window began."""

@@ -58,7 +58,7 @@ class QuotaKeeper(WorkerListener):
         self.standings: tuple[Standing, ...] = ()
         self._say = say
         self._wall_s = wall_s
-        self._lessor = QuotaLessor(table, open_ledger or (lambda: SqliteLedger.open(state / FILE_NAME)))
+        self._lessor = QuotaLessor(table, open_ledger or (lambda: SqliteLedger.open(state / FILE_NAME)), wall_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quotas")
         self._waited: dict[str, int] = {}
         self._is_wanted = asyncio.Event()
@@ -80,13 +80,11 @@ class QuotaKeeper(WorkerListener):
 
     async def expect(self, snapshot: Snapshot) -> None:
         """Have something of every quota of a generation before a worker decides by it."""
-        now_s = self._wall_s()
-        await self._try(lambda: self._lessor.expect(snapshot, now_s))
+        await self._try(lambda: self._lessor.expect(snapshot))
 
     async def follow(self, snapshot: Snapshot) -> None:
         """Go by the generation that is in force."""
-        now_s = self._wall_s()
-        await self._try(lambda: self._lessor.follow(snapshot, now_s))
+        await self._try(lambda: self._lessor.follow(snapshot))
 
     # --- the watch
 
@@ -100,9 +98,9 @@ class QuotaKeeper(WorkerListener):
         """Lease what is due, and tell what was passed."""
         waited, self._waited = self._waited, {}
         self._is_wanted.clear()
-        now_s = self._wall_s()
-        for line in await self._try(lambda: self._lessor.look(waited, now_s)) or ():
+        for line in await self._try(lambda: self._lessor.look(waited)) or ():
             self._say(line)
+        now_s = self._wall_s()
         if not 0.0 <= now_s - self._shown_s < _SHOWN_EVERY_S:
             self._shown_s = now_s
             self.standings = await self._in_thread(self._lessor.known)
@@ -134,11 +132,10 @@ class QuotaKeeper(WorkerListener):
         Raises:
             LedgerUnavailable, TooManyGrants: it is not kept.
         """
-        now_s = self._wall_s()
 
         def add() -> None:
-            self._lessor.ledger.add_grant(grant, now_s)
-            self._lessor.grants_changed(now_s)
+            self._lessor.ledger.add_grant(grant, self._wall_s())
+            self._lessor.grants_changed()
 
         await self._in_thread(add)
 
@@ -148,17 +145,18 @@ class QuotaKeeper(WorkerListener):
         Raises:
             LedgerUnavailable: it goes on.
         """
-        now_s = self._wall_s()
 
         def end() -> Grant | None:
-            ended = self._lessor.ledger.end_grant(grant_id, by, now_s)
-            self._lessor.grants_changed(now_s)
+            ended = self._lessor.ledger.end_grant(grant_id, by, self._wall_s())
+            self._lessor.grants_changed()
             return ended
 
         return await self._in_thread(end)
 
     async def stop(self) -> None:
-        """Close the ledger."""
+        """Tell the ledger what workers used to their end, and close it."""
+        for line in await self._try(self._lessor.finish) or ():
+            self._say(line)
         await self._in_thread(self._lessor.close)
         self._thread.shutdown()
 

@@ -21,7 +21,7 @@ from policies.snapshot import Snapshot
 _RESTS_AFTER_S = 5.0
 _LOOKS_AT_ALL = 10
 # More at once would keep requests waiting that wait for the next look.
-_AT_ONCE = 1000
+AT_ONCE = 1000
 
 
 class QuotaLessor:
@@ -29,18 +29,21 @@ class QuotaLessor:
 
     Args:
         open_ledger: may fail, and is tried again.
+        wall_s: the time, in seconds since the epoch.
 
     Attributes:
         books: by account.
-        untabled: quotas that found no row, since the start.
+        rowless: accounts that found no row in the table since the start, so that their requests are refused.
     """
 
-    def __init__(self, table: LimitTable, open_ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, table: LimitTable, open_ledger: Callable[[], Ledger], wall_s: Callable[[], float]) -> None:
         self.books: dict[str, QuotaBook] = {}
-        self.untabled = 0
+        self.rowless: set[str] = set()
+        self._rowless_told = 0
         self._table = table
         self._holder = holder_of(table)
         self._open_ledger = open_ledger
+        self._wall_s = wall_s
         self._ledger: Ledger | None = None
         self._number = 0
         self._grants: dict[str, list[Grant]] = {}
@@ -60,7 +63,7 @@ class QuotaLessor:
             raise LedgerUnavailable("the ledger has not been opened yet")
         return self._ledger
 
-    def open(self, now_s: float) -> list[str]:
+    def open(self) -> list[str]:
         """Open the ledger and go on where this table's last supervisor ended; return what is to be told.
 
         A table that is gone with its leases has perhaps spent them: they count as used.
@@ -71,6 +74,7 @@ class QuotaLessor:
         if self._ledger is not None:
             return []
         ledger = self._open_ledger()
+        now_s = self._wall_s()
         told = []
         for other in ledger.holders():
             if other != self._holder:
@@ -80,8 +84,17 @@ class QuotaLessor:
         ledger.tidy(now_s)
         self._number = ledger.last_number(self._holder)
         self._ledger = ledger
-        self._read_grants(now_s)
+        self._read_grants()
         return told
+
+    def finish(self) -> list[str]:
+        """Tell the ledger all that it does not know yet, once no worker uses the table any more; else as ``look``.
+
+        Raises:
+            LedgerUnavailable: the next supervisor of this table tells it.
+        """
+        # The second time believes what fell.
+        return [line for _ in range(2) for line in self._renew(list(self.books))]
 
     def close(self) -> None:
         """Close the ledger; what is held stays held for the next supervisor of this table."""
@@ -91,18 +104,18 @@ class QuotaLessor:
 
     # --- what there is
 
-    def expect(self, snapshot: Snapshot, now_s: float) -> None:
+    def expect(self, snapshot: Snapshot) -> None:
         """Have something of every quota of a generation that is about to come, beside those there are.
 
         Raises:
             LedgerUnavailable: it comes without; the next look tries again.
         """
         for account, of in quotas_of(snapshot).items():
-            self._set_terms(account, of, now_s)
-        self.open(now_s)
-        self._renew(list(self.books), now_s)
+            self._set_terms(account, of)
+        self.open()
+        self._renew(list(self.books))
 
-    def follow(self, snapshot: Snapshot, now_s: float) -> None:
+    def follow(self, snapshot: Snapshot) -> None:
         """Go by the generation that is in force; give back what is held of quotas that it has no more.
 
         Raises:
@@ -112,30 +125,31 @@ class QuotaLessor:
         gone = {account: book for account, book in self.books.items() if account not in wanted}
         self.books = {account: book for account, book in self.books.items() if account in wanted}
         for account, of in wanted.items():
-            self._set_terms(account, of, now_s)
-        claims = [book.returning(row) for book in gone.values() if (row := self._given_back(book, keep=0)) is not None]
+            self._set_terms(account, of)
+        claims = [book.returning(row) for book in gone.values() if (row := self._all_given_back(book)) is not None]
         if claims:
             self._number += 1
-            self.ledger.renew(self._holder, self._number, claims, now_s)
+            self.ledger.renew(self._holder, self._number, claims, self._wall_s())
 
-    def _set_terms(self, account: str, of: OfTenant, now_s: float) -> None:
-        book = self.books.get(account)
+    def _set_terms(self, account: str, of: OfTenant) -> None:
+        book, now_s = self.books.get(account), self._wall_s()
         if book is None:
             self.books[account] = QuotaBook(of, self._grants.get(account, ()), now_s)
         else:
             book.set_terms(of, self._grants.get(account, ()), now_s)
 
-    def grants_changed(self, now_s: float) -> None:
+    def grants_changed(self) -> None:
         """Let what was granted or taken back count at once.
 
         Raises:
             LedgerUnavailable: it counts later.
         """
         before = self._grants.keys()
-        self._read_grants(now_s)
-        self._renew([account for account in before | self._grants.keys() if account in self.books], now_s)
+        self._read_grants()
+        self._renew([account for account in before | self._grants.keys() if account in self.books])
 
-    def _read_grants(self, now_s: float) -> None:
+    def _read_grants(self) -> None:
+        now_s = self._wall_s()
         self._grants = {}
         for grant in self.ledger.grants():
             if grant.until_s > now_s:
@@ -145,28 +159,34 @@ class QuotaLessor:
 
     # --- leasing
 
-    def look(self, waited: Mapping[str, int], now_s: float) -> list[str]:
+    def look(self, waited: Mapping[str, int]) -> list[str]:
         """Look at the quotas that are waited for, then at those in use, and now and then at all; ask for what is due.
 
         Args:
             waited: what requests wait for, by account.
 
         Returns:
-            Lines that tell of steps of ladders that were passed.
+            Lines that tell of steps of ladders that were passed, and of quotas that found no row.
 
         Raises:
             LedgerUnavailable: what was leased before goes on.
         """
-        told = self.open(now_s)
+        told = self.open()
         urgent = [account for account in waited if account in self.books]
         for account in urgent:
             self.books[account].waited = max(self.books[account].waited, waited[account])
-        told += self._renew(urgent, now_s)
-        return told + self._renew([*self._used_lately(now_s), *self._a_part_of_all()], now_s)
+        told += self._renew(urgent)
+        others = [*self._used_lately(), *self._a_part_of_all()]
+        told += self._renew([account for account in others if account not in waited])
+        if len(self.rowless) > self._rowless_told:
+            self._rowless_told = len(self.rowless)
+            told.append(f"{len(self.rowless)} quotas have no row in the limit table, so their requests are refused")
+        return told
 
-    def _used_lately(self, now_s: float) -> list[str]:
+    def _used_lately(self) -> list[str]:
         """Return accounts in use, in turn when there are too many for one look."""
-        accounts = list(islice(self._used_s, _AT_ONCE))
+        now_s = self._wall_s()
+        accounts = list(islice(self._used_s, AT_ONCE))
         for account in accounts:
             used_s = self._used_s.pop(account)
             if 0.0 <= now_s - used_s < _RESTS_AFTER_S:
@@ -177,30 +197,36 @@ class QuotaLessor:
         """Return the next of all accounts, in turn, that no look at those in use is for."""
         if not self._resting:
             self._resting.extend(self.books)
-        count = min(len(self._resting), _AT_ONCE, -(-len(self.books) // _LOOKS_AT_ALL))
+        count = min(len(self._resting), AT_ONCE, -(-len(self.books) // _LOOKS_AT_ALL))
         accounts = [self._resting.popleft() for _ in range(count)]
         return [account for account in accounts if account in self.books and account not in self._used_s]
 
-    def _renew(self, accounts: Iterable[str], now_s: float) -> list[str]:
+    def _renew(self, accounts: Iterable[str]) -> list[str]:
+        now_s = self._wall_s()
         due: list[tuple[QuotaBook, Reading]] = []
         for account in accounts:
             book = self.books[account]
             row = self._row(book)
             if book.are_terms_old(now_s):
                 book.set_terms(book.of, self._grants.get(account, ()), now_s)
-            if row is None or not book.is_due(row, now_s):
+            if row is None:
                 continue
             if book.used_total not in (None, row.used):
                 self._used_s[account] = now_s
+            row = book.believed(row)
+            if not book.is_due(row, now_s):
+                continue
             keep = book.to_keep(row)
-            kept = row if row.granted - row.used <= keep else self._given_back(book, keep)
+            kept = row if row.granted - row.used <= keep else self._given_back(book, row, keep)
             if kept is not None:
                 due.append((book, kept))
-        return self._ask(due, now_s) if due else []
+        return self._ask(due) if due else []
 
-    def _ask(self, due: Collection[tuple[QuotaBook, Reading]], now_s: float) -> list[str]:
+    def _ask(self, due: Collection[tuple[QuotaBook, Reading]]) -> list[str]:
         claims = [book.claim(row) for book, row in due]
         self._number += 1
+        # Only now: use that is told late counts in a window too many, what is told early in none.
+        now_s = self._wall_s()
         leases = self.ledger.renew(self._holder, self._number, claims, now_s)
         told: list[str] = []
         for (book, row), lease in zip(due, leases, strict=True):
@@ -241,24 +267,32 @@ class QuotaLessor:
     def _row(self, book: QuotaBook) -> Reading | None:
         """Return the quota's row; None when it has none or cannot be read now."""
         try:
-            row = self._table.quota(self._table.find(book.account, RowKind.QUOTA))
+            place = self._table.find(book.account, RowKind.QUOTA)
         except Busy:
             return None
         except TableFull:
-            self.untabled += 1
+            self.rowless.add(book.account)
             return None
-        return Reading(row.granted, row.used)
+        row = self._table.quota(place)
+        # Nothing is known to compare the first reading with, and one that meets a fold may miss what is folded.
+        used = row.used if book.used_total is not None else max(row.used, self._table.quota(place).used)
+        return Reading(row.granted, used)
 
-    def _given_back(self, book: QuotaBook, keep: int) -> Reading | None:
+    def _all_given_back(self, book: QuotaBook) -> Reading | None:
+        row = self._row(book)
+        return None if row is None else self._given_back(book, book.believed(row), keep=0)
+
+    def _given_back(self, book: QuotaBook, said: Reading, keep: int) -> Reading | None:
         """Take what is more than ``keep`` out of the table, and return what is left; None if that cannot be now."""
         try:
-            offset = self._table.find(book.account, RowKind.QUOTA)
+            place = self._table.find(book.account, RowKind.QUOTA)
             with self._table.locked({domain_of(book.account)}):
-                row = self._table.quota(offset)
-                granted = min(row.granted, row.used + keep)
+                row = self._table.quota(place)
+                used = max(row.used, said.used)
+                granted = min(row.granted, used + keep)
                 if granted != row.granted:
                     self._table.put_quota(
-                        offset,
+                        place,
                         granted=granted,
                         shift=row.offset,
                         limit=row.limit,
@@ -267,7 +301,7 @@ class QuotaLessor:
                     )
         except (Busy, TableFull):
             return None
-        return Reading(granted, row.used)
+        return Reading(granted, used)
 
     def _put(self, book: QuotaBook, said: Reading, lease: Lease) -> bool:
         """Write what the ledger let into the table; False leaves it for the next time."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -76,24 +76,20 @@ def exhausted_at_s(standing: Standing, now_s: float) -> float | None:
     return forecast_s(quota.per, quota.zone, standing.limit - standing.used, standing.used, standing.rate_per_s, now_s)
 
 
-def grants_report(grants: Iterable[Grant], quotas: Mapping[str, tuple[str, Quota]], now_s: float) -> GrantsReport:
-    """Return the report.
-
-    Args:
-        quotas: tenant and quota by account; a grant of a quota that is no more is told by its account.
-    """
-    return GrantsReport([grant_report(grant, quotas.get(grant.account), now_s) for grant in grants])
+def grants_report(grants: Iterable[Grant], now_s: float) -> GrantsReport:
+    """Return the report."""
+    return GrantsReport([grant_report(grant, now_s) for grant in grants])
 
 
-def grant_report(grant: Grant, of: tuple[str, Quota] | None, now_s: float) -> GrantReport:
-    """Return one grant's report."""
-    _, tenant, _, name = grant.account.split("/", 3)
+def grant_report(grant: Grant, now_s: float) -> GrantReport:
+    """Return one grant's report; its quota may be no more."""
+    _, tenant, _, name, meter = grant.account.split("/")
     return GrantReport(
         id=grant.id,
         tenant=tenant,
         quota=name,
         amount=grant.amount,
-        amount_text=str(grant.amount) if of is None else amount_text(grant.amount, of[1].meter),
+        amount_text=amount_text(grant.amount, meter),
         at=_utc(grant.at_s) or "",
         until=_utc(grant.until_s) or "",
         owner=grant.owner,

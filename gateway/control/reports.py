@@ -86,10 +86,11 @@ class PodReport:
 
 @dataclass(frozen=True)
 class PodsReport:
-    """Every pod of the generation in force."""
+    """Every pod of the generation in force, and the versions that should be stable; a caller's models alone."""
 
     generation: int
     pods: list[PodReport]
+    stable_versions: list[StableReport]
 
 
 @dataclass(frozen=True)

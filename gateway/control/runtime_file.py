@@ -36,6 +36,10 @@ class RunningMesh(Struct, frozen=True):
     metrics: str = ""
     certificate: str = ""
 
+    def __repr__(self) -> str:
+        """Say nothing of the token."""
+        return f"RunningMesh(pid={self.pid}, management={self.management!r}, state_dir={self.state_dir!r})"
+
 
 def runtime_path(environ: Mapping[str, str], home: Path) -> Path:
     """Return where the file of this user lies."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PODS = "pods"
@@ -14,6 +17,8 @@ _LOCK = "supervisor.lock"
 _TOKEN_BYTES = 32
 # A socket's path is 107 bytes at most, and "/pods/0123456789abcdef.sock" follows.
 _PATH_BYTES = 80
+_BESIDE_BYTES = 4
+_BESIDE = re.compile(rf"\..+\.[0-9a-f]{{{2 * _BESIDE_BYTES}}}")
 
 
 class StateRefused(Exception):
@@ -65,20 +70,51 @@ def lock(state_dir: Path) -> int:
     return descriptor
 
 
+def remove_half_written(state_dir: Path) -> None:
+    """Remove what a kill left of files that were being replaced; for whoever holds the lock."""
+    for folder in (state_dir, *(path for path in state_dir.iterdir() if path.is_dir() and not path.is_symlink())):
+        for path in folder.glob(".*"):
+            if _BESIDE.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
 def write_private(path: Path, content: bytes) -> None:
-    """Replace a file in one step; it is readable by its owner alone at every moment."""
-    beside = _written_beside(path, content)
-    beside.replace(path)
+    """Replace a file in one step, such that it outlives a power loss; only its owner can read it at every moment.
+
+    Raises:
+        OSError: the old content stays. Only if all but the folder's sync was done, the new one is there.
+    """
+    with _written_beside(path, content) as beside:
+        beside.replace(path)
+    sync_folder(path.parent)
 
 
-def _written_beside(path: Path, content: bytes) -> Path:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+@contextmanager
+def _written_beside(path: Path, content: bytes) -> Iterator[Path]:
+    """Give a file with this content, on the disk and under another name, which is gone afterwards in any case."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(_BESIDE_BYTES)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return beside
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield beside
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Put a folder's names on the disk.
+
+    Raises:
+        OSError: they cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def admin_token(state_dir: Path) -> str:
@@ -89,11 +125,9 @@ def admin_token(state_dir: Path) -> str:
     """
     path = state_dir / _TOKEN
     if not path.exists():
-        beside = _written_beside(path, secrets.token_urlsafe(_TOKEN_BYTES).encode())
-        try:
+        with _written_beside(path, secrets.token_urlsafe(_TOKEN_BYTES).encode()) as beside:
             os.link(beside, path)  # never replaces a token that somebody else made meanwhile
-        finally:
-            beside.unlink()
+        sync_folder(state_dir)
     return _read_token(path)
 
 

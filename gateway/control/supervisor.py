@@ -23,12 +23,13 @@ from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhi
 from gateway.control.desired_pods import FILE_NAME
 from gateway.control.events import Say
 from gateway.control.gateway_record import GatewayRecord
-from gateway.control.generation_switch import GenerationSwitch
+from gateway.control.generation_switch import GenerationSwitch, Vetoed
 from gateway.control.http_servers import HttpServers, management_app, metrics_app
 from gateway.control.jwks_keeper import JwksKeeper
 from gateway.control.key_book import KeyBook
 from gateway.control.key_desk import KeyDesk
 from gateway.control.limit_folder import LimitFolder
+from gateway.control.limit_rows import lack_of_rows, limit_rows
 from gateway.control.listeners import CERTIFICATES_EVERY_S, Listener, Listeners, look_at_certificates
 from gateway.control.managed import Managed
 from gateway.control.mesh_facts import MeshFacts
@@ -58,7 +59,7 @@ from gateway.control.worker_process import PROGRAM, WorkerSpec
 from gateway.control.workers import GenerationBlob, Workers
 from gateway.decisions.folder import FOLDER as DECISIONS
 from gateway.limits.file import open_table
-from gateway.limits.table import LimitTable
+from gateway.limits.table import LimitTable, RowKind
 from policies.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ async def supervise(config: SupervisorConfig, say: Say) -> None:
     lock = state_dir.lock(state)
     try:
         runtime_file.remove_stale(state)
+        state_dir.remove_half_written(state)
         audit = AuditLog(state, say, config.audit_checkpoints)
         record = GatewayRecord(audit, installed_version())
         record.started()
@@ -180,7 +182,7 @@ class Supervisor:
         self._is_draining = False
         self._token = state_dir.admin_token(state)
         self._runtime_files = (state / runtime_file.FILE_NAME, config.runtime_file)
-        self._limits_fd = open_table(state, config.workers)
+        self._limits_fd = open_table(state, config.workers, _rates_of(policy.in_force.snapshot))
         spec = WorkerSpec(
             listen_fds=tuple(one.socket.fileno() for one in listeners.inference if one.certificate is None),
             tls_fds=tuple(one.socket.fileno() for one in listeners.inference if one.certificate is not None),
@@ -196,7 +198,8 @@ class Supervisor:
         self._pods = MeshPods(say, self._workers.show_pods)
         self._slos = SloKeeper(state, say)
         self._limits = LimitTable(self._limits_fd)
-        self._workers.listeners += [self._slos, LimitFolder(self._limits)]
+        self._limit_folder = LimitFolder(self._limits)
+        self._workers.listeners += [self._slos, self._limit_folder]
         self._jwks = JwksKeeper(state, lambda keys: self._workers.keep_told(f"keys of {keys.issuer}", keys), say)
         self._keys = KeyBook(state, lambda revoked: self._workers.keep_told("revoked keys", revoked), say)
         self._workers.listeners += [self._jwks, self._keys]
@@ -218,12 +221,13 @@ class Supervisor:
             self._keep_running("the watch over workers", self._workers.watch),
             self._keep_running("the policy watch", self._follow_policy),
             self._keep_running("the objectives", self._slos.run),
-            self._keep_running("the quotas", self._quotas.run),
+            self._keep_running("the limits of workers that are gone", self._limit_folder.run),
             self._keep_running("the audit log", self._audit.run),
             self._keep_running("the issuers' keys", self._jwks.run),
             self._keep_running("the key book", self._keys.run),
             self._keep_running("the certificates", self._follow_certificates),
         ]
+        leasing = self._keep_running("the quotas", self._quotas.run)
         servers = [
             *(
                 self._keep_running("the management API", partial(self._serve_management, listener))
@@ -236,7 +240,7 @@ class Supervisor:
         ]
         await self._probe_pods()
         await stop.wait()
-        await self._drain(stop.why, tasks, servers)
+        await self._drain(stop.why, tasks, leasing, servers)
 
     def _announce(self) -> None:
         mesh = self._running_mesh()
@@ -308,6 +312,8 @@ class Supervisor:
         if waiting is None:
             await self._switch.to(target)
             return
+        if lack := await asyncio.to_thread(lack_of_rows, waiting.snapshot, self._limits):
+            raise Vetoed(lack)
         # Each worker commits at its time; what it then tells must find the objectives that it counts by.
         self._slos.expect(waiting.snapshot)
         await self._quotas.expect(waiting.snapshot)
@@ -368,7 +374,11 @@ class Supervisor:
         await self._servers.serve(partial(metrics_app, self._slos.engine, self._facts, addresses), listener)
 
     async def _drain(
-        self, why: str, tasks: Sequence[asyncio.Task[None]], servers: Sequence[asyncio.Task[None]]
+        self,
+        why: str,
+        tasks: Sequence[asyncio.Task[None]],
+        leasing: asyncio.Task[None],
+        servers: Sequence[asyncio.Task[None]],
     ) -> None:
         self._say(f"draining: {why}")
         self._is_draining = True
@@ -376,9 +386,11 @@ class Supervisor:
             task.cancel()
         self._listeners.close_inference()
         await self._workers.drain(self._config.drain_delay_s, self._config.drain_within_s)
+        # Workers that finish requests still need more of their quotas.
+        leasing.cancel()
         await self._pods.stop()
         self._servers.stop()
-        await asyncio.gather(*tasks, *servers, return_exceptions=True)
+        await asyncio.gather(*tasks, leasing, *servers, return_exceptions=True)
         await self._slos.stop()
         await self._quotas.stop()
         self._keys.stop()
@@ -393,7 +405,7 @@ class Supervisor:
         return policy_report(policy.in_force, policy.refusal, waiting, policy.watch.busy)
 
     def _pods_report(self) -> PodsReport:
-        return pods_report(self._policy.in_force.snapshot.generation, self._pods.table, time.monotonic())
+        return pods_report(self._policy.in_force.snapshot, self._pods.table, time.monotonic())
 
     def _status_report(self) -> StatusReport:
         now_s = time.monotonic()
@@ -437,8 +449,13 @@ class Supervisor:
             reloads=dict(self._policy.reloads),
             jwks_stale_s=self._jwks.stale_s,
             quotas=self._quotas.standings,
+            limit_rows=self._limits.row_count,
             host_name=socket.gethostname(),
         )
+
+
+def _rates_of(snapshot: Snapshot) -> list[str]:
+    return [key for key, kind in limit_rows(snapshot) if kind is RowKind.RATE]
 
 
 def _make_probes(report: Report) -> PodProbes:

@@ -71,9 +71,10 @@ def waiting_report(policy: PolicyKeeper, table: PodTable, now_s: float) -> Waiti
     )
 
 
-def pods_report(generation: int, table: PodTable, now_s: float) -> PodsReport:
+def pods_report(snapshot: Snapshot, table: PodTable, now_s: float) -> PodsReport:
     """Report every pod."""
-    return PodsReport(generation, [pod_report(record, now_s) for record in table.values()])
+    pods = [pod_report(record, now_s) for record in table.values()]
+    return PodsReport(snapshot.generation, pods, _stable_versions(snapshot, table))
 
 
 def pod_report(record: PodRecord, now_s: float) -> PodReport:
@@ -121,11 +122,15 @@ def ended_report(total: Counts) -> EndedWorkersReport:
     return EndedWorkersReport(requests=total.requests, by_reason=total.by_reason)
 
 
+def _stable_versions(snapshot: Snapshot, table: PodTable) -> list[StableReport]:
+    return [_stable(route.model, route.stable, table.values()) for route in snapshot.routes.values()]
+
+
 def readiness_report(
     snapshot: Snapshot, table: PodTable, workers_accepting: int, workers_wanted: int, is_draining: bool
 ) -> ReadinessReport:
     """Report whether workers are up and every stable version has been ready once."""
-    stable = [_stable(route.model, route.stable, table.values()) for route in snapshot.routes.values()]
+    stable = _stable_versions(snapshot, table)
     return ReadinessReport(
         is_ready=not is_draining and workers_accepting > 0 and all(version.was_ready for version in stable),
         workers_wanted=workers_wanted,

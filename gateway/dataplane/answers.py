@@ -112,7 +112,7 @@ def refusal_answer(refusal: Refusal, request_id: str) -> Answer:
     """Return a refusal as its caller gets it."""
     reason = REASONS[refusal.reason]
     fields = JSON + f"{REASON_HEADER}: {reason.name}\r\n".encode()
-    if refusal.retry_after_s or (reason.status == 503 and reason.retryable):
+    if refusal.retry_after_s or (reason.status in (429, 503) and reason.retryable):
         fields += b"retry-after: %d\r\n" % max(1, math.ceil(refusal.retry_after_s))
     if refusal.allow:
         fields += f"allow: {', '.join(refusal.allow)}\r\n".encode()

@@ -1,7 +1,8 @@
 """The decision log: one worker's decision records on their way to disk, which is never waited for.
 
-A request adds a row; once a second the rows become a block, which a thread compresses and writes. A disk that is slow
-or full costs records, counted in the next block, and nothing else.
+A request adds a row; once a second the rows become a block, which a thread compresses and writes, so that a request is
+found soon. When a file is full, its small blocks are merged. A disk that is slow or full costs records, counted in the
+next block, and nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 from gateway.dataplane.usage import Usage
@@ -17,6 +19,7 @@ from gateway.decide.decision import Decision
 from gateway.decide.facts import RequestFacts
 from gateway.decisions import folder
 from gateway.decisions.gathering import Gathering
+from gateway.decisions.merging import merge_file
 from gateway.decisions.records import Block, framed
 
 FLUSH_EVERY_S = 1.0
@@ -86,6 +89,7 @@ class _Writer:
         self._failed = 0
         self._is_ending = False
         self._file = -1
+        self._path = directory
         self._size = 0
         self._began_s = 0.0
 
@@ -131,7 +135,7 @@ class _Writer:
     def _write(self, frame: bytes) -> None:
         now_s = time.time()
         if self._file < 0 or self._size + len(frame) > folder.FILE_BYTES or now_s > self._began_s + folder.FILE_S:
-            self._begin_anew()
+            self._begin_anew(is_full=self._file >= 0)
             self._open(now_s)
         self._size += len(frame)
         while frame:
@@ -140,15 +144,18 @@ class _Writer:
     def _open(self, now_s: float) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.trim(self._directory, self._worker_count, now_s)
-        path = self._directory / folder.file_name(now_s, os.getpid())
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = self._directory / folder.file_name(now_s, os.getpid())
+        self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._began_s, self._size = now_s, os.fstat(self._file).st_size
 
-    def _begin_anew(self) -> None:
+    def _begin_anew(self, *, is_full: bool = False) -> None:
         """Close the file: what comes goes into another one."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        if is_full:
+            with suppress(OSError):  # it stays as it is, which only takes more room
+                merge_file(self._path)
 
 
 def _records_of(block: Block, ids: bytes) -> int:

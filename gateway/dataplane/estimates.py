@@ -7,6 +7,8 @@ _MAX_ESTIMATES = 8192
 _PERCENTILE = 0.9
 # A step up weighs nine times one down, so that nine of ten requests cost less than the estimate.
 _STEP = 0.05
+# A tenth of a second of a device, a few sentences, a small picture there and an answer back.
+_UNKNOWN = {"device_time": 100_000, "tokens": 100, "bytes": 65_536}
 
 
 class Estimates:
@@ -16,8 +18,9 @@ class Estimates:
         self._known: dict[tuple[str, str, str], float] = {}
 
     def of(self, model: str, version: str, meter: str) -> int:
-        """Return the estimate; 0 until a first request was settled."""
-        return round(self._known.get((model, version, meter), 0.0))
+        """Return the estimate, never 0: what nothing is known of yet reserves what a request may well cost."""
+        known = self._known.get((model, version, meter))
+        return max(1, round(known)) if known is not None else _UNKNOWN[meter]
 
     def learn(self, model: str, version: str, meter: str, amount: int) -> None:
         """Take in what a request cost.

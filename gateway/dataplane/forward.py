@@ -6,7 +6,7 @@ from typing import Protocol
 
 from gateway.dataplane import answers, heads
 from gateway.dataplane.credentials import NO_PEER, Peer
-from gateway.dataplane.gateway import AttemptTuple, Gateway, Settled
+from gateway.dataplane.gateway import MAX_PARKED, AttemptTuple, Gateway, Settled
 from gateway.dataplane.pods import NoPod, Pod
 from gateway.dataplane.upstream import Exchange, Piece
 from gateway.dataplane.usage import NOT_TOLD, Usage, read_usage
@@ -20,7 +20,7 @@ from telemetry import conventions
 from telemetry.trace_context import traceparent
 
 _MAX_ATTEMPTS = 3
-# A request waits so long for the ledger at most, and looks as often.
+# A request waits so long for the ledger at most; it looks after so long, and then ever more seldom.
 _PARKED_AT_MOST_S = 0.1
 _PARKED_LOOK_S = 0.002
 # A pod that answers and tells no cost had none: it refused, or its handler was never reached.
@@ -70,6 +70,7 @@ class Forward:
         self._facts: RequestFacts | None = None
         self._decision = Decision(0, None)
         self._parked: list[Piece] | None = None  # what came of the body while the request waited for a quota
+        self._parked_look_s = _PARKED_LOOK_S
         self._cost = (NOT_TOLD, 0)
         self._request_bytes = 0
         self._response_bytes = 0
@@ -108,7 +109,7 @@ class Forward:
         assert self._facts is not None  # noqa: S101 - start() comes first
         self._decision = decision = self._gateway.decide(self._facts, self._peer, now_s)
         if decision.refusal is not None:
-            if decision.refusal.reason == "quota_pending" and now_s - self._started_s < _PARKED_AT_MOST_S:
+            if decision.refusal.reason == "quota_pending" and self._may_wait(now_s):
                 self._park()
             else:
                 self._refuse(decision.refusal)
@@ -134,9 +135,16 @@ class Forward:
             self._client.due(self.deadline_s)
             self._client.hold(True)
             self._gateway.want(self._decision)
-        self._gateway.later(_PARKED_LOOK_S, self._unpark)
+        self._gateway.parked += 1
+        self._gateway.later(self._parked_look_s, self._unpark)
+        self._parked_look_s *= 2
+
+    def _may_wait(self, now_s: float) -> bool:
+        waited_s = now_s - self._started_s
+        return waited_s < _PARKED_AT_MOST_S and (self._parked is not None or self._gateway.parked < MAX_PARKED)
 
     def _unpark(self) -> None:
+        self._gateway.parked -= 1
         if self.settled:
             return
         self._decide(self._gateway.now_s())

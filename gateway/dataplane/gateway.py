@@ -21,7 +21,7 @@ from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.me import Me, me
 from gateway.dataplane.pace import shortest_wait_s
 from gateway.dataplane.pods import NoPod, Pod, PodTable
-from gateway.dataplane.shared_limits import Committed, SharedLimits
+from gateway.dataplane.shared_limits import NOT_CHARGED, Committed, SharedLimits
 from gateway.dataplane.tally import LimitUseCounts, Tallies
 from gateway.dataplane.timers import TICK_S, TimerWheel
 from gateway.dataplane.tracing import NO_TRACE, Trace, Tracer
@@ -29,15 +29,14 @@ from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
 from gateway.decide.decision import Decision, Refusal, decide
 from gateway.decide.facts import RequestFacts
 from gateway.decide.limits import QuotaCharge
-from gateway.decide.tables import Tables, account_of
+from gateway.decide.route import INFERENCES
+from gateway.decide.tables import Tables
 from gateway.errors import REASONS
-from gateway.limits.table import Busy, TableFull
 from model_pod.wire.http1 import HeadLimits, RequestHead
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
 from telemetry.record import FLUSH_EVERY_S, Recorder
 
-_LIMITS_UNAVAILABLE = (Busy, TableFull)
 # A decision is taken anew when a sibling charged the same limit between reading and writing: each time somebody else
 # was admitted, so this many in a row say that something is wrong.
 _MAX_DECISIONS = 64
@@ -46,6 +45,10 @@ _DEMOTED_SHARE = 1 / 64
 
 # Tallies that a supervisor which does not read has not taken: one per slot, so an hour's.
 MAX_CLOSED_TALLIES = 360
+# Credentials used in one second whose last use is told; of tokens there may be one for each caller.
+MAX_KEY_USES = 10_000
+# Requests that wait for the ledger at a time; more are refused at once.
+MAX_PARKED = 256
 
 
 class Share(Struct, frozen=True):
@@ -99,6 +102,7 @@ class Gateway:
         recorder: what the sidecar is told by; None where there is none.
         decisions: where decisions are kept for those who edit policy; None where they are not.
         credentials: what callers show, read and verified.
+        parked: requests that wait for the ledger.
         on_wanted: tells the supervisor which quotas are waited for.
     """
 
@@ -132,6 +136,8 @@ class Gateway:
         self._closed_tallies: deque[Tally] = deque()
         self._limit_uses = LimitUseCounts()
         self._key_uses: dict[str, float] = {}
+        self._wanted: dict[str, int] = {}
+        self.parked = 0
         self._revoked: frozenset[str] = frozenset()
         self.credentials = Credentials(snapshot.mesh.jwt)
         self.on_wanted: Callable[[QuotaWanted], None] = lambda _: None
@@ -194,23 +200,26 @@ class Gateway:
 
     def _decided(self, facts: RequestFacts, now_s: float) -> Decision:
         for _ in range(_MAX_DECISIONS):
-            try:
-                decision = decide(self.tables, facts, self._limits, now_s)
-            except _LIMITS_UNAVAILABLE:
-                break
+            decision = decide(self.tables, facts, self._limits, now_s)
             committed = self._limits.commit(decision.charges)
             if committed is Committed.DONE:
                 return decision
             if committed is Committed.BUSY:
                 break
-        message = "the limits could not be charged in time, so the request was not admitted; try again"
-        return Decision(self.tables.generation, Refusal("limits_busy", message))
+        return replace(decision, refusal=Refusal("limits_busy", NOT_CHARGED), version="", charges=())
 
     def want(self, decision: Decision) -> None:
         """Ask the supervisor for more of the quotas that a request waits for."""
-        tenant = decision.tenant
-        wanted = decision.refusal.wanted if decision.refusal is not None else ()
-        self.on_wanted(QuotaWanted({account_of(tenant, quota): amount for quota, amount in wanted}))
+        if not self._wanted:
+            self._loop.call_soon(self._ask_for_more)
+        for quota, amount in decision.refusal.wanted if decision.refusal is not None else ():
+            if account := self.tables.account(decision.tenant, quota):
+                self._wanted[account] = self._wanted.get(account, 0) + amount
+
+    def _ask_for_more(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        if wanted:
+            self.on_wanted(QuotaWanted(wanted))
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Call that soon."""
@@ -294,16 +303,22 @@ class Gateway:
     def _settle_limits(self, settled: Settled) -> None:
         """Charge what the request cost instead of what was reserved for it, and give its places back."""
         decision = settled.decision
-        if decision.key_id:
+        if decision.key_id and (decision.key_id in self._key_uses or len(self._key_uses) < MAX_KEY_USES):
             self._key_uses[decision.key_id] = settled.facts.wall_s if settled.facts is not None else time.time()
         self._limit_uses.add(decision)
         if not decision.charges:
             return
         self._limits.settle(decision.charges, lambda charge: _cost(charge, settled), time.time())
-        usage = settled.usage
-        if usage.device_us != NOT_TOLD:
-            self._limits.estimates.learn(decision.model, decision.version, "device_time", usage.device_us)
-            self._limits.estimates.learn(decision.model, decision.version, "tokens", usage.tokens)
+        if settled.has_run and decision.api in INFERENCES:
+            self._learn(decision, settled.usage)
+
+    def _learn(self, decision: Decision, usage: Usage) -> None:
+        """Take in what an inference cost, as far as its pod said."""
+        estimates, model, version = self._limits.estimates, decision.model, decision.version
+        if usage.device_us > 0:
+            estimates.learn(model, version, "device_time", usage.device_us)
+            estimates.learn(model, version, "tokens", usage.tokens)
+        estimates.learn(model, version, "bytes", usage.request_bytes + usage.response_bytes)
 
     def _count(self, settled: Settled, duration_s: float, now_s: float, kept_trace: str) -> str:
         self.requests += 1

@@ -15,7 +15,8 @@ from gateway.decide.quota_windows import forecast_s
 from gateway.decide.tables import Admission, Caller, QuotaBound, RateBound, SlotBound, Tables
 from policies.snapshot import EVERY_MODEL, Key, Quota
 
-# What is told stays readable: a tenant that may call thousands of models is told of these many limits.
+# What is told stays readable, and cheap to tell: of thousands of models, the limits of these many.
+_MAX_MODELS = 100
 _MAX_LIMITS = 200
 Bound = TypeVar("Bound", RateBound, SlotBound)
 _UNITS = {"requests": "requests", "bytes": "bytes", "device_time": "microseconds of devices", "tokens": "tokens"}
@@ -102,10 +103,11 @@ def me(tables: Tables, decision: Decision, counters: Counters, wall_s: float, no
     key = next((key for key in tenant.keys if key.id == decision.key_id), Key(decision.key_id, "", decision.scopes))
     caller = tables.caller(tenant, key)
     models = [model for model in tables.routes if caller.may_call(model)]
+    looked_at = models[:_MAX_MODELS]
     rates: dict[str, tuple[RateBound, list[str]]] = {}
     slots: dict[str, tuple[SlotBound, list[str]]] = {}
     quotas: tuple[QuotaBound, ...] = ()
-    for model, admission in _admissions(tables, caller, models):
+    for model, admission in _admissions(tables, caller, looked_at):
         quotas = admission.quotas
         for rate in admission.rates:
             rates.setdefault(rate.key, (rate, []))[1].append(model)
@@ -133,8 +135,9 @@ def _first(found: dict[str, tuple[Bound, list[str]]]) -> list[tuple[Bound, list[
 
 
 def _rate(bound: RateBound, models: tuple[str, ...], counters: Counters, now_s: float) -> MyRate:
-    tat_ns = known_tat_ns(bound.interval_ns, bound.burst, counters.tat_ns(bound.key))
-    left = room(bound.interval_ns, bound.burst, tat_ns, nanoseconds(now_s))
+    now_ns = nanoseconds(now_s)
+    tat_ns = known_tat_ns(bound.interval_ns, bound.interval_ns * bound.burst, counters.tat_ns(bound.key), now_ns)
+    left = room(bound.interval_ns, bound.burst, tat_ns, now_ns)
     full_in_s = round(max(0.0, tat_ns / 1e9 - now_s), 3)
     return MyRate(bound.name, bound.rate_per_s, bound.burst, left, full_in_s, not bound.observe, models)
 

@@ -13,12 +13,16 @@ from gateway.dataplane.estimates import Estimates
 from gateway.decide.limits import Charge, QuotaCharge, RateCharge, SlotCharge, Standing
 from gateway.decide.quota_windows import may_come_back
 from gateway.limits.table import Busy, LimitTable, RowKind, TableFull, domain_of
+from model_pod.wire.refusals import Refused
 
 _KINDS: dict[type[Charge], RowKind] = {
     RateCharge: RowKind.RATE,
     SlotCharge: RowKind.IN_FLIGHT,
     QuotaCharge: RowKind.QUOTA,
 }
+
+
+NOT_CHARGED = "the limits could not be charged in time, so the request was not admitted; try again"
 
 
 class Committed(enum.Enum):
@@ -46,15 +50,15 @@ class SharedLimits:
 
     def tat_ns(self, key: str) -> int:
         """Return a rate's theoretical arrival time."""
-        return self._table.tat_ns(self._table.find(key, RowKind.RATE))
+        return self._table.tat_ns(self._row(key, RowKind.RATE))
 
     def in_flight(self, key: str) -> int:
         """Return how many requests hold a place."""
-        return self._table.in_flight(self._table.find(key, RowKind.IN_FLIGHT))
+        return self._table.in_flight(self._row(key, RowKind.IN_FLIGHT))
 
     def standing(self, account: str) -> Standing | None:
         """Return how a quota stands; None until the supervisor has written its row."""
-        row = self._table.quota(self._table.find(account, RowKind.QUOTA))
+        row = self._table.quota(self._row(account, RowKind.QUOTA))
         if not row.limit:
             return None
         used = row.used
@@ -63,6 +67,12 @@ class SharedLimits:
     def estimate(self, model: str, version: str, meter: str) -> int:
         """Return what one request probably costs."""
         return self.estimates.of(model, version, meter)
+
+    def _row(self, key: str, kind: RowKind) -> int:
+        try:
+            return self._table.find(key, kind)
+        except (Busy, TableFull) as error:
+            raise Refused("limits_busy", NOT_CHARGED) from error
 
     # --- charging
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import cast
 
@@ -70,6 +70,7 @@ class Worker:
         self._doors = doors
         self._limits = limits
         self._control: asyncio.Transport | None = None
+        self._preparing = 0
         self._prepared: dict[int, tuple[Snapshot, Tables]] = {}
         self._gateway: Gateway | None = None
         self._pods: Pods | None = None
@@ -121,13 +122,26 @@ class Worker:
         self._start(self._drain(_ORPHAN_DRAIN))
 
     def _prepare(self, generation: int, blobs: list[memoryview]) -> None:
+        self._preparing = generation
+        filling = self._filling(generation, bytes(blobs[0]) if blobs else b"")
+        if self._gateway is not None:
+            self._start(_in_turns(filling))
+            return
+        for _ in filling:  # nobody waits yet, and its Commit may be the next message
+            pass
+
+    def _filling(self, generation: int, blob: bytes) -> Iterator[None]:
+        """Build a generation piece by piece, so that requests are answered in between."""
         try:
-            snapshot = decode_snapshot(blobs[0])
-            self._prepared = {generation: (snapshot, Tables(snapshot))}
-        except (msgspec.MsgspecError, KeyError, ValueError, IndexError) as error:
+            snapshot = decode_snapshot(blob)
+            tables = Tables(snapshot, fill=False)
+            yield from tables.filling(snapshot)
+        except (msgspec.MsgspecError, KeyError, ValueError) as error:
             self._say(Prepared(generation, f"{type(error).__name__}: {error}"))
         else:
-            self._say(Prepared(generation))
+            if generation == self._preparing:
+                self._prepared = {generation: (snapshot, tables)}
+                self._say(Prepared(generation))
 
     def _commit(self, generation: int) -> None:
         if generation not in self._prepared:
@@ -135,7 +149,7 @@ class Worker:
         snapshot, tables = self._prepared.pop(generation)
         if self._gateway is None:
             self._gateway = Gateway(self._loop, snapshot, self._limits, self._share, self._recorder, self._decisions)
-            self._gateway.on_wanted = self._say
+            self._gateway.on_wanted = self._say_unless_unread
             self._gateway.credentials.on_unknown_kid = self._say
             self._gateway.revoke(self._revoked)
             for issuer, jwks in self._issuer_keys.items():
@@ -151,6 +165,11 @@ class Worker:
     def _say(self, message: FromWorker) -> None:
         if self._control is not None:
             self._control.writelines(encode(message))
+
+    def _say_unless_unread(self, message: FromWorker) -> None:
+        """Say what counts for nothing later: not to a supervisor that is stopped."""
+        if self._control is not None and self._control.get_write_buffer_size() < _UNREAD_BYTES:
+            self._say(message)
 
     # --- connections
 
@@ -229,6 +248,12 @@ class Worker:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _in_turns(work: Iterator[None]) -> None:
+    """Do a piece of work in each turn of the loop."""
+    for _ in work:
+        await asyncio.sleep(0)
 
 
 class ControlProtocol(asyncio.Protocol):

@@ -20,6 +20,8 @@ from gateway.decide.limits import (
     room,
 )
 from gateway.decide.tables import Admission, QuotaBound, RateBound, SlotBound
+from gateway.decide.waits import wait_text
+from policies.snapshot import Quota
 
 PENDING_RETRY_S = 1.0
 SLOT_RETRY_S = 1.0
@@ -48,11 +50,13 @@ class Room(Struct, frozen=True, gc=False):
 
     Attributes:
         reset_s: seconds until there is more; 0 when that depends on requests in flight.
+        charged: of it for this request, which comes back if another limit refuses it.
     """
 
     limit: str
     left: int
     reset_s: float
+    charged: int = 0
 
 
 class Admitted(Struct, frozen=True):
@@ -102,25 +106,30 @@ def admit(admission: Admission, counters: Counters, work: Work, wall_s: float, n
             failed.append(failure)
     shares: list[tuple[QuotaBound, float]] = []
     for bound in admission.quotas:
-        amount = _amount(bound, counters, work)
-        failure = _try_quota(bound, counters.standing(bound.account), amount, wall_s, charges, rooms, shares)
+        costs = _costs(bound, counters, work)
+        failure = _try_quota(bound, counters.standing(bound.account), costs, wall_s, charges, rooms, shares)
         if failure is not None:
             failed.append(failure)
     if not failed and not shares:
         return Admitted(tuple(charges), tuple(rooms))
     obstacles = tuple(failure for failure in failed if not failure.is_observed)
     observed = tuple(failure.limit for failure in failed if failure.is_observed)
-    return Admitted(() if obstacles else tuple(charges), tuple(rooms), obstacles, observed, *_climbed(shares))
+    if obstacles:
+        uncharged = tuple(Room(one.limit, one.left + one.charged, one.reset_s) for one in rooms)
+        return Admitted((), uncharged, obstacles, observed, *_climbed(shares))
+    return Admitted(tuple(charges), tuple(rooms), (), observed, *_climbed(shares))
 
 
-def _amount(bound: QuotaBound, counters: Counters, work: Work) -> int:
+def _costs(bound: QuotaBound, counters: Counters, work: Work) -> tuple[int, int]:
+    """Return what a request costs at least, and what it probably costs."""
     match bound.quota.meter:
         case "requests":
-            return 1
-        case "bytes":
-            return max(1, work.body_bytes)  # a body of unknown length is settled when it was read
+            return 1, 1
+        case "bytes":  # the body that was announced, and what else such requests take
+            least = max(1, work.body_bytes)
+            return least, max(least, counters.estimate(work.model, work.version, "bytes"))
         case meter:
-            return counters.estimate(work.model, work.version, meter)
+            return 1, max(1, counters.estimate(work.model, work.version, meter))
 
 
 def _try_rate(
@@ -132,7 +141,7 @@ def _try_rate(
     charges.append(RateCharge(bound.key, seen_tat_ns, new_tat_ns))
     if not bound.observe:
         left = room(bound.interval_ns, bound.burst, new_tat_ns, now_ns)
-        rooms.append(Room(bound.name, left, bound.interval_ns / NS))
+        rooms.append(Room(bound.name, left, bound.interval_ns / NS, 1))
     return None
 
 
@@ -151,7 +160,7 @@ def _try_slot(bound: SlotBound, holders: int, charges: list[Charge], rooms: list
         charges.append(SlotCharge(bound.key, 0))
     elif holders < bound.most:
         charges.append(SlotCharge(bound.key, bound.most))
-        rooms.append(Room(bound.name, bound.most - holders - 1, 0.0))
+        rooms.append(Room(bound.name, bound.most - holders - 1, 0.0, 1))
     else:
         rooms.append(Room(bound.name, 0, SLOT_RETRY_S))
     if holders < bound.most:
@@ -163,30 +172,40 @@ def _try_slot(bound: SlotBound, holders: int, charges: list[Charge], rooms: list
 def _try_quota(
     bound: QuotaBound,
     standing: Standing | None,
-    amount: int,
+    costs: tuple[int, int],
     wall_s: float,
     charges: list[Charge],
     rooms: list[Room],
     shares: list[tuple[QuotaBound, float]],
 ) -> Obstacle | None:
     """``shares`` gets the quota if it is used up to a step that warns or demotes."""
-    quota = bound.quota
+    quota, (least, amount) = bound.quota, costs
     if standing is None:
         return _pending(quota.name, amount)
-    used, reset_s = standing.used + amount, max(0.0, standing.resets_at_s - wall_s)
-    rooms.append(Room(quota.name, max(0, standing.limit - used), reset_s))
-    if bound.refuse_share is not None and used > standing.limit * bound.refuse_share:
-        message = (
-            f"the quota {quota.name} ({quota.per}) is used up to {standing.used / max(1, standing.limit):.1%};"
-            f" there is more in {reset_s:.0f} s"
-        )
-        return Obstacle("quota_exhausted", quota.name, message, reset_s)
+    reset_s = max(0.0, standing.resets_at_s - wall_s)
+    if bound.refuse_share is not None:
+        left = int(standing.limit * bound.refuse_share) - standing.used
+        if left < least:
+            return _exhausted(quota, standing, reset_s, rooms)
+        # What is left is enough for what is known: an estimate alone refuses nobody, it reserves all that there is.
+        amount = min(amount, left)
     if amount > standing.left:
         return _pending(quota.name, amount)
+    used = standing.used + amount
+    rooms.append(Room(quota.name, max(0, standing.limit - used), reset_s, amount))
     charges.append(QuotaCharge(bound.account, quota.meter, amount, quota.per, standing.resets_at_s))
-    if used >= standing.limit * bound.quota.ladder[0].share:
+    if used >= standing.limit * quota.ladder[0].share:
         shares.append((bound, used / max(1, standing.limit)))
     return None
+
+
+def _exhausted(quota: Quota, standing: Standing, reset_s: float, rooms: list[Room]) -> Obstacle:
+    rooms.append(Room(quota.name, max(0, standing.limit - standing.used), reset_s, 0))
+    message = (
+        f"the quota {quota.name} ({quota.per}) is used up to {standing.used / max(1, standing.limit):.1%};"
+        f" there is more in {wait_text(reset_s)}"
+    )
+    return Obstacle("quota_exhausted", quota.name, message, reset_s)
 
 
 def _climbed(shares: list[tuple[QuotaBound, float]]) -> tuple[tuple[str, ...], str]:

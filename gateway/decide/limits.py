@@ -13,6 +13,8 @@ from typing import Protocol
 from msgspec import Struct
 
 NS = 1_000_000_000
+# A worker may decide by a moment that a sibling has passed: it was held up, but no longer than it may live so.
+_ANOTHER_RATES_NS = 10 * NS
 
 
 class RateCharge(Struct, frozen=True, gc=False):
@@ -134,19 +136,29 @@ def nanoseconds(now_s: float) -> int:
 
 def gcra(interval_ns: int, burst: int, tat_ns: int, now_ns: int) -> tuple[int, int]:
     """Return the TAT once a request is charged, and by how much the request is too early: up to 0 it may enter."""
-    if tat_ns < 0:
-        tat_ns = known_tat_ns(interval_ns, burst, tat_ns)
+    burst_ns = burst * interval_ns
+    tat_ns = known_tat_ns(interval_ns, burst_ns, tat_ns, now_ns)
     new_tat_ns = (tat_ns if tat_ns > now_ns else now_ns) + interval_ns
-    return new_tat_ns, new_tat_ns - now_ns - burst * interval_ns
+    return new_tat_ns, new_tat_ns - now_ns - burst_ns
 
 
-def known_tat_ns(interval_ns: int, burst: int, tat_ns: int) -> int:
-    """Return the TAT, where a negative one says that nothing is known before that moment: the burst counts as spent."""
-    return tat_ns if tat_ns >= 0 else burst * interval_ns - tat_ns
+def known_tat_ns(interval_ns: int, burst_ns: int, tat_ns: int, now_ns: int) -> int:
+    """Return the TAT as this rate can have left it.
+
+    A negative one says that nothing is known before that moment: the burst counts as spent then. One that is far
+    further ahead than the burst was left by a slower rate of the same name: all of this one's burst but one request
+    counts as spent, and that one writes a TAT of this rate.
+    """
+    if tat_ns < 0:
+        tat_ns = burst_ns - tat_ns
+    if tat_ns > now_ns + burst_ns + _ANOTHER_RATES_NS:
+        return now_ns + burst_ns - interval_ns
+    return tat_ns
 
 
 def room(interval_ns: int, burst: int, tat_ns: int, now_ns: int) -> int:
     """Return how many requests fit now."""
+    tat_ns = known_tat_ns(interval_ns, burst * interval_ns, tat_ns, now_ns)
     if tat_ns <= now_ns:
         return burst
     return max(0, burst - (tat_ns - now_ns + interval_ns - 1) // interval_ns)

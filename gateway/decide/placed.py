@@ -14,6 +14,7 @@ from policies.snapshot import Route
 
 # A caller has one credential and a few paths; callers who make up paths make the rest be found anew.
 MAX_PLACED = 16_384
+MAX_ASKED_CHARS = 256
 
 Asked = tuple[Credential, str, str | None, str]
 """Credential, method, path and pinned version: all that a place depends on besides the generation."""
@@ -43,7 +44,10 @@ def known_place(tables: Tables, asked: Asked) -> Placed | None:
 
 
 def remember(tables: Tables, asked: Asked, placed: Placed) -> None:
-    """Keep a place; when there are too many, all are found anew."""
+    """Keep a place, unless its path is long; when there are too many, all are found anew."""
+    _, _, path, pinned_version = asked
+    if len(path or "") + len(pinned_version) > MAX_ASKED_CHARS:
+        return
     if len(tables.placed) >= MAX_PLACED:
         tables.placed.clear()
     tables.placed[asked] = placed

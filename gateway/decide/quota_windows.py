@@ -16,8 +16,9 @@ from msgspec import Struct
 
 SLOTS_PER_ROLLING_WINDOW = 288
 _HOUR_S = 3600.0
-# The ledger hears of use ten times a second; what comes back before the end must be known to it by the end.
-_SETTLED_BEFORE_END_S = 1.0
+# What comes back before the end must be known to the ledger by the end, which hears of a quota that rests only when
+# its turn comes: that takes so long while there are as many quotas as there can be.
+SETTLED_BEFORE_END_S = 20.0
 _ROLLING_S = {"rolling-1h": 3600.0, "rolling-24h": 86_400.0, "rolling-7d": 604_800.0, "rolling-30d": 2_592_000.0}
 # Fine enough to show when a calendar window's use came about; decisions need only the window's sum.
 _CALENDAR_SLOT_S = {
@@ -60,11 +61,14 @@ def window_at(per: str, zone: str, now_s: float) -> Window:
 
 
 def slot_end_s(window: Window, now_s: float) -> float:
-    """Return the end of the slot in which what is used now is kept."""
+    """Return the end of the slot in which what is used now is kept: within the window, so that the next counts none.
+
+    Where clocks change, the last slot of a calendar window is cut short.
+    """
     if window.rolling_s:
         return window.end_s
     slots_before = (now_s - window.start_s) // window.slot_s
-    return window.start_s + (slots_before + 1) * window.slot_s
+    return min(window.end_s, window.start_s + (slots_before + 1) * window.slot_s)
 
 
 def use_in_window(used_by_slot_end: Mapping[float, int], window: Window) -> int:
@@ -105,10 +109,10 @@ def forecast_s(per: str, zone: str, left: int, used: int, rate_per_s: float, now
 def may_come_back(per: str, resets_at_s: float, now_s: float) -> bool:
     """Whether what a request reserved and did not need may come back, seconds before ``resets_at_s`` as it was then.
 
-    Not once the calendar's window has ended, nor in its last moment: what comes back would be let again in the next
+    Not once the calendar's window has ended, nor in its last seconds: what comes back would be let again in the next
     window, which it was never taken from. A rolling window has no such end.
     """
-    return per in _ROLLING_S or now_s < resets_at_s - _SETTLED_BEFORE_END_S
+    return per in _ROLLING_S or now_s < resets_at_s - SETTLED_BEFORE_END_S
 
 
 def _hour(zone: str, now_s: float) -> tuple[float, float]:

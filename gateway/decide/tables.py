@@ -25,6 +25,8 @@ from policies.snapshot import (
 
 # Tenants by models may be many more than ever call; beyond this many, what applies is put together anew.
 _MAX_ADMISSIONS = 65_536
+# Some two milliseconds' work.
+_TENANTS_AT_ONCE = 500
 _UNITS = {"requests": "", "bytes": ';qu="content-bytes"', "device_time": ';qu="penstock-device-us"'}
 _PERIODS_S = {"hour": 3600, "1h": 3600, "day": 86400, "24h": 86400, "week": 604800, "7d": 604800}
 _MONTH_S = 2_592_000
@@ -99,6 +101,9 @@ class Tables:
         placed: where earlier requests belonged; see ``gateway.decide.placed``.
         bounds: ceilings for every request.
         tracing: which requests leave a trace.
+
+    Args:
+        fill: False leaves the tenants to ``filling``.
     """
 
     __slots__ = (
@@ -119,7 +124,7 @@ class Tables:
         "tracing",
     )
 
-    def __init__(self, snapshot: Snapshot, revoked: frozenset[str] = frozenset()) -> None:
+    def __init__(self, snapshot: Snapshot, revoked: frozenset[str] = frozenset(), *, fill: bool = True) -> None:
         self.generation = snapshot.generation
         self.revoked = revoked
         self.routes: dict[str, Route] = snapshot.routes
@@ -135,7 +140,13 @@ class Tables:
         self.callers: dict[bytes, Caller] = {}
         self.tenants_by_token: dict[tuple[str, str], Tenant] = {}
         self.tenants_by_certificate: dict[str, Tenant] = {}
-        for tenant in snapshot.tenants.values():
+        if fill:
+            for _ in self.filling(snapshot):
+                pass
+
+    def filling(self, snapshot: Snapshot) -> Iterator[None]:
+        """Index the tenants' credentials, a piece at a time; only then are the tables of use."""
+        for count, tenant in enumerate(snapshot.tenants.values(), start=1):
             for key in tenant.keys:
                 digest = bytes.fromhex(key.sha256)
                 self.callers[digest] = self.caller(tenant, key, digest)
@@ -143,6 +154,8 @@ class Tables:
                 self.tenants_by_token[tenant.jwt.issuer, tenant.jwt.tenant_id] = tenant
             for identity in tenant.certificates:
                 self.tenants_by_certificate[identity] = tenant
+            if count % _TENANTS_AT_ONCE == 0:
+                yield
 
     def caller(self, tenant: Tenant, key: Key, digest: bytes = b"") -> Caller:
         """Return a tenant's caller with this key, or with what another credential is worth as a key."""
@@ -157,6 +170,12 @@ class Tables:
             found = self._admissions[caller.tenant.name, route.model] = self._admission(caller, route)
         return found
 
+    def account(self, tenant: str, quota: str) -> str:
+        """Return the account of a quota by the tenant's and its own name; "" when there is no such quota."""
+        known = self.tenants.get(tenant)
+        found = (one for one in known.quotas if one.name == quota) if known is not None else ()
+        return next((account_of(tenant, one) for one in found), "")
+
     def _admission(self, caller: Caller, route: Route) -> Admission:
         rates, slots = [], []
         for key, limit in self._limits(caller, route):
@@ -166,7 +185,7 @@ class Tables:
                 name = f"{limit.name}/in_flight"
                 slots.append(SlotBound(f"{key}/in_flight", name, limit.in_flight, limit.observe))
         quotas = tuple(
-            QuotaBound(account_of(caller.tenant.name, quota.name), quota, quota.refuse_share)
+            QuotaBound(account_of(caller.tenant.name, quota), quota, quota.refuse_share)
             for quota in caller.tenant.quotas
         )
         is_empty = not (rates or slots or quotas)
@@ -195,9 +214,9 @@ def _rate_bound(key: str, limit: Limit, rate_per_s: float) -> RateBound:
     return RateBound(f"{key}/rate", limit.name, rate_per_s, interval, limit.burst, limit.observe)
 
 
-def account_of(tenant: str, quota: str) -> str:
-    """Return what counters and the ledger call a tenant's quota."""
-    return f"tenant/{tenant}/quota/{quota}"
+def account_of(tenant: str, quota: Quota) -> str:
+    """Return what counters and the ledger call a tenant's quota: one that counts something else is another one."""
+    return f"tenant/{tenant}/quota/{quota.name}/{quota.meter}"
 
 
 def _policy_value(rates: list[RateBound], slots: list[SlotBound], quotas: tuple[QuotaBound, ...]) -> str:

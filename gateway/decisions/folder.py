@@ -14,6 +14,8 @@ from gateway.decisions.records import Block, Frame, Record, frames, opened, reco
 
 FOLDER = "decisions"
 SUFFIX = ".rec"
+# Of a file that is to take the place of one: it is no file of records yet.
+MERGING = ".merging"
 MAX_BYTES = 256 * 2**20
 # A file is closed when it is as large, or as old: what is deleted goes in such pieces.
 FILE_BYTES = 2 * 2**20
@@ -44,12 +46,20 @@ class Read:
     Attributes:
         lost: records that workers could not keep.
         skipped: torn or unreadable blocks.
+        read_bytes, skipped_bytes: of blocks that were read, and of what was skipped.
         unidentified: requests refused before anybody knew whose they were, by reason; they have no record.
     """
 
     lost: int = 0
     skipped: int = 0
+    read_bytes: int = 0
+    skipped_bytes: int = 0
     unidentified: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def unreadable(self) -> float:
+        """Which share of all bytes was skipped; 0.0 where there are none."""
+        return self.skipped_bytes / max(1, self.read_bytes + self.skipped_bytes)
 
 
 def file_name(began_s: float, pid: int) -> str:
@@ -91,6 +101,10 @@ def trim(folder: Path, writer_count: int, now_s: float) -> None:
     room_bytes = max(MAX_BYTES // 2, MAX_BYTES - writer_count * FILE_BYTES)
     for file in superfluous(list_files(folder), room_bytes, now_s):
         file.path.unlink(missing_ok=True)
+    for left_over in folder.glob(f"*{MERGING}"):  # of a worker that was killed while it merged
+        with suppress(FileNotFoundError):
+            if left_over.stat().st_mtime + FILE_S < now_s:
+                left_over.unlink()
 
 
 def read_frames(place: Path, since_s: float, until_s: float, read: Read) -> Iterator[Frame]:
@@ -126,11 +140,15 @@ def _frames_of(path: Path, since_s: float, until_s: float, read: Read) -> Iterat
         content = path.read_bytes()
     except FileNotFoundError:  # deleted since it was listed
         return
+    torn_bytes = len(content)
     for frame in frames(content):
         if frame is None:
             read.skipped += 1
-        elif frame.last_s >= since_s and frame.first_s <= until_s:
+            continue
+        torn_bytes -= frame.size
+        if frame.last_s >= since_s and frame.first_s <= until_s:
             yield frame
+    read.skipped_bytes += torn_bytes
 
 
 def read_blocks(place: Path, since_s: float, until_s: float, read: Read) -> Iterator[Block]:
@@ -139,7 +157,9 @@ def read_blocks(place: Path, since_s: float, until_s: float, read: Read) -> Iter
         block = opened(frame)
         if block is None:
             read.skipped += 1
+            read.skipped_bytes += frame.size
             continue
+        read.read_bytes += frame.size
         read.lost += block.lost
         for reason, count in block.unidentified.items():
             read.unidentified[reason] = read.unidentified.get(reason, 0) + count

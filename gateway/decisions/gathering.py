@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from operator import itemgetter, le
 from typing import Any, Protocol
 
-from gateway.decide.credentials import TokenShown
+from gateway.decide.credentials import KeyShown
 from gateway.decide.decision import Decision
 from gateway.decide.facts import RequestFacts
 from gateway.decide.route import match_path
@@ -16,8 +16,12 @@ from gateway.decisions.records import ID_BYTES, Asked, Block, Ended
 MAX_ROWS = 32_768
 # No name in the files is longer, so a longer one is as unknown when it is cut.
 _NAME_CHARACTERS = 64
-_COLUMNS = 9
-_MOMENT = itemgetter(0)
+# Remembered from block to block; beyond it all are forgotten, and built anew.
+MAX_KINDS = 16_384
+# Nobody asks for more in paths and headers than this, except to fill memory: it is not remembered.
+_ASKED_CHARACTERS = 256
+# Those of ``records.Row``, and the request's id.
+_CELLS = 11
 
 
 class Cost(Protocol):
@@ -44,20 +48,33 @@ class Cost(Protocol):
         ...
 
 
+class _Kind:
+    """Requests that ask alike and end alike, and where that is in the lists of the block it was last seen in."""
+
+    __slots__ = ("asked", "asked_place", "block", "ended", "ended_place")
+
+    def __init__(self, asked: Asked, ended: Ended) -> None:
+        self.asked = asked
+        self.ended = ended
+        self.block = self.asked_place = self.ended_place = -1
+
+
 class Gathering:
     """One worker's records since its last block."""
 
     def __init__(self) -> None:
         self.lost = 0
+        self._kinds: dict[tuple[Any, ...], _Kind] = {}
+        self._ends: dict[Ended, Ended] = {}  # one of each, which is found by itself faster than by an equal one
+        self._block = -1
         self._begin()
 
     def _begin(self) -> None:
+        self._block += 1
         self._unidentified: dict[str, int] = {}
-        self._asked_places: dict[tuple[Any, ...], int] = {}
-        self._asked: list[Asked] = []
-        self._ended_places: dict[tuple[Any, ...], int] = {}
+        self._asked: dict[Asked, int] = {}
         self._ended: dict[Ended, int] = {}
-        self._rows: list[tuple[Any, ...]] = []
+        self._cells: list[Any] = []
 
     def add(
         self,
@@ -73,107 +90,76 @@ class Gathering:
         if not decision.tenant:
             self.count_unidentified(reason)
             return
-        if len(self._rows) >= MAX_ROWS:
+        if len(self._cells) >= MAX_ROWS * _CELLS:
             self.lost += 1
             return
-        # This is done for every request; what many share is found by a key that is cheap, and built once.
-        credential = facts.credential
-        scopes = credential.scopes if type(credential) is TokenShown else ()
-        asked_key = (
-            facts.path,
-            decision.tenant,
-            decision.key_id,
-            facts.method,
-            facts.pinned_version,
-            facts.timeout_ms,
-            scopes,
-        )
-        asked = self._asked_places.get(asked_key)
-        if asked is None:
-            asked = self._ask(asked_key)
-        refusal = decision.refusal
+        refusal, rooms = decision.refusal, decision.rooms
         # Of an admitted request, the policy's text says which limits are told of, and what it asks says its arm.
         told: object = decision.policy
         if refusal is not None:
-            told = (refusal.reason, refusal.limits, tuple([room.limit for room in decision.rooms]))
-        ended_key = (
-            asked,
+            told = (refusal.reason, refusal.limits, tuple([room.limit for room in rooms]))
+        # This is done for every request: what many share is found by a key that is cheap, and built once.
+        key = (
+            facts.path,
+            decision.tenant,
+            decision.key_id,
             decision.version,
             told,
             status,
             reason,
             decision.generation,
+            facts.method,
+            facts.pinned_version,
+            facts.timeout_ms,
+            () if type(facts.credential) is KeyShown else decision.scopes,
             decision.observed,
             decision.warned,
             decision.demoted_by,
         )
-        ended = self._ended_places.get(ended_key)
-        if ended is None:
-            ended = self._end(ended_key, decision, status, reason)
-        self._rows.append(
-            (
-                int(facts.wall_s * 1e6),
-                asked,
-                ended,
-                facts.content_length,
-                cost.device_us,
-                cost.request_bytes,
-                cost.response_bytes,
-                cost.tokens,
-                int(duration_s * 1e6),
-                tuple([room.left for room in decision.rooms]),
-                request_id,
-            )
+        kind = self._kinds.get(key) or self._kind(key, facts, decision, status, reason)
+        if kind.block != self._block:
+            self._enter(kind)
+        self._cells += (
+            int(facts.wall_s * 1e6),
+            kind.asked_place,
+            kind.ended_place,
+            facts.content_length,
+            cost.device_us,
+            cost.request_bytes,
+            cost.response_bytes,
+            cost.tokens,
+            int(duration_s * 1e6),
+            tuple([room.left for room in rooms]),
+            request_id,
         )
 
     def count_unidentified(self, reason: str) -> None:
         """Count a request that was refused before anybody knew whose it was."""
         self._unidentified[reason] = self._unidentified.get(reason, 0) + 1
 
-    def _ask(self, key: tuple[Any, ...]) -> int:
-        path, tenant, credential_id, method, pinned_version, timeout_ms, scopes = key
-        target = match_path(path) if path is not None else None
-        asked = Asked(
-            method,
-            target.api.value if target else "",
-            target.model[:_NAME_CHARACTERS] if target else "",
-            target.version[:_NAME_CHARACTERS] if target else "",
-            pinned_version[:_NAME_CHARACTERS],
-            timeout_ms[:_NAME_CHARACTERS],
-            tenant,
-            credential_id,
-            scopes,
-        )
-        place = self._asked_places[key] = len(self._asked)
-        self._asked.append(asked)
-        return place
+    def _kind(self, key: tuple[Any, ...], facts: RequestFacts, decision: Decision, status: int, reason: str) -> _Kind:
+        ended = _ended(decision, status, reason)
+        kind = _Kind(_asked(facts, decision), self._ends.get(ended, ended))
+        if len(facts.path or "") + len(facts.pinned_version) + len(facts.timeout_ms) <= _ASKED_CHARACTERS:
+            if len(self._kinds) >= MAX_KINDS:
+                self._kinds.clear()
+                self._ends.clear()
+            self._kinds[key] = kind
+            self._ends[kind.ended] = kind.ended
+        return kind
 
-    def _end(self, key: tuple[Any, ...], decision: Decision, status: int, reason: str) -> int:
-        refusal = decision.refusal
-        ended = Ended(
-            decision.generation,
-            "" if refusal is None else refusal.reason,
-            status,
-            reason,
-            decision.model,
-            decision.version,
-            decision.arm.value,
-            () if refusal is None else refusal.limits,
-            tuple([room.limit for room in decision.rooms]),
-            decision.observed,
-            decision.warned,
-            decision.demoted_by,
-        )
-        place = self._ended_places[key] = self._ended.setdefault(ended, len(self._ended))
-        return place
+    def _enter(self, kind: _Kind) -> None:
+        """Give a kind its places in the present block, those of an equal one where there is one."""
+        kind.block = self._block
+        kind.asked_place = self._asked.setdefault(kind.asked, len(self._asked))
+        kind.ended_place = self._ended.setdefault(kind.ended, len(self._ended))
 
     def take(self, wall_s: float) -> tuple[Block, bytes] | None:
         """Return what was gathered until now, and the requests' ids, and begin anew; None when there is nothing."""
-        if not (self._rows or self._unidentified or self.lost):
+        if not (self._cells or self._unidentified or self.lost):
             return None
-        rows = sorted(self._rows, key=_MOMENT)
-        moments_us, *columns, left, ids = zip(*rows, strict=True) if rows else ((),) * (_COLUMNS + 2)
-        since_us = moments_us[0] if rows else int(wall_s * 1e6)
+        moments_us, *columns, left, ids = _columns(self._cells)
+        since_us = moments_us[0] if moments_us else int(wall_s * 1e6)
         block = Block(
             since_us=since_us,
             lost=self.lost,
@@ -186,6 +172,49 @@ class Gathering:
         self.lost = 0
         self._begin()
         return block, _id_bytes(ids)
+
+
+def _asked(facts: RequestFacts, decision: Decision) -> Asked:
+    target = match_path(facts.path) if facts.path is not None else None
+    return Asked(
+        facts.method,
+        target.api.value if target else "",
+        target.model[:_NAME_CHARACTERS] if target else "",
+        target.version[:_NAME_CHARACTERS] if target else "",
+        facts.pinned_version[:_NAME_CHARACTERS],
+        facts.timeout_ms[:_NAME_CHARACTERS],
+        decision.tenant,
+        decision.key_id,
+        () if type(facts.credential) is KeyShown else decision.scopes,
+    )
+
+
+def _ended(decision: Decision, status: int, reason: str) -> Ended:
+    refusal = decision.refusal
+    return Ended(
+        decision.generation,
+        "" if refusal is None else refusal.reason,
+        status,
+        reason,
+        decision.model,
+        decision.version,
+        decision.arm.value,
+        () if refusal is None else refusal.limits,
+        tuple([room.limit for room in decision.rooms]),
+        decision.observed,
+        decision.warned,
+        decision.demoted_by,
+    )
+
+
+def _columns(cells: list[Any]) -> list[tuple[Any, ...]]:
+    """Return rows that lie one after the other as columns, by their moments."""
+    moments_us = cells[::_CELLS]
+    columns = [cells[place::_CELLS] for place in range(_CELLS)]
+    if all(map(le, moments_us, moments_us[1:])):  # requests may settle in any order; itemgetter takes two at least
+        return [tuple(column) for column in columns]
+    in_order = itemgetter(*sorted(range(len(moments_us)), key=moments_us.__getitem__))
+    return [in_order(column) for column in columns]
 
 
 def _id_bytes(ids: Sequence[str]) -> bytes:

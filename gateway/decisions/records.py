@@ -29,7 +29,7 @@ _SPAN = struct.Struct("<dd")
 _LEVEL = 1
 
 
-class Asked(Struct, frozen=True, array_like=True, gc=False):
+class Asked(Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
     """Who asked for what: the facts that many requests share.
 
     Attributes:
@@ -51,7 +51,7 @@ class Asked(Struct, frozen=True, array_like=True, gc=False):
     scopes: tuple[str, ...] = ()
 
 
-class Ended(Struct, frozen=True, array_like=True, gc=False):
+class Ended(Struct, frozen=True, array_like=True, gc=False, cache_hash=True):
     """What was decided and how it ended, as many requests share it.
 
     Attributes:
@@ -114,6 +114,11 @@ class Frame(Struct, frozen=True):
     last_s: float
     ids: bytes
     payload: bytes
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has on disk."""
+        return _HEAD.size + len(self.ids) + len(self.payload)
 
     @property
     def count(self) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
-from gateway.limits.table import MAGIC, LimitTable, head_of, table_bytes
+from gateway.limits.table import MAGIC, MAX_ROWS, LimitTable, head_of, table_bytes
 
 FILE_NAME = "limits.map"
 # Workers that leave and those that take their places live side by side for a moment.
@@ -15,13 +17,20 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 # Workers of a supervisor that was killed leave within five seconds.
 _ORPHANS_LEAVE_WITHIN_S = 8.0
 _LOOK_EVERY_S = 0.05
+# One generation's limits fit into the other half.
+MOST_ROWS_KEPT = MAX_ROWS // 2
 
 
-def open_table(state: Path, workers: int) -> int:
+def open_table(state: Path, workers: int, rates: Iterable[str] = ()) -> int:
     """Return a descriptor of the state directory's limit table.
 
     A table of this boot is used on, so that a restart forgets no charge. One of an earlier boot says nothing that this
     boot's clock could be compared with: rates begin with their burst spent, and use of quotas is the ledger's to tell.
+    Rows are never given back while anybody may use them. So one that is half full and that nobody uses is made anew,
+    with the rates that policy has; use of quotas is the ledger's to tell then too.
+
+    Args:
+        rates: keys of the rates that policy has.
     """
     columns = max(_USUAL_COLUMNS, 2 * workers + 2)
     path = state / FILE_NAME
@@ -29,10 +38,16 @@ def open_table(state: Path, workers: int) -> int:
     known = _open_existing(path, boot_id)
     if known is None:
         return _make(path, boot_id, columns, is_cautious=path.exists())
-    if LimitTable(known).columns >= columns:
+    table = LimitTable(known)
+    is_crowded = table.row_count > MOST_ROWS_KEPT and table.is_deserted()
+    if table.columns >= columns and not is_crowded:
         return known
     try:
-        return _widened(path, LimitTable(known), boot_id, columns)
+        if is_crowded:
+            columns = max(columns, table.columns)
+            fill = partial(table.copy_rates_to, keys=rates)
+            return _make(path, boot_id, columns, is_cautious=table.is_cautious, fill=fill)
+        return _widened(path, table, boot_id, columns)
     finally:
         os.close(known)
 
@@ -55,11 +70,14 @@ def _open_existing(path: Path, boot_id: bytes) -> int | None:
     return None
 
 
-def _make(path: Path, boot_id: bytes, columns: int, *, is_cautious: bool) -> int:
+def _make(path: Path, boot_id: bytes, columns: int, *, is_cautious: bool, fill: Callable[[int], None] | None = None) -> int:
+    """Return a new table in the path's place, which comes there whole: filled with what is kept of the old one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     os.ftruncate(descriptor, table_bytes(columns))
     os.pwrite(descriptor, head_of(boot_id, columns, is_cautious=is_cautious, born_s=time.monotonic()), 0)
+    if fill is not None:
+        fill(descriptor)
     fresh.rename(path)
     return descriptor
 
@@ -70,6 +88,4 @@ def _widened(path: Path, narrow: LimitTable, boot_id: bytes, columns: int) -> in
     while not narrow.is_deserted() and time.monotonic() < give_up_s:
         time.sleep(_LOOK_EVERY_S)
     narrow.fold_abandoned()
-    descriptor = _make(path, boot_id, columns, is_cautious=narrow.is_cautious)
-    narrow.copy_to(descriptor)
-    return descriptor
+    return _make(path, boot_id, columns, is_cautious=narrow.is_cautious, fill=narrow.copy_to)

@@ -22,17 +22,22 @@ from zlib import crc32
 
 from msgspec import Struct
 
-MAGIC = b"penstock-limits1"
-_HEAD = struct.Struct("<16s16sIIIxxxxd")
-_HEAD_BYTES = 4096
-_SLOT = struct.Struct("<QI4x")
+MAGIC = b"penstock-limits2"
+# Magic, boot id, columns, whether it is cautious, how many rows are taken, and when the table was made.
+_HEAD = struct.Struct("<16s16sIIqd")
+_COUNT = 40 // 8
+_BORN_AT = 48
+# What follows is counted in words of 8 bytes: a head, slots of (digest, row), and the rows.
+_SLOTS_AT = 4096 // 8
 _SLOTS = 2**18
 MAX_ROWS = 2**17
-_ROWS_AT = _HEAD_BYTES + _SLOTS * _SLOT.size
-# In the head: how many rows are taken, and when the table was made.
-_COUNT_AT = 36
-_BORN_AT = 48
+_ROWS_AT = _SLOTS_AT + 2 * _SLOTS
 _MAX_PROBES = 256
+# A row: its digest, these words, its kind, and a word for each column.
+_TAT = _GRANTED = 1
+_FOLDED, _SHIFT, _LIMIT, _RESETS_AT_MS, _RATE_MICRO, _KIND = 2, 3, 4, 5, 6, 7
+_OWN_WORDS = 8
+_MOST = 2**62
 # Locks are of bytes behind the table; whoever claims a row holds the last of them.
 _DOMAINS = 2048
 _LOCKS_AT = 2**40
@@ -90,7 +95,7 @@ class LimitTable:
 
     def __init__(self, fd: int) -> None:
         head = os.pread(fd, _HEAD.size, 0)
-        magic, boot_id, columns, _, is_cautious, born_s = _HEAD.unpack(head)
+        magic, boot_id, columns, is_cautious, _, born_s = _HEAD.unpack(head)
         if magic != MAGIC:
             raise ValueError("not a limit table of this build")
         self.boot_id: bytes = boot_id
@@ -99,28 +104,28 @@ class LimitTable:
         self.born_s: float = born_s
         self._fd = fd
         self._map = mmap.mmap(fd, table_bytes(self.columns))
-        self._row = struct.Struct(f"<Qqqqqddq{self.columns}q")
-        self._columns = struct.Struct(f"<{self.columns}q")
-        self._counted = struct.Struct(f"<q{self.columns}q")
+        # Aligned words, each read and written in one go: a reader sees the old or the new, also of one that is killed.
+        self._words = memoryview(self._map).cast("q")
+        self._row_words: int = _OWN_WORDS + columns
         self._column: int | None = None
-        self._offsets: dict[str, int] = {}
+        self._places: dict[str, int] = {}
 
     # --- reading, without a lock
 
-    def tat_ns(self, offset: int) -> int:
+    def tat_ns(self, place: int) -> int:
         """Return a rate's theoretical arrival time; negative while nothing is known before that moment."""
-        tat_ns: int = _I64.unpack_from(self._map, offset + 8)[0]
-        return tat_ns
+        return self._words[place + _TAT]
 
-    def in_flight(self, offset: int) -> int:
+    def in_flight(self, place: int) -> int:
         """Return how many requests hold a place, over all columns."""
-        return sum(self._columns.unpack_from(self._map, offset + 64))
+        return sum(self._words[place + _OWN_WORDS : place + self._row_words].tolist())
 
-    def quota(self, offset: int) -> QuotaRow:
+    def quota(self, place: int) -> QuotaRow:
         """Return a quota's row."""
-        granted, folded, shift, limit, resets_at_s, rate_per_s = _QUOTA.unpack_from(self._map, offset + 8)
-        used = folded + sum(self._columns.unpack_from(self._map, offset + 64))
-        return QuotaRow(granted, used, shift, limit, resets_at_s, rate_per_s)
+        _, granted, folded, shift, limit, resets_at_ms, rate_micro, _, *used = self._words[
+            place : place + self._row_words
+        ].tolist()
+        return QuotaRow(granted, folded + sum(used), shift, limit, resets_at_ms / 1e3, rate_micro / 1e6)
 
     # --- writing
 
@@ -159,69 +164,83 @@ class LimitTable:
         finally:
             self.unlock(distinct)
 
-    def put_tat(self, offset: int, tat_ns: int) -> None:
+    def put_tat(self, place: int, tat_ns: int) -> None:
         """Write a rate's theoretical arrival time; its domain is locked."""
-        _I64.pack_into(self._map, offset + 8, tat_ns)
+        self._words[place + _TAT] = tat_ns
 
-    def add(self, offset: int, amount: int) -> None:
+    def add(self, place: int, amount: int) -> None:
         """Add to what this process holds or has used; nobody else writes there."""
         assert self._column is not None, "a process without a column holds nothing"  # noqa: S101
-        place = offset + 64 + 8 * self._column
-        _I64.pack_into(self._map, place, _I64.unpack_from(self._map, place)[0] + amount)
+        self._words[place + _OWN_WORDS + self._column] += amount
 
     def put_quota(
-        self, offset: int, *, granted: int, shift: int, limit: int, resets_at_s: float, rate_per_s: float
+        self, place: int, *, granted: int, shift: int, limit: int, resets_at_s: float, rate_per_s: float
     ) -> None:
         """Write what the ledger says of a quota; its domain is locked."""
-        _I64.pack_into(self._map, offset + 8, granted)
-        _AFTER_FOLDED.pack_into(self._map, offset + 24, shift, limit, resets_at_s, rate_per_s)
+        words = self._words
+        words[place + _SHIFT] = shift
+        words[place + _LIMIT] = limit
+        words[place + _RESETS_AT_MS] = round(min(resets_at_s * 1e3, _MOST))
+        words[place + _RATE_MICRO] = round(min(rate_per_s * 1e6, _MOST))
+        words[place + _GRANTED] = granted
 
     # --- rows
 
     def find(self, key: str, kind: RowKind) -> int:
-        """Return the offset of a limit's row, which is made when there is none.
+        """Return the place of a limit's row, which is made when there is none.
 
         Raises:
             Busy: somebody else is making one and was stopped.
             TableFull: there are ``MAX_ROWS`` already.
         """
-        offset = self._offsets.get(key)
-        if offset is None:
+        place = self._places.get(key)
+        if place is None:
             self._lock(_CLAIM_LOCK)
             try:
-                offset = self._offsets[key] = self._claim(key, kind)
+                place = self._places[key] = self._claim(key, kind)
             finally:
                 fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, _CLAIM_LOCK)
-        return offset
+        return place
+
+    def has(self, key: str) -> bool:
+        """Whether a limit has a row; none is made."""
+        digest = _digest(key)
+        for probe in range(_MAX_PROBES):
+            found = self._words[_SLOTS_AT + (digest + probe) % _SLOTS * 2]
+            if found in (digest, 0):
+                return found == digest
+        return False
 
     def _claim(self, key: str, kind: RowKind) -> int:
-        digest = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little") or 1
+        digest = _digest(key)
         for probe in range(_MAX_PROBES):
-            slot_at = _HEAD_BYTES + (digest + probe) % _SLOTS * _SLOT.size
-            found, row = _SLOT.unpack_from(self._map, slot_at)
+            slot = _SLOTS_AT + (digest + probe) % _SLOTS * 2
+            found = self._words[slot]
             if found == digest:
-                return self._offset_of(row)
+                return self._place_of(self._words[slot + 1])
             if found == 0:
-                return self._take_row(slot_at, digest, kind)
+                return self._take_row(slot, digest, kind)
         raise TableFull
 
-    def _take_row(self, slot_at: int, digest: int, kind: RowKind) -> int:
+    def _take_row(self, slot: int, digest: int, kind: RowKind) -> int:
         row = self.row_count
         if row >= MAX_ROWS:
             raise TableFull
-        offset = self._offset_of(row)
-        self._row.pack_into(self._map, offset, digest, *[0] * 4, 0.0, 0.0, int(kind), *[0] * self.columns)
+        place, words = self._place_of(row), self._words
+        words[place] = digest
+        words[place + _KIND] = int(kind)
         if kind is RowKind.RATE and self.is_cautious:
-            self.put_tat(offset, -max(1, round(self.born_s * 1e9)))
+            self.put_tat(place, -max(1, round(self.born_s * 1e9)))
         # In this order: a row that nobody finds is lost, one that is found twice would be two limits in one.
-        _U32.pack_into(self._map, _COUNT_AT, row + 1)
-        _SLOT.pack_into(self._map, slot_at, digest, row)
-        return offset
+        words[_COUNT] = row + 1
+        words[slot + 1] = row
+        words[slot] = digest
+        return place
 
     @property
     def row_count(self) -> int:
         """How many rows are taken."""
-        return int(_U32.unpack_from(self._map, _COUNT_AT)[0])
+        return self._words[_COUNT]
 
     # --- columns
 
@@ -239,16 +258,17 @@ class LimitTable:
         raise TableFull
 
     def fold_abandoned(self) -> None:
-        """Take over what workers that have ended left in their columns."""
-        used: set[int] = set()
-        for row in range(self.row_count):
-            _, *counted = self._counted.unpack_from(self._map, self._offset_of(row) + 56)
-            used.update(column for column, left in enumerate(counted) if left)
-        # One at a time, so that a worker that starts meanwhile finds one that is free.
-        for column in used:
-            if self._has_locked_column(column):
+        """Take over what workers that have ended left in their columns; never two at once in one process."""
+        # One column at a time, so that a worker that starts meanwhile finds one that is free.
+        for column in range(self.columns):
+            if any(self._column_words(column)) and self._has_locked_column(column):
                 self._fold(column)
                 self._unlock_column(column)
+
+    def _column_words(self, column: int) -> list[int]:
+        """Return what one column counts, row by row."""
+        first = _ROWS_AT + _OWN_WORDS + column
+        return self._words[first : first + self.row_count * self._row_words : self._row_words].tolist()
 
     def is_deserted(self) -> bool:
         """Whether no other process has a column."""
@@ -262,13 +282,20 @@ class LimitTable:
 
     def copy_to(self, fd: int) -> None:
         """Write every limit into an empty table that has more columns; nobody else writes in either."""
-        os.pwrite(fd, self._map[_COUNT_AT : _COUNT_AT + 4], _COUNT_AT)
         os.pwrite(fd, struct.pack("<d", self.born_s), _BORN_AT)
-        os.pwrite(fd, self._map[_HEAD_BYTES:_ROWS_AT], _HEAD_BYTES)
         wider = LimitTable(fd)
+        wider._words[_SLOTS_AT:_ROWS_AT] = self._words[_SLOTS_AT:_ROWS_AT]
         for row in range(self.row_count):
-            offset = self._offset_of(row)
-            os.pwrite(fd, self._map[offset : offset + 64], wider._offset_of(row))
+            mine, theirs = self._place_of(row), wider._place_of(row)
+            wider._words[theirs : theirs + _OWN_WORDS] = self._words[mine : mine + _OWN_WORDS]
+        wider._words[_COUNT] = self.row_count
+
+    def copy_rates_to(self, fd: int, keys: Iterable[str]) -> None:
+        """Write these rates, as far as there are rows of them, into an empty table; nobody else writes in either."""
+        fresh = LimitTable(fd)
+        for key in keys:
+            if self.has(key):
+                fresh.put_tat(fresh.find(key, RowKind.RATE), self.tat_ns(self.find(key, RowKind.RATE)))
 
     def _has_locked_column(self, column: int) -> bool:
         try:
@@ -279,24 +306,21 @@ class LimitTable:
 
     def _fold(self, column: int) -> None:
         """Places that nobody holds any more are free; use of quotas stays used."""
-        for row in range(self.row_count):
-            offset = self._offset_of(row)
-            place = offset + 64 + 8 * column
-            left = _I64.unpack_from(self._map, place)[0]
-            if not left:
-                continue
-            if _I64.unpack_from(self._map, offset + 56)[0] == RowKind.QUOTA:
-                folded = _I64.unpack_from(self._map, offset + 16)[0]
-                _I64.pack_into(self._map, offset + 16, folded + left)
-            _I64.pack_into(self._map, place, 0)
+        words = self._words
+        for row, left in enumerate(self._column_words(column)):
+            if left:
+                place = self._place_of(row)
+                if words[place + _KIND] == RowKind.QUOTA:
+                    words[place + _FOLDED] += left
+                words[place + _OWN_WORDS + column] = 0
 
-    def _offset_of(self, row: int) -> int:
-        return _ROWS_AT + row * self._row.size
+    def _place_of(self, row: int) -> int:
+        return _ROWS_AT + row * self._row_words
 
-    def _lock(self, place: int) -> None:
+    def _lock(self, byte: int) -> None:
         for attempt in range(_YIELDS + _NAPS):
             try:
-                fcntl.lockf(self._fd, _TRY, 1, place)
+                fcntl.lockf(self._fd, _TRY, 1, byte)
                 return
             except OSError:
                 if attempt < _YIELDS:
@@ -306,10 +330,8 @@ class LimitTable:
         raise Busy
 
 
-_I64 = struct.Struct("<q")
-_U32 = struct.Struct("<I")
-_QUOTA = struct.Struct("<qqqqdd")
-_AFTER_FOLDED = struct.Struct("<qqdd")
+def _digest(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "little", signed=True) or 1
 
 
 def domain_of(key: str) -> int:
@@ -320,9 +342,9 @@ def domain_of(key: str) -> int:
 
 def table_bytes(columns: int) -> int:
     """Return the size of a table; what is not used of it takes no memory."""
-    return _ROWS_AT + MAX_ROWS * (64 + 8 * columns)
+    return 8 * (_ROWS_AT + MAX_ROWS * (_OWN_WORDS + columns))
 
 
 def head_of(boot_id: bytes, columns: int, *, is_cautious: bool, born_s: float) -> bytes:
     """Return the head of an empty table."""
-    return _HEAD.pack(MAGIC, boot_id, columns, 0, int(is_cautious), born_s)
+    return _HEAD.pack(MAGIC, boot_id, columns, int(is_cautious), 0, born_s)

@@ -62,7 +62,7 @@ class QuotaUse:
 
     def _roll(self, wall_s: float) -> None:
         self._window = window_at(self.quota.per, self.quota.zone, wall_s)
-        self._slot_end_s = min(slot_end_s(self._window, wall_s), self._window.end_s)
+        self._slot_end_s = slot_end_s(self._window, wall_s)
         self._slots = {end_s: used for end_s, used in self._slots.items() if end_s > self._window.start_s}
         self.used = use_in_window(self._slots, self._window)
         self._standing = None
@@ -104,7 +104,7 @@ class MemoryCounters:
         self.wall_s = 0.0
         self._costs = costs
         self.quotas = {
-            account_of(tenant.name, quota.name): QuotaUse(quota)
+            account_of(tenant.name, quota): QuotaUse(quota)
             for tenant in snapshot.tenants.values()
             for quota in tenant.quotas
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.decide.tables import account_of
+from gateway.decisions.folder import Read
 from gateway.trial.memory_counters import QuotaUse
 from gateway.trial.replay import Impact, Replay, Side
 from policies import diff
@@ -16,9 +17,12 @@ NOT_MODELLED = (
     "what a request would have used that was refused when it was recorded: the mean of its model is taken",
     "use of a quota from before the traffic begins leaves its window as if it had been used when the traffic begins; "
     "rates begin unused",
-    "grants on top of quotas, and keys that were revoked beside the files",
+    "grants on top of quotas, and credentials that were revoked beside the files",
+    "what is in a token: one of the tenant's issuer is taken to be signed, dated and meant as before",
 )
 
+# What is left speaks for what is missing only while it is the greater part.
+_MOST_UNREADABLE = 0.5
 _ANY_KEY = Key("", "", ())
 
 
@@ -99,6 +103,7 @@ class TrafficReport(Struct, frozen=True):
         requests: with a known caller; ``unidentified`` counts the others, which are not replayed, by reason.
         lost: requests whose records could not be kept.
         skipped: torn or unreadable pieces of the records, each about a second of one worker.
+        unreadable: which share of the records' bytes they are.
         late: requests out of order.
         as_recorded: share of requests that the policy before decides as it was recorded.
     """
@@ -108,6 +113,7 @@ class TrafficReport(Struct, frozen=True):
     last_s: float
     lost: int
     skipped: int
+    unreadable: float
     late: int
     unidentified: dict[str, int]
     as_recorded: float
@@ -147,11 +153,21 @@ def plan_without_traffic(before: Snapshot, after: Snapshot) -> Plan:
     return Plan(diff.changes(before, after))
 
 
-def plan_of(replay: Replay, lost: int, skipped: int, unidentified: dict[str, int]) -> Plan:
+def doubt(plan: Plan) -> str:
+    """Return why a plan's traffic shows nothing of what the policy would do; "" where it does."""
+    traffic = plan.traffic
+    if traffic is None or not traffic.requests:
+        return "no request was replayed, so nothing shows how many would be refused"
+    if traffic.unreadable > _MOST_UNREADABLE:
+        return f"most of the recorded traffic cannot be read, {traffic.unreadable:.1%} of its bytes"
+    return ""
+
+
+def plan_of(replay: Replay, read: Read) -> Plan:
     """Return what a replay found.
 
     Args:
-        lost, skipped, unidentified: what reading the traffic said.
+        read: what reading the traffic said.
     """
     before, after = replay.before, replay.after
     impacts = [_tenant_impact(name, impact, replay.tenants[name]) for name, impact in replay.impacts.items()]
@@ -162,10 +178,11 @@ def plan_of(replay: Replay, lost: int, skipped: int, unidentified: dict[str, int
             requests=replay.count,
             first_s=replay.first_s,
             last_s=replay.last_s,
-            lost=lost,
-            skipped=skipped,
+            lost=read.lost,
+            skipped=read.skipped,
+            unreadable=read.unreadable,
             late=replay.late,
-            unidentified=unidentified,
+            unidentified=read.unidentified,
             as_recorded=replay.as_recorded / replay.count if replay.count else 1.0,
         ),
         new_refusals=sum(impact.new_refusals for impact in impacts),
@@ -202,7 +219,7 @@ def _forecasts(side: Side, first_s: float, last_s: float) -> tuple[QuotaForecast
     found: list[QuotaForecast] = []
     for tenant in side.snapshot.tenants.values():
         for quota in tenant.quotas:
-            account = account_of(tenant.name, quota.name)
+            account = account_of(tenant.name, quota)
             use = side.counters.quotas[account]
             ran_out_s = side.ran_out_s.get(account)
             runs_out_s = _runs_out_s(quota, use, last_s - first_s, last_s)

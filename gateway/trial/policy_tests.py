@@ -70,7 +70,7 @@ def counters_of(test: PolicyTest, tenant: Tenant | None) -> StatedCounters:
 
 def _standings(tenant: Tenant, used: dict[str, float]) -> dict[str, Standing]:
     return {
-        account_of(tenant.name, quota.name): standing_of(quota.limit, round(quota.limit * used.get(quota.name, 0.0)))
+        account_of(tenant.name, quota): standing_of(quota.limit, round(quota.limit * used.get(quota.name, 0.0)))
         for quota in tenant.quotas
     }
 

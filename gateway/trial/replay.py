@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from gateway.decide.decision import Decision, Refusal, decide
 from gateway.decide.facts import RequestFacts
-from gateway.decide.tables import Tables, account_of
+from gateway.decide.tables import Tables
 from gateway.trial.memory_counters import Costs, MemoryCounters, Used
 from gateway.trial.traffic import Row
 from gateway.trial.tried_policy import tried
@@ -54,8 +54,8 @@ class Side:
 
     def _count_refused(self, decision: Decision, refusal: Refusal, now_s: float) -> None:
         for limit in refusal.limits:
-            account = account_of(decision.tenant, limit)
-            if account in self.counters.quotas:
+            account = self.tables.account(decision.tenant, limit)
+            if account:
                 self.refused[f"{decision.tenant}/{limit}"] += 1
                 self.ran_out_s.setdefault(account, now_s)
             else:
@@ -182,12 +182,12 @@ class Replay:
             if name not in unseeded:
                 continue
             unseeded.discard(name)
-            account = account_of(caller.tenant, name)
+            account = self.before.tables.account(caller.tenant, name)
             quota = self.before.counters.quotas[account].quota
             own = {"requests": 1, "bytes": content_length}.get(quota.meter, 0)
             for side in (self.before, self.after):
                 use = side.counters.quotas.get(account)
-                if use is not None and use.quota.meter == quota.meter:
+                if use is not None:
                     use.begin(max(0, quota.limit - left_after - own), now_s)
         if not unseeded:
             del self._unseeded[caller.tenant]

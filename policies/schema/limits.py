@@ -68,7 +68,9 @@ class SharedWritten(Written, frozen=True, kw_only=True):
     """A limit that several tenants draw from together."""
 
     name: Annotated[Name, Meta(description="What refusals and counters call it.")]
-    applies_to: Annotated[AppliesToWritten, Meta(description="Which requests draw from it.")]
+    applies_to: Annotated[
+        AppliesToWritten, Meta(description="Which requests draw from it.", extra={"usual": "{tier: [gold]}"})
+    ]
     rate: Annotated[Rate | None, Meta(description="Requests per time, of all of them together.")] = None
     burst: Annotated[
         Count | None, Meta(description="Requests at once, when none came before; one second of the rate when left out.")

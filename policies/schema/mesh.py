@@ -167,7 +167,10 @@ class JwtWritten(Written, frozen=True, kw_only=True):
         Annotated[list[Algorithm], Meta(min_length=1)],
         Meta(description="Accepted signature algorithms; no others are."),
     ]
-    jwks: Annotated[JwksWritten, Meta(description="Where the issuer's keys are.")]
+    jwks: Annotated[
+        JwksWritten,
+        Meta(description="Where the issuer's keys are.", extra={"usual": "{url: https://sso.example/jwks.json}"}),
+    ]
     tenant_from: Annotated[ClaimPlace, Meta(description="The claim that names the tenant.")]
     scopes_from: Annotated[ClaimPlace | None, Meta(description="The claim that lists the scopes.")] = None
     groups_from: Annotated[
@@ -188,7 +191,7 @@ class AuthWritten(Written, frozen=True, kw_only=True):
 class RoleWritten(Written, frozen=True, kw_only=True):
     """Who may do what on the admin listener."""
 
-    name: Annotated[Name, Meta(description="The role's name, for the audit log.")]
+    name: Annotated[Name, Meta(description="The role's name, for its readers; the audit log names the caller.")]
     subjects: Annotated[
         Annotated[list[Text], Meta(min_length=1)], Meta(description='Who has it: "group:NAME", "san:URI", "key:ID".')
     ]

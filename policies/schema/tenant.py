@@ -57,14 +57,23 @@ class TenantJwtWritten(Written, frozen=True, kw_only=True):
 class QuotaWritten(Written, frozen=True, kw_only=True):
     """A budget over a long period."""
 
-    name: Annotated[Name, Meta(description="What refusals and counters call it.")]
+    name: Annotated[
+        Name,
+        Meta(description="What refusals and counters call it; with another name or meter it is a new one, unused."),
+    ]
     meter: Annotated[
         Literal["requests", "bytes", "device_time", "tokens", "gpu_time"],
-        Meta(description="Counted are requests, bytes of both bodies, device_time (or gpu_time, the same) or tokens."),
+        Meta(
+            description="Counted are requests, bytes of both bodies, device_time (or gpu_time, the same) or tokens.",
+            extra={"usual": "requests"},
+        ),
     ]
     limit: Annotated[
         BigCount | LongOrLarge,
-        Meta(description="How much: a count, for device_time a length of time, for bytes a size such as 2TiB."),
+        Meta(
+            description="How much: a count, for device_time a length of time, for bytes a size such as 2TiB.",
+            extra={"usual": "1000000"},
+        ),
     ]
     per: Annotated[
         Literal[
@@ -77,7 +86,7 @@ class QuotaWritten(Written, frozen=True, kw_only=True):
             "rolling-7d",
             "rolling-30d",
         ],
-        Meta(description="The period it is for."),
+        Meta(description="The period it is for.", extra={"usual": "calendar-month"}),
     ]
     zone: Annotated[Text | None, Meta(description="The time zone of a calendar period; UTC when left out.")] = None
     at: Annotated[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import ssl
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -65,32 +66,28 @@ class Exporter:
         self._ending = asyncio.Event()
         self._ended = asyncio.Event()
         self._trouble = ""
-        transport = httpx.AsyncHTTPTransport(uds=to.path or None, limits=httpx.Limits(max_connections=1))
-        base_url = "http://receiver" if to.path else f"http://{to}"
-        # What the environment says of proxies is about other places than a receiver that is named here.
-        self._client = httpx.AsyncClient(
-            transport=transport, base_url=base_url, timeout=ANSWER_WITHIN_S, trust_env=False
-        )
+        self._to = to
+        self._client = _client(to)
 
     async def export(self) -> None:
         """Send parcel after parcel, until the end; what is in vain is tried again, later and later."""
         failures, began_s = 0, 0.0
-        async with self._client:
-            while (parcel := self._next()) or not self._ending.is_set():
-                if parcel is None:
-                    await self._pause(LOOK_EVERY_S)
-                    continue
-                began_s = began_s if failures else self._loop.time()
-                answer = await self._send(parcel)
-                if answer.fate is not Fate.AGAIN:
-                    failures = 0
-                    self._settle(answer, parcel)
-                elif self._loop.time() >= began_s + ATTEMPTS_FOR_S:
-                    failures = 0
-                    self._lose(parcel, "given_up")
-                else:
-                    failures += 1
-                    await self._pause(delay_s(failures, answer.retry_after, random.random()))
+        while (parcel := self._next()) or not self._ending.is_set():
+            if parcel is None:
+                await self._pause(LOOK_EVERY_S)
+                continue
+            began_s = began_s if failures else self._loop.time()
+            answer = await self._send(parcel)
+            if answer.fate is not Fate.AGAIN:
+                failures = 0
+                self._settle(answer, parcel)
+            elif self._loop.time() >= began_s + ATTEMPTS_FOR_S:
+                failures = 0
+                self._lose(parcel, "given_up")
+            else:
+                failures += 1
+                await self._pause(delay_s(failures, answer.retry_after, random.random()))
+        await self._client.aclose()
         self._ended.set()
 
     async def finish(self, within_s: float) -> None:
@@ -127,6 +124,9 @@ class Exporter:
         except (httpx.HTTPError, TimeoutError) as error:
             self._attempts["failed"] += 1
             self._say_trouble(f"{type(error).__name__}: {error}".rstrip(": "))
+            # A client whose request was cut off just before it connects counts that connection as in use for ever.
+            await self._client.aclose()
+            self._client = _client(self._to)
             return _Answer(Fate.AGAIN)
         fate = fate_of(response.status_code)
         self._attempts[fate.name.lower()] += 1
@@ -164,6 +164,15 @@ class Exporter:
         elif self._trouble and not trouble:
             say("", "spans are exported again")
         self._trouble = trouble
+
+
+def _client(to: Address) -> httpx.AsyncClient:
+    # Transports ask for one although this speaks plain HTTP; making one that loads certificates takes 20 ms.
+    no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    transport = httpx.AsyncHTTPTransport(verify=no_tls, uds=to.path or None, limits=httpx.Limits(max_connections=1))
+    base_url = "http://receiver" if to.path else f"http://{to}"
+    # What the environment says of proxies is about other places than a receiver that is named here.
+    return httpx.AsyncClient(transport=transport, base_url=base_url, timeout=ANSWER_WITHIN_S, trust_env=False)
 
 
 async def _body(response: httpx.Response) -> bytes:

@@ -69,7 +69,7 @@ def replayed(file: Path, before: Snapshot, after: Snapshot) -> Plan:
     read = Read()
     replay = Replay(before, after)
     replay.run(ordered(read_blocks(file, 0.0, float("inf"), read)), lambda _: None)
-    return plan_of(replay, read.lost, read.skipped, read.unidentified)
+    return plan_of(replay, read)
 
 
 def write_traffic(file: Path, policy: Snapshot, count: int) -> None:

@@ -30,4 +30,4 @@ def test_both_say_what_they_measured() -> None:
     said: list[str] = []
     decision_log.run(decision_log.Plan(slices=2), said.append)
     plan.run(plan.Size(records=500), said.append)
-    assert [line.partition(",")[0].partition(":")[0] for line in said] == [*["decision log"] * 3, "plan", "plan"]
+    assert [line.partition(",")[0].partition(":")[0] for line in said] == [*["decision log"] * 4, "plan", "plan"]

@@ -2,7 +2,8 @@
 
 Its script is the policy's mesh name, which it finds in the snapshot of each generation: ``refuse`` vetoes, ``hang``
 goes silent, ``die`` exits; with any other name it behaves. It tallies each connection as one request that the stable
-version of every model answered, with 503 under the name ``broken``.
+version of every model answered, with 503 under the name ``broken``. Under ``thirsty`` it is done when it is to drain
+only after it was let have, and has used, all that it then wants of the first quota.
 """
 
 from __future__ import annotations
@@ -27,16 +28,21 @@ from gateway.control.messages import (
     Pods,
     Prepare,
     Prepared,
+    QuotaWanted,
     RequestCounts,
     Revoked,
     SloEvents,
     Tally,
     ToWorker,
 )
+from gateway.control.quota_book import quotas_of
+from gateway.limits.table import LimitTable, RowKind
 from model_pod.wire.frames import FrameDecoder, encode
 from policies.snapshot import Mesh, Route, Snapshot
 
 _DIED = 7
+# More than any gateway holds of the demo's quota of requests.
+THIRST = 1_000_000_000
 _EDGES_S = (0.1, 1.0)
 _TRACE = "a" * 32
 
@@ -44,8 +50,9 @@ _TRACE = "a" * 32
 class FakeWorker:
     """One worker with blocking sockets; a single loop is enough for a script."""
 
-    def __init__(self, control: socket.socket, listening: list[socket.socket]) -> None:
+    def __init__(self, control: socket.socket, listening: list[socket.socket], limits_fd: int) -> None:
         self._control = control
+        self._limits_fd = limits_fd
         self._listening = listening
         self._decoder: FrameDecoder[ToWorker] = FrameDecoder(ToWorker)  # type: ignore[arg-type]  # a union of Structs
         self._generation = 0
@@ -84,8 +91,20 @@ class FakeWorker:
                 case Revoked(key_ids=key_ids):
                     self._revoked = key_ids
                 case Drain():
+                    if self._generation and self._snapshot.mesh.name == "thirsty":
+                        self._drink()
                     self._say(Counts(requests=self._requests, by_reason={}, in_flight=0, connections=0))
                     sys.exit(0)
+
+    def _drink(self) -> None:
+        limits = LimitTable(self._limits_fd)
+        limits.take_column()
+        account = next(name for name, of in quotas_of(self._snapshot).items() if of.quota.meter == "requests")
+        row = limits.find(account, RowKind.QUOTA)
+        self._say(QuotaWanted({account: THIRST}))
+        while limits.quota(row).granted < THIRST:
+            time.sleep(0.01)
+        limits.add(row, THIRST)
 
     def _prepare(self, generation: int, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -152,11 +171,12 @@ def main() -> None:
     parser.add_argument("--listen-fd", type=int, action="append", default=[])
     parser.add_argument("--tls-fd", type=int, action="append", default=[])
     parser.add_argument("--decisions")
-    for option in ("--index", "--limits-fd", "--worker-count"):
+    parser.add_argument("--limits-fd", type=int, required=True)
+    for option in ("--index", "--worker-count"):
         parser.add_argument(option, required=True)
     options = parser.parse_args()
     listening = [socket.socket(fileno=descriptor) for descriptor in options.listen_fd]
-    FakeWorker(socket.socket(fileno=options.control_fd), listening).run()
+    FakeWorker(socket.socket(fileno=options.control_fd), listening, options.limits_fd).run()
 
 
 if __name__ == "__main__":

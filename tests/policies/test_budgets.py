@@ -63,6 +63,13 @@ def test_a_shared_limit_of_somebody_is_left_alone(applies_to: str) -> None:
     assert budgets.check([*files, tenant("a"), tenant("b", tier="free", may_call="['*']")]) == []
 
 
+@pytest.mark.parametrize(("tier", "may_call"), [("''", "[ranker]"), ("gld", "[ranker]"), ("free", "[rankr]")])
+def test_a_mistake_in_a_tenant_s_file_is_not_told_a_second_time_by_a_limit(tier: str, may_call: str) -> None:
+    shared = limits("shared:\n  - {name: s, applies_to: {tier: [free], route: ranker}, rate: 5/s}\n")
+    assert "matches nothing" in budgets.check([shared, ROUTE, tenant("a")])[0].problem
+    assert budgets.check([shared, ROUTE, tenant("a"), tenant("b", tier=tier, may_call=may_call)]) == []
+
+
 def test_while_a_tenant_cannot_be_read_nobody_says_what_it_may_call() -> None:
     unreadable = PolicyFile("tenants/b.yaml", tenant("b").kind, None)
     shared = limits("shared:\n  - {name: s, applies_to: {tier: [free]}, rate: 5/s}\n")

@@ -60,6 +60,11 @@ def test_core_types_are_those_of_yaml_1_2(word: str, value: object) -> None:
         (b"a: 1\rb: 2\n", "file.yaml:1:5: an invisible character, U+000D. Remove it."),
         (b"a: 1\na: 2\n", 'file.yaml:2:1: the key "a" is here twice, first in line 1. Keep one of the two.'),
         (b"{a: 1}: 2\n", "file.yaml:1:1: a list or mapping as a key. Use a word as the key."),
+        (
+            b"0.8: warn\n",
+            'file.yaml:1:1: the key "0.8" is the number 0.8 and a key is text. '
+            'Write "0.8" in quotes, or 80% if it is a share.',
+        ),
         (b"1: 2\n", 'file.yaml:1:1: the key "1" is the number 1 and a key is text. Write "1" in quotes.'),
         (b"a: " + b"9" * 5000 + b"\n", "file.yaml:1:4: a number of too many digits. Write a shorter one, "),
         (b"a: .NaN\n", "file.yaml:1:4: .NaN is not a finite number. Write a finite one."),

@@ -151,6 +151,50 @@ def test_each_planted_mistake_is_told_with_its_place_and_fix(case: Path, directo
     assert errors_of(directory) == expected
 
 
+API_KEY = "msk_Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6cXV4_x1Y2z3"
+# Its head alone is longer than what an error quotes of a text.
+TOKEN = f"eyJhbGciOiJFUzI1NiIsImtpZCI6Ij{'Y' * 40}.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9mLTY0"
+PRIVATE_KEY = r"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHcHbQpzGKV9PBbBclGyZkXfTXv68NTdVsSPTKZzRkfX"
+
+
+@pytest.mark.parametrize("secret", [API_KEY, TOKEN, PRIVATE_KEY], ids=["key", "token", "private-key"])
+@pytest.mark.parametrize("written", ["{}", "'{}'", '"{}"', '"Bearer {}"', ">-\n      {}"])
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("tenants/demo.yaml", "keys:\n  - {{id: a, scopes: [infer], sha256: {}}}"),
+        ("tenants/demo.yaml", "keys:\n  - id: a\n    scopes: [infer]\n    sha256: {}"),
+        ("tenants/demo.yaml", "may_call: [{}]"),
+        ("tenants/demo.yaml", "may_call:\n  - {}"),
+        ("tenants/demo.yaml", "may_call: {}"),
+        ("tenants/demo.yaml", "{}: 1"),
+        ("limits.yaml", "tiers: {{demo: {{rate: {}}}}}"),
+        ("mesh.yaml", "limits: {{body_bytes: {}}}"),
+        ("mesh.yaml", "jwt: &{} []"),
+    ],
+)
+def test_no_error_repeats_a_secret_that_somebody_pasted(
+    directory: Path, file: str, line: str, written: str, secret: str
+) -> None:
+    path = directory / file
+    key = line.partition(":")[0]
+    kept = [old for old in path.read_text().splitlines() if not old.startswith((key, " "))]
+    path.write_text("\n".join([*kept, line.format(written.format(secret)), ""]))
+    told = errors_of(directory)
+    pieces = [secret[start : start + 10] for start in range(0, len(secret) - 9, 5)]
+    assert not [error for error in told for piece in pieces if piece in error and "-----" not in piece]
+    assert any("files hold no secrets" in error for error in told)
+
+
+def test_a_pasted_key_is_told_once_where_its_value_stands(directory: Path) -> None:
+    (directory / "tenants" / "demo.yaml").write_text(
+        f'kind: tenant/v1\nname: demo\nowner: us\ntier: demo\nkeys: [{{id: a, scopes: [infer], sha256: "{API_KEY}"}}]\n'
+        "may_call: [digits]\n"
+    )
+    (error,) = errors_of(directory)
+    assert error.startswith("tenants/demo.yaml:5:41: this looks like an API key")
+
+
 def test_five_mistakes_in_four_files_are_five_errors_ordered_by_place(directory: Path) -> None:
     def edit(file: str, old: str, new: str) -> None:
         text = (directory / file).read_text()

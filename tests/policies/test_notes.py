@@ -7,6 +7,7 @@ from policies.snapshot import (
     JwtIssuer,
     Key,
     Launch,
+    Limit,
     Mesh,
     Objective,
     Role,
@@ -49,6 +50,22 @@ def test_a_key_that_ended_just_now_is_left_for_a_while() -> None:
     assert notes(with_tenant(keys=(KEY, ended)), NOW_S + EXPIRED_FOR_S) == (
         "key old can be removed: expired for more than 30 days",
     )
+
+
+def test_a_tenant_s_limit_that_its_tier_never_lets_it_reach_is_noted() -> None:
+    gold = Tier("gold", Limit("tier/gold", rate_per_s=100.0, burst=100, in_flight=8))
+
+    def told(own: Limit, tier: Tier = gold) -> tuple[str, ...]:
+        return notes(replace(with_tenant(limit=own), tiers={"gold": tier}), NOW_S)
+
+    rate = ("the rate of tenant ads limits nothing: the tier allows no more than that",)
+    in_flight = ("the in_flight of tenant ads limits nothing: the tier allows no more than that",)
+    assert told(Limit("tenant/ads", rate_per_s=100.0, burst=100, in_flight=9)) == rate + in_flight
+    assert told(Limit("tenant/ads", rate_per_s=200.0, burst=10, in_flight=7)) == ()
+    assert told(Limit("tenant/ads", rate_per_s=90.0, burst=200)) == ()
+    assert gold.limit is not None
+    observing = replace(gold, limit=replace(gold.limit, observe=True))
+    assert told(Limit("tenant/ads", rate_per_s=200.0, burst=200), observing) == ()
 
 
 def test_tiers_issuers_and_objectives_of_nobody_are_named() -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from policies import commands, seal
-from policies.errors import PolicyRefused
+from policies.errors import PolicyError, PolicyRefused
 from policies.load import load_directory
 
 DEMO = Path(__file__).parents[2] / "policies" / "demo"
@@ -127,6 +127,33 @@ def test_what_would_be_refused_is_not_sealed(directory: Path) -> None:
     assert (directory / seal.SEAL_FILE).read_bytes() == before
 
 
+def test_what_fails_its_tests_is_not_sealed(directory: Path) -> None:
+    (directory / seal.SEAL_FILE).unlink()
+    err = io.StringIO()
+    failed = PolicyError("tests/demo.yaml", 3, 5, "the test fails", "Mend the policy.")
+    code = commands.seal(str(directory), MADE_AT, err=err, tried=lambda snapshot: [failed] * len(snapshot.tests[:1]))
+    assert (code, "tests/demo.yaml:3:5: the test fails" in err.getvalue()) == (commands.FAILED, True)
+    assert not seal.is_sealed(directory)
+
+
+def test_an_edit_while_it_is_sealed_is_not_sealed(directory: Path) -> None:
+    of_before = seal.make(directory, MADE_AT)
+    limits = directory / "limits.yaml"
+    limits.write_bytes(limits.read_bytes() + b"# by hand\n")
+    with pytest.raises(PolicyRefused, match=r"limits.yaml:1:1: the file is not the one that was sealed"):
+        load_directory(directory, of_before)
+    load_directory(directory, seal.make(directory, MADE_AT))
+
+
+def test_a_file_that_cannot_be_read_is_named_and_nothing_is_sealed(directory: Path) -> None:
+    (directory / seal.SEAL_FILE).unlink()
+    (directory / "limits.yaml").unlink()
+    (directory / "limits.yaml").symlink_to("nowhere")
+    code, _, err = run(directory)
+    assert (code, "limits.yaml:1:1: the file cannot be read" in err) == (commands.FAILED, True)
+    assert not seal.is_sealed(directory)
+
+
 def test_a_seal_can_be_taken_away(directory: Path) -> None:
     limits = directory / "limits.yaml"
     limits.write_bytes(limits.read_bytes() + b"# by hand\n")
@@ -152,3 +179,26 @@ def test_a_mounted_volume_may_link_its_seal(directory: Path) -> None:
     (directory / seal.SEAL_FILE).rename(hidden / seal.SEAL_FILE)
     (directory / seal.SEAL_FILE).symlink_to(f"..2026/{seal.SEAL_FILE}")
     load_directory(directory)
+
+
+def test_a_new_file_where_no_policy_belongs_is_no_sealed_directory(directory: Path) -> None:
+    (directory / "extra.yaml").touch()
+    done, _, err = run(directory, "check")
+    assert (done, err.splitlines()[0].partition(". ")[0]) == (
+        commands.FAILED,
+        f"{directory}/extra.yaml:1:1: no policy file belongs here",
+    )
+
+
+def test_fmt_says_that_the_seal_no_longer_holds(directory: Path) -> None:
+    mesh = directory / "mesh.yaml"
+    mesh.write_text(mesh.read_text() + "\n\n")
+    run(directory)
+    again = f"these are not the files that were sealed: run penstock policy seal {directory} again"
+    out = io.StringIO()
+    assert commands.fmt(str(directory), out=out) == commands.OK
+    assert out.getvalue().splitlines() == [f"{mesh} written", f"note: {again}"]
+    mesh.write_text(mesh.read_text() + "\n\n")
+    out = io.StringIO()
+    assert commands.fmt(str(directory), json=True, out=out) == commands.OK
+    assert msgspec.json.decode(out.getvalue())["notes"] == [again]

@@ -57,7 +57,7 @@ def test_a_quantity_is_read_exactly(text: str, unit: str, number: float) -> None
         ("5min", "duration", 'expected a length of time, found "5min"', "Write 5m."),
         ("1_000/s", "rate", 'expected a rate, found "1_000/s"', "Write 1000/s."),
         ("soon", "duration", 'expected a length of time, found "soon"', "Write one such as 250ms."),
-        ("2s\n", "duration", 'expected a length of time, found "2s\n"', "Write one such as 250ms."),
+        ("2s\n", "duration", 'expected a length of time, found "2s\\n"', "Write one such as 250ms."),
     ],
 )
 def test_what_is_no_quantity_is_told_with_the_fix(text: str, unit: str, problem: str, fix: str) -> None:

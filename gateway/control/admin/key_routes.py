@@ -13,10 +13,12 @@ from gateway.control.key_desk import KeyDesk
 from gateway.control.key_reports import KeysReport, RevokedReport
 from gateway.control.reports import RefusalReport
 from gateway.decide.authorization import Actor
+from gateway.tls import MAX_IDENTITY_CHARS
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": {"model": RefusalReport}, "5XX": {"model": RefusalReport}}
 # The id of a token has its subject in it, that of a certificate its URI.
-KeyId = Annotated[str, Path(description="A key's id, jwt:ISSUER:SUBJECT or san:IDENTITY", max_length=512)]
+_MOST_CHARS = len("san:") + MAX_IDENTITY_CHARS
+KeyId = Annotated[str, Path(description="A key's id, jwt:ISSUER:SUBJECT or san:IDENTITY", max_length=_MOST_CHARS)]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class SignIn:
         admin_token: of the state directory; it may do everything.
         in_force: the generation in force.
         revoked: ids of credentials that are refused whatever the files say.
-        trusted: issuers whose tokens can be verified now; while there are none, what verifies them is not imported.
+        trusted: issuers whose keys are known; of these only the ones of the generation in force count, and while
+            there are none, what verifies tokens is not imported.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class SignIn:
         digest = token_digest(credential)
         if hmac.compare_digest(digest, self._digest):
             return LOCAL
-        trusted = self._trusted()
+        trusted = self._trusted_now()
         if trusted and credential.startswith("eyJ") and "." in credential:
             return self._by_token(credential, trusted)
         key = self._known_keys().get(digest.hex())
@@ -95,6 +96,11 @@ class SignIn:
             raise Refused("token_refused", f"{REFUSED[0].upper()}{REFUSED[1:]}.") from refused
         is_only = len(self._in_force().mesh.jwt) == 1
         return self._actor(f"jwt:{shown.issuer}:{shown.subject}", group_subjects(shown.issuer, shown.groups, is_only))
+
+    def _trusted_now(self) -> list[Trusted]:
+        """Keys are kept of issuers that are to come and of ones as they were; their tokens prove nothing here."""
+        issuers = self._in_force().mesh.jwt
+        return [one for one in self._trusted() if one.issuer in issuers]
 
     def _actor(self, credential_id: str, subjects: Sequence[str]) -> Actor:
         if credential_id in self._revoked():

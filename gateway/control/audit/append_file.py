@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from gateway.control.audit.files import lines_backwards
+from gateway.control.state_dir import sync_folder
 
 
 class AppendFile:
@@ -58,16 +59,3 @@ class AppendFile:
     def close(self) -> None:
         """Close it; every line is on the disk already."""
         os.close(self._descriptor)
-
-
-def sync_folder(path: Path) -> None:
-    """Put a folder's names on the disk.
-
-    Raises:
-        OSError: they cannot be.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from gateway.control.audit.files import newest as newest_records
 from gateway.control.audit.keys import KeyUnusable, fingerprint
 from gateway.control.audit.record import (
     CHECKPOINT,
+    GAP,
     Change,
     CheckpointDetail,
     Detail,
@@ -59,7 +60,7 @@ class AuditLog:
 
     Attributes:
         generation: the policy's, for changes that leave it as it is.
-        unrecorded: changes that went on although they could not be recorded.
+        unrecorded: changes since the start that went on although they could not be recorded.
     """
 
     def __init__(self, state_dir: Path, say: Say, more_copies: Path | None = None) -> None:
@@ -74,6 +75,8 @@ class AuditLog:
         self._say = say
         self._more_copies = more_copies
         self._files: OpenLog | None = None
+        self._gap = 0
+        self._written = b""
         self._lock = threading.Lock()
         self._trouble = ""
 
@@ -90,11 +93,13 @@ class AuditLog:
         self._record(Change(actor, action, subject, detail, reason, self.generation, self.generation))
 
     def note(self, change: Change) -> None:
-        """Record what happens in any case; where that fails it is counted."""
+        """Record what happens in any case; where that fails it is counted, and the count recorded when that can be."""
         try:
             self._record(change)
         except AuditUnavailable:
-            self.unrecorded += 1
+            with self._lock:
+                self.unrecorded += 1
+                self._gap += 1
 
     def newest(self, limit: int, before: int | None = None) -> tuple[list[Sealed], int]:
         """Return the newest records, or the newest before a number, newest first, and how many lines are unreadable.
@@ -131,6 +136,7 @@ class AuditLog:
         with self._lock:
             try:
                 files = self._files = self._files or self._opened()
+                self._tell_gap(files)
                 self._append(files, change)
             except _TROUBLES as error:
                 self._fail(error)
@@ -140,6 +146,11 @@ class AuditLog:
                 self._say("the audit log is written again")
         if is_checkpoint_due(files.unsigned, files.oldest_s, time.monotonic()):
             self.sign()
+
+    def _tell_gap(self, files: OpenLog) -> None:
+        if self._gap:
+            self._append(files, self._own(GAP, {"unrecorded": self._gap}))
+            self._gap = 0
 
     def _fail(self, error: Exception) -> None:
         self._close()
@@ -154,7 +165,7 @@ class AuditLog:
             self._files = None
 
     def _opened(self) -> OpenLog:
-        files, news = resume(self._directory)
+        files, news = resume(self._directory, self._written)
         try:
             for action, detail in news:
                 self._append(files, self._own(action, detail))
@@ -171,6 +182,7 @@ class AuditLog:
             self._rotate(files)
         files.log.append(line)
         files.n, files.head = record.n, digest
+        self._written = digest
         if not files.unsigned:
             files.oldest_s = time.monotonic()
         files.unsigned += 1

@@ -20,6 +20,10 @@ GENESIS = bytes(_HASH_BYTES)
 CHECKPOINT = "audit.checkpoint"
 REPAIRED = "audit.repaired"
 DAMAGED = "audit.damaged"
+RESUMED = "audit.resumed"
+"""The log ended with records that no checkpoint had signed, as after a kill: whoever wrote them is not proven."""
+GAP = "audit.gap"
+"""Changes went on that could not be recorded."""
 CHECKPOINT_LINE = b'{"action":"audit.checkpoint"'
 """How a checkpoint's line begins, and no other: ``action`` is the first key by the alphabet."""
 _AFTER_RECORDS = 1000

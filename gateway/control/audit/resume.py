@@ -17,10 +17,12 @@ from gateway.control.audit.append_file import AppendFile
 from gateway.control.audit.files import COPIES_NAME, CURRENT_NAME, lines_backwards, log_files
 from gateway.control.audit.keys import signing_key
 from gateway.control.audit.record import (
+    CHECKPOINT,
     CHECKPOINT_LINE,
     DAMAGED,
     GENESIS,
     REPAIRED,
+    RESUMED,
     BadLine,
     Detail,
     Record,
@@ -63,8 +65,11 @@ class OpenLog:
         self.copies.close()
 
 
-def resume(directory: Path) -> tuple[OpenLog, list[tuple[str, Detail]]]:
+def resume(directory: Path, written: bytes = b"") -> tuple[OpenLog, list[tuple[str, Detail]]]:
     """Return a log that can be written, and what it has to say of itself first: actions with their details.
+
+    Args:
+        written: hash of the last record that this process wrote, b"" for none: records up to it are its own.
 
     Raises:
         OSError, KeyUnusable, NothingToGoOnFrom: it cannot be written.
@@ -84,6 +89,9 @@ def resume(directory: Path) -> tuple[OpenLog, list[tuple[str, Detail]]]:
         copies.close()
         raise
     n = last.record.n
+    if n > signed and last.record.action != CHECKPOINT and last.hash != written:
+        # Soon they are signed like all others, though a stranger may have written them: that is told for ever.
+        news.append((RESUMED, {"unsigned_from": signed + 1, "unsigned_to": n}))
     return OpenLog(key, log, copies, n, last.hash, n - signed, time.monotonic()), news
 
 

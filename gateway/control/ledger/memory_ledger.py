@@ -139,9 +139,11 @@ class MemoryLedger:
 
     def add_grant(self, grant: Grant, now_s: float) -> None:
         """Keep a grant."""
-        self._heed(now_s)
-        if len(self._grants) >= MAX_GRANTS:
+        now_s = self._heed(now_s)
+        if sum(kept.until_s > now_s for kept in self._grants.values()) >= MAX_GRANTS:
             raise TooManyGrants
+        if len(self._grants) >= MAX_GRANTS:
+            del self._grants[min(self._grants.values(), key=lambda kept: kept.until_s).id]
         self._grants[grant.id] = grant
 
     def end_grant(self, grant_id: str, by: str, now_s: float) -> Grant | None:

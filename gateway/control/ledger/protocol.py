@@ -25,8 +25,9 @@ CLOCK_SET_BACK_S = 3600.0
 # What was reserved and comes back belongs to a request, and requests last less.
 REFUND_WITHIN_S = 600.0
 TIDY_ON_TIME_S = 86_400.0
+# Those that count; of those that have ended, as many more are kept as there is room.
 MAX_GRANTS = 1_000
-# What an expired grant was is shown for so long.
+# What an ended grant was is shown for so long at most.
 GRANTS_KEPT_S = 90 * 86_400.0
 
 
@@ -35,7 +36,7 @@ class LedgerUnavailable(Exception):
 
 
 class TooManyGrants(Exception):
-    """There are ``MAX_GRANTS`` already."""
+    """``MAX_GRANTS`` count already."""
 
 
 class Claim(Struct, frozen=True, gc=False):
@@ -130,10 +131,10 @@ class Ledger(Protocol):
         ...
 
     def add_grant(self, grant: Grant, now_s: float) -> None:
-        """Keep a grant.
+        """Keep a grant; when there is no room, the one that ended first is forgotten.
 
         Raises:
-            TooManyGrants: it is not kept.
+            TooManyGrants: it is not kept, as none of those there are has ended.
         """
         ...
 

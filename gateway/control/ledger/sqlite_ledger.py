@@ -94,6 +94,10 @@ _FORGET = """
 DELETE FROM account WHERE NOT EXISTS (SELECT 1 FROM lease WHERE lease.account = account.id)
     AND NOT EXISTS (SELECT 1 FROM slot WHERE slot.account = account.id AND end_s > ?)
 """
+# Those that count end last.
+_MAKE_ROOM_FOR_GRANT = """
+DELETE FROM grants WHERE id IN (SELECT id FROM grants ORDER BY until_s DESC LIMIT -1 OFFSET ?)
+"""
 _ABANDONED = """
 SELECT account.id, name, per, zone, granted_total - used_total FROM lease JOIN account ON account.id = lease.account
 WHERE holder = ?
@@ -263,8 +267,9 @@ class SqliteLedger:
         run = self._connection.execute
         with self._step(now_s) as at_s:
             run("DELETE FROM grants WHERE until_s <= ?", (at_s - GRANTS_KEPT_S,))
-            if run("SELECT count(*) FROM grants").fetchone()[0] >= MAX_GRANTS:
+            if run("SELECT count(*) FROM grants WHERE until_s > ?", (at_s,)).fetchone()[0] >= MAX_GRANTS:
                 raise TooManyGrants
+            run(_MAKE_ROOM_FOR_GRANT, (MAX_GRANTS - 1,))
             run("INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)", structs.astuple(grant))
 
     def end_grant(self, grant_id: str, by: str, now_s: float) -> Grant | None:

@@ -98,6 +98,16 @@ def test_a_new_key_is_printed_once_with_lines_that_can_be_pasted(
     assert key.not_after_s == 1_803_859_200.0
 
 
+def test_a_key_that_has_ended_already_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["key", "new", "--tenant", "ads", "--json", "--not-after"]
+    assert main([*arguments, "2020-01-01T00:00:00Z"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["entry"]["not_after"] == "2020-01-01T00:00:00Z"
+    assert "2020-01-01T00:00:00Z is past, so this key never works" in told.err
+    assert main([*arguments, "90d"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_new_key_as_json_has_the_entry_of_the_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["key", "new", "--tenant", "ads", "--not-after", "90d", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -58,6 +58,13 @@ def fail_the_test(directory: Path) -> None:
     (directory / "tests" / "own.yaml").write_text(TEST.replace("STATUS", "403"))
 
 
+def test_a_directory_whose_tests_fail_is_not_sealed(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fail_the_test(directory)
+    assert main(["policy", "seal", str(directory)]) == 1
+    assert "tests/own.yaml:" in capsys.readouterr().err
+    assert not (directory / "seal.json").exists()
+
+
 def slow_down(directory: Path, rate: str) -> None:
     """Give the demo's tier another rate."""
     path = directory / "limits.yaml"
@@ -139,6 +146,8 @@ def test_mistakes_in_the_arguments_of_explain_are_told(directory: Path, capsys: 
     assert explain(*described, "--header", "x-tenant=demo") == 2
     assert explain(*described, "--at", "yesterday") == 2
     assert "decisions read penstock-version" in capsys.readouterr().err
+    assert explain(*described, "--server", "http://127.0.0.1:8081") == 2
+    assert "--server needs a REQUEST_ID" in capsys.readouterr().err
 
 
 def test_a_past_request_is_told_as_it_was_and_as_it_would_be() -> None:
@@ -164,7 +173,7 @@ def test_a_plan_says_who_would_be_refused(directory: Path, state: Path, capsys: 
     assert plan(str(directory), "--state", str(state)) == 0
     out = capsys.readouterr().out
     assert "replayed 100 requests of" in out
-    assert "100.00% of them are decided by the policy before as they were then" in out
+    assert "100.0% of them are decided by the policy before as they were then" in out
     assert "tenant demo, 100 requests: 46 newly refused by tier/demo (rate_limited)" in out
     assert "tier/demo: refuses 46, before 0" in out
     assert "model text" in out
@@ -177,9 +186,42 @@ def test_a_budget_for_new_refusals_is_an_exit_code(
     mesh = ("--state", str(state), "--traffic", "last-1h", "--max-new-refusals")
     assert plan(str(directory), *mesh, "50%") == 0
     assert plan(str(directory), *mesh, "45%") == 1
-    assert "46.0000% of requests would be newly refused, more than 45%" in capsys.readouterr().err
+    assert "46 requests, 46.0% of all, would be newly refused, more than 45%" in capsys.readouterr().err
     assert plan(str(directory), *mesh, "many") == 2
     assert plan(str(directory), "--against", str(DEMO), "--traffic", "none", "--max-new-refusals", "1%") == 2
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(7, 256)) * 20])
+def test_a_budget_is_not_met_without_evidence(
+    directory: Path, tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "traffic.rec"
+    file.write_bytes(content)
+    files = (str(directory), "--against", str(DEMO), "--traffic", str(file))
+    assert plan(*files) == 0
+    assert plan(*files, "--max-new-refusals", "100%") == 1
+    assert "no request was replayed, so nothing shows" in capsys.readouterr().err
+    assert plan(*files, "--max-new-refusals", "100%", "--json") == 1
+    assert json.loads(capsys.readouterr().out)["ok"] is False
+    (tmp_path / "none").mkdir()
+    nowhere = ("--state", str(tmp_path / "none"), "--traffic", "last-24h")
+    assert plan(str(directory), "--against", str(DEMO), *nowhere, "--max-new-refusals", "100%") == 1
+
+
+def test_a_budget_is_not_met_by_traffic_that_is_mostly_unreadable(
+    directory: Path, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recording,) = (state / FOLDER).iterdir()
+    content = recording.read_bytes()
+    file = tmp_path / "traffic.rec"
+    files = (str(directory), "--against", str(DEMO), "--traffic", str(file), "--max-new-refusals", "100%")
+    file.write_bytes(content + bytes(len(content) // 2))
+    assert plan(*files) == 0
+    file.write_bytes(content + bytes(len(content) + 1))
+    assert plan(*files) == 1
+    assert "most of the recorded traffic cannot be read" in capsys.readouterr().err
+    assert plan(*files[:-2]) == 0
+    assert "50.0% of what was read" in capsys.readouterr().out
 
 
 def test_a_plan_as_json_has_everything(directory: Path, state: Path, capsys: pytest.CaptureFixture[str]) -> None:

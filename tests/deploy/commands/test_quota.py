@@ -94,8 +94,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
 def test_quotas_are_shown_with_their_forecast(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quota", "show", "ads", "--server", asked.server]) == 0
     line = capsys.readouterr().out.splitlines()[1]
-    for part in ("ads", "gpu-month", "180h", "220h (+20h)", "81.8%", "warn", "2026-11-28 14:00", "Europe/Berlin"):
+    for part in ("ads", "gpu-month", "180h", "220h (+20h)", "81.8%", "warn", "2026-11-28 14:00Z", "Europe/Berlin"):
         assert part in line
+
+
+def test_a_rolling_quota_comes_back_from_a_moment_on_and_a_calendar_s_at_it() -> None:
+    def resets(per: str) -> str:
+        return describe_quotas(QuotasReport([replace(GPU, per=per)], None)).splitlines()[1]
+
+    assert "  from 2026-11-30 23:00Z  " in resets("rolling-24h")
+    assert "from" not in resets("calendar-month")
 
 
 def test_json_is_what_the_mesh_answered(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,7 +120,9 @@ def test_a_grant_sends_amount_moment_and_reason(asked: Asked, capsys: pytest.Cap
             {"amount": "20h", "until": "2026-11-27T10:00:00Z", "reason": "launch"},
         )
     ]
-    assert capsys.readouterr().out == "g1: 20h on top of ads's gpu-month until 2026-11-27 10:00\n"
+    assert (
+        capsys.readouterr().out == "g1: 20h on top of ads's gpu-month, in each of its periods until 2026-11-27 10:00Z\n"
+    )
 
 
 def test_a_grant_may_last_so_long_from_now(asked: Asked) -> None:
@@ -145,7 +155,7 @@ def test_what_the_mesh_refuses_is_told(asked: Asked, capsys: pytest.CaptureFixtu
 def test_costs_are_shown_by_tenant_and_model(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quota", "costs", "--server", asked.server]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "since 2026-11-20 10:00"
+    assert lines[0] == "since 2026-11-20 10:00Z"
     assert lines[2].split() == ["ads", "digits", "12", "3.5s", "2KiB", "7"]
     assert lines[3].split() == ["all", "12", "3.5s", "2KiB", "7"]
     assert lines[4] == "3 more are not shown"
@@ -161,7 +171,7 @@ def test_grants_say_whether_they_count(asked: Asked, capsys: pytest.CaptureFixtu
 
 
 def test_a_forecast_says_when_or_that_it_lasts_or_is_spent() -> None:
-    assert forecast(GPU) == "2026-11-28 14:00"
+    assert forecast(GPU) == "2026-11-28 14:00Z"
     assert forecast(replace(GPU, exhausted_at=None)) == "lasts"
     assert forecast(replace(GPU, ratio=1.0)) == "spent"
     assert forecast(replace(GPU, ratio=None, used=None)) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -88,3 +90,24 @@ def test_a_certificate_that_cannot_be_used_is_said(home: Path) -> None:
     target = Target("https://127.0.0.1:9", "", "", home / "none.crt")
     with pytest.raises(NotReachable, match=r"the certificates for https://127\.0\.0\.1:9 cannot be used"):
         ask(target, "/admin/status")
+
+
+def test_why_a_token_is_not_taken_is_the_server_s_word() -> None:
+    body = b'{"reason": "key_revoked", "message": "The credential sre-1 was revoked; use its successor."}'
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        with pytest.raises(NotReachable, match=r"The credential sre-1 was revoked; use its successor\."):
+            ask(Target(f"http://127.0.0.1:{server.server_port}", "msk_old"), "/admin/status")
+        answering.join()

@@ -19,6 +19,7 @@ from gateway.control.reports import (
     AddressesReport,
     EndedWorkersReport,
     PodReport,
+    PodsReport,
     PolicyErrorReport,
     PolicyReport,
     ReadinessReport,
@@ -88,7 +89,8 @@ class Management(BaseHTTPRequestHandler):
             self.send_response(401)
             self.end_headers()
             return
-        report = {"/admin/status": self.status, "/admin/policy": POLICY}[self.path]
+        pods = PodsReport(2, self.status.pods, self.status.readiness.stable_versions)
+        report = {"/admin/status": self.status, "/admin/policy": POLICY, "/admin/pods": pods}[self.path]
         self.send_response(200)
         self.end_headers()
         self.wfile.write(msgspec.json.encode(report))
@@ -142,7 +144,8 @@ def test_a_wrong_token_is_a_sentence_with_the_fix(
 ) -> None:
     monkeypatch.setenv("PENSTOCK_TOKEN", "another")
     assert main(["status", "--server", server]) == 1
-    assert "does not know the token: give --token-file" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "does not let this token in: it does not know it (another token is given with --token-file" in told
 
 
 def test_a_server_that_is_not_there_is_a_sentence_with_the_fix(
@@ -165,5 +168,5 @@ def test_model_list_counts_ready_pods(server: str, capsys: pytest.CaptureFixture
 
 
 def test_a_stable_version_without_pods_is_listed_too() -> None:
-    lonely = replace(STATUS, pods=[])
+    lonely = PodsReport(2, [], STATUS.readiness.stable_versions)
     assert served_versions(lonely) == [ServedVersion("digits", "1", is_stable=True, pods=0, ready_pods=0, archive="")]

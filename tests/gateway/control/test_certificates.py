@@ -75,6 +75,26 @@ def test_what_cannot_be_used_keeps_a_start_from_happening_and_a_listener_from_ch
     assert certificate.material.cert == FIRST.cert
 
 
+@pytest.mark.parametrize("mode", [0o604, 0o620, 0o640 | 0o002, 0o666, 0o777])
+def test_a_key_that_others_may_read_or_change_is_refused_until_they_may_not(folder: Path, mode: int) -> None:
+    certificate = Certificate(listen(folder))
+    (folder / "tls.key").chmod(mode)
+    with pytest.raises(TlsRefused, match=f"tls.key is a private key with mode {mode:04o}: `chmod 0600"):
+        Certificate(listen(folder))
+    assert certificate.look() is None
+    assert isinstance(certificate.look(), KeptOut)
+    SECOND.write(folder / "tls.crt", folder / "tls.key")
+    assert certificate.look() is None
+    (folder / "tls.key").chmod(0o600)
+    assert isinstance(certificate.look(), Taken)
+
+
+def test_a_key_may_be_read_by_its_group_and_a_certificate_by_all(folder: Path) -> None:
+    (folder / "tls.key").chmod(0o440)
+    (folder / "tls.crt").chmod(0o644)
+    assert Certificate(listen(folder)).material.key == FIRST.key
+
+
 def test_another_pair_is_taken_when_both_files_are_there_and_nothing_is_said_between_them(folder: Path) -> None:
     certificate = Certificate(listen(folder))
     (folder / "tls.crt").write_bytes(SECOND.cert)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.control import jwks_files, jwks_keeper
-from gateway.control.jwks_keeper import JwksKeeper
+from gateway.control.jwks_keeper import Fetch, JwksKeeper
 from gateway.control.messages import IssuerKeys, UnknownKid
 from gateway.control.worker_process import WorkerProcess
 from gateway.decide.tokens import verify
@@ -25,16 +26,25 @@ NO_WORKER = cast(WorkerProcess, None)  # whoever said it is not looked at
 
 
 class Kept:
-    """A keeper that runs, and what it told."""
+    """A keeper that runs, and what it told; ``on_published`` is called once, at the next time it tells something."""
 
-    def __init__(self, state_dir: Path) -> None:
+    running: asyncio.Task[None]
+
+    def __init__(self, state_dir: Path, fetch: Fetch | None) -> None:
         self.published: list[IssuerKeys] = []
         self.said: list[str] = []
-        self.keeper = JwksKeeper(state_dir, self.published.append, self.said.append)
+        self.on_published: Callable[[], None] = lambda: None
+        self.keeper = JwksKeeper(state_dir, self._publish, self.said.append, fetch)
+
+    def _publish(self, keys: IssuerKeys) -> None:
+        self.published.append(keys)
+        once, self.on_published = self.on_published, lambda: None
+        once()
 
     async def until(self, holds: Callable[[], object]) -> None:
         async with asyncio.timeout(SOON_S):
-            while not holds():  # noqa: ASYNC110 - no event tells
+            while not holds():
+                assert not self.running.done(), self.running
                 await asyncio.sleep(0)
 
     def told(self, text: str) -> bool:
@@ -42,15 +52,15 @@ class Kept:
 
 
 @asynccontextmanager
-async def keeping(state_dir: Path, *issuers: JwtIssuer) -> AsyncIterator[Kept]:
-    kept = Kept(state_dir)
+async def keeping(state_dir: Path, *issuers: JwtIssuer, fetch: Fetch | None = None) -> AsyncIterator[Kept]:
+    kept = Kept(state_dir, fetch)
     kept.keeper.follow(issuers)
-    running = asyncio.create_task(kept.keeper.run())
+    kept.running = asyncio.create_task(kept.keeper.run())
     try:
         yield kept
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        kept.running.cancel()
+        await asyncio.gather(kept.running, return_exceptions=True)
 
 
 def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -173,6 +183,72 @@ def test_many_unknown_keys_are_one_fetch(tmp_path: Path) -> None:
             for _ in range(200):
                 await asyncio.sleep(0)
             assert server.asked == 1  # just now, so that not one more is due
+
+    run(story)
+
+
+def test_no_issuer_waits_for_another_that_does_not_answer(tmp_path: Path) -> None:
+    issuer = Issuer()
+    slow = trusted_issuer(name="slow", jwks_url="http://slow.example/")
+    corp = trusted_issuer(jwks_url="http://corp.example/")
+
+    async def story() -> None:
+        asked: list[str] = []
+
+        async def fetch(url: str) -> bytes:
+            asked.append(url)
+            if url == slow.jwks_url:
+                await asyncio.Event().wait()
+            return issuer.jwks()
+
+        async with keeping(tmp_path, slow, corp, fetch=fetch) as kept:
+            await kept.until(lambda: IssuerKeys("corp", issuer.jwks()) in kept.published)
+            kept.keeper.follow((slow, replace(corp, jwks_url="http://new.example/")))
+            assert kept.published[-1] == IssuerKeys("corp", b"")  # at once: nobody has looked for new ones yet
+            assert [one.issuer.name for one in kept.keeper.trusted] == ["slow"]
+            await kept.until(lambda: kept.published[-1] == IssuerKeys("corp", issuer.jwks()))
+            assert asked.count(slow.jwks_url) == 1
+
+    run(story)
+
+
+def test_what_an_old_address_says_late_is_not_taken_for_the_new_ones(tmp_path: Path) -> None:
+    old, new = Issuer([SigningKey("old", "ES256")]), Issuer([SigningKey("new", "ES256")])
+    corp = trusted_issuer(jwks_url="http://old.example/")
+
+    async def story() -> None:
+        late = asyncio.Event()
+
+        async def fetch(url: str) -> bytes:
+            if url == corp.jwks_url:
+                await late.wait()
+                return old.jwks()
+            return new.jwks()
+
+        async with keeping(tmp_path, corp, fetch=fetch) as kept:
+            await kept.until(lambda: kept.published)
+            kept.keeper.follow((replace(corp, jwks_url="http://new.example/"),))
+            await kept.until(lambda: IssuerKeys("corp", new.jwks()) in kept.published)
+            late.set()
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert IssuerKeys("corp", old.jwks()) not in kept.published
+
+    run(story)
+
+
+def test_an_issuer_may_be_dropped_while_another_is_shown(tmp_path: Path) -> None:
+    issuer = Issuer()
+    first, second = (trusted_issuer(name=name, jwks_url=f"http://{name}.example/") for name in ("first", "second"))
+
+    async def fetch(url: str) -> bytes:
+        return issuer.jwks()
+
+    async def story() -> None:
+        async with keeping(tmp_path, first, second, fetch=fetch) as kept:
+            kept.on_published = lambda: kept.keeper.follow((first,))
+            await kept.until(lambda: IssuerKeys("first", issuer.jwks()) in kept.published)
+            assert not kept.running.done()
 
     run(story)
 

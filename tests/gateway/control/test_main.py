@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
 
-from gateway.control.__main__ import main, read_config
+from gateway.control.__main__ import main, raise_descriptor_limit, read_config
 
 NEEDED = ["--policies", "policies/demo", "--state", "state"]
 
@@ -27,6 +28,17 @@ def test_a_mistake_ends_with_status_2_and_a_sentence(mistake: list[str], capsys:
         read_config([*NEEDED, *mistake])
     assert ended.value.code == 2
     assert mistake[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("had", "has"), [(512, 4096), (5000, 5000)])
+def test_descriptors_are_taken_as_far_as_they_are_of_use_and_never_given_back(had: int, has: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (had, hard))
+        raise_descriptor_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (has, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_start_that_cannot_be_ends_with_status_1_and_the_fix(

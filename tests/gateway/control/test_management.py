@@ -63,7 +63,7 @@ VIEW = MeshView(
         WaitingReport(4, ["route digits: stable 1 -> 2"], ["digits/2"], 42.0),
         ["mesh.yaml"],
     ),
-    pods=lambda: pods_report(3, TABLE, 10.0),
+    pods=lambda: pods_report(SNAPSHOT, TABLE, 10.0),
     status=status,
     slo=lambda: slo_report(counted_engine(), START_S + 1.0),
     slo_history=lambda question: history_report(counted_engine(), question, START_S + 1.0),

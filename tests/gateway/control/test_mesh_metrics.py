@@ -44,6 +44,7 @@ FACTS = MeshFacts(
     dropped={("records", "ring_full"): 4},
     host_name="here",
     jwks_stale_s={"corp": 0.0},
+    limit_rows=9,
     quotas=(Standing("demo", Quota("day", "requests", 100, "calendar-day"), 100, 25, 0, 0.0, 0.0),),
 )
 
@@ -104,6 +105,7 @@ def test_costs_and_limits_are_what_was_told() -> None:
     assert value("penstock_charged_tokens_total", **of_whom) == 101 * 5
     assert value("penstock_limit_refused_total", limit="gold") == 3
     assert value("penstock_limit_observed_total", limit="trial") == 8
+    assert value("penstock_limit_rows") == 9
 
 
 def test_an_objective_without_events_has_counts_of_0_and_no_budget() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 import pytest
 
-from gateway.control import handover
+from gateway.control import generation_archive, handover, last_good, policy_keeper
 from gateway.control.desired import pod_places, pod_places_meanwhile
 from gateway.control.generation_switch import NobodyPrepared
 from gateway.control.mesh_pods import MeshPods
 from gateway.control.pod_table import PodTable
+from gateway.control.policy_changes import PolicyChange
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.workers import GenerationBlob
 from model_pod.wire.status import PodState, PodStatus
@@ -35,6 +37,8 @@ class Town:
         self.pods = MeshPods(self.told, lambda _: None)
         self.switched: list[int] = []
         self.failing_switches = 0
+        self.followed: list[int] = []
+        self.failure: Exception | None = None
 
     def edit(self, *changes: tuple[str, str]) -> None:
         """Change the route's file, as an editor does."""
@@ -59,6 +63,9 @@ class Town:
             raise NobodyPrepared("no worker lived")
 
     def _follow(self, in_force: Snapshot, waiting: Snapshot | None) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.followed.append(in_force.generation)
         here = Path("/s")
         self.pods.follow(pod_places_meanwhile(in_force, waiting, here) if waiting else pod_places(in_force, here))
 
@@ -70,11 +77,19 @@ class Town:
         self._follow((await self.keeper.load_first()).snapshot, None)
         self.pod("1", PodState.READY)
         mesh = Surroundings(self._table, lambda: 1, self._switch, self._follow)
-        following = asyncio.create_task(self.keeper.follow(mesh))
+        following = asyncio.create_task(self._keep_following(mesh))
         try:
             await story(self)
         finally:
             following.cancel()
+
+    async def _keep_following(self, mesh: Surroundings) -> None:
+        """A defect costs a restart, as it does in the supervisor."""
+        while True:
+            try:
+                await self.keeper.follow(mesh)
+            except ZeroDivisionError:
+                self.told("the policy watch failed")
 
     @property
     def versions(self) -> list[str]:
@@ -116,17 +131,140 @@ def test_an_edit_takes_the_place_of_the_generation_that_waits_and_its_undoing_en
     asyncio.run(town.play(story))
 
 
-def test_a_refused_edit_leaves_the_generation_that_waits_and_is_told(town: Town) -> None:
+def test_a_refused_edit_ends_the_wait_of_the_one_before_for_no_file_says_it_any_more(town: Town) -> None:
     async def story(town: Town) -> None:
         town.edit(*MAKE_SECOND_STABLE)
         await town.told.line("generation 2 waits for")
         town.edit(("max_rows: 32", "max_rows: many"))
-        await town.told.line("policy refused")
-        town.pod("2", PodState.READY)
-        await town.told.line("generation 2 in force")
+        await town.told.line("generation 2 is withdrawn")
+        await town.told.line("generation 1 stays in force")
+        assert (town.switched, town.versions, town.keeper.waiting) == ([], ["1"], None)
         assert town.keeper.refusal is not None
+        town.edit(("max_rows: many", "max_rows: 32"))
+        await town.told.line("generation 3 waits for")
 
     asyncio.run(town.play(story))
+
+
+def test_a_switch_on_a_full_disk_is_followed_kept_and_archived_once_it_has_room(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_keeper, "_AGAIN_AFTER_S", 0.05)
+    archive, kept_file = (town.keeper.state_dir / name for name in (generation_archive.FOLDER, last_good.FILE_NAME))
+
+    async def story(town: Town) -> None:
+        town.failure = OSError(errno.ENOSPC, "No space left on device")
+        archive.rename(archive.with_name("away"))
+        archive.touch()
+        kept_file.unlink()
+        kept_file.mkdir()
+        town.edit(("max_rows: 32", "max_rows: 8"))
+        await town.told.line("pods cannot follow the policy yet: No space left on device")
+        await town.told.line("the policy cannot be kept for the next start yet")
+        await town.told.line("the policy cannot be kept for explanations yet")
+        assert (town.switched, town.followed) == ([2], [1])
+        archive.unlink()
+        kept_file.rmdir()
+        town.failure = None
+        for duty in policy_keeper.Duty:
+            await town.told.line(f"no longer: {duty}")
+        assert (town.followed, generation_archive.highest(town.keeper.state_dir)) == ([1, 2], 2)
+        kept = last_good.recall(town.keeper.state_dir)
+        assert kept is not None
+        assert kept.snapshot.generation == 2
+
+    asyncio.run(town.play(story))
+    assert sum("cannot" in line for line in town.told.lines) == 2 * len(policy_keeper.Duty)
+
+
+def test_what_a_defect_kept_from_following_follows_after_the_watch_starts_again(town: Town) -> None:
+    async def story(town: Town) -> None:
+        town.failure = ZeroDivisionError()
+        town.edit(("max_rows: 32", "max_rows: 8"))
+        await town.told.lines_with("the policy watch failed", 2)
+        town.failure = None
+        town.edit(("max_rows: 8", "max_rows: 16"))
+        await town.told.line("generation 3 in force")
+        assert town.followed == [1, 2, 3]
+
+    asyncio.run(town.play(story))
+
+
+def test_a_switch_is_recorded_before_the_workers_hear_of_it_and_its_outcome_after(town: Town) -> None:
+    happened: list[str] = []
+
+    def record(change: PolicyChange) -> None:
+        numbers = f"{change.from_generation}->{change.to_generation}"
+        happened.append(f"{change.action} {numbers} at {change.generation}, after {len(town.switched)} switches")
+
+    async def story(town: Town) -> None:
+        town.edit(("max_rows: 32", "max_rows: 8"))
+        await town.told.line("generation 2 in force")
+        town.failing_switches = 2
+        town.edit(("max_rows: 8", "max_rows: 16"))
+        await town.told.line("policy refused")
+
+    town.keeper.changed = record
+    asyncio.run(town.play(story))
+    assert happened == [
+        "policy.in_force 0->1 at 1, after 0 switches",
+        "policy.switch 1->2 at 1, after 0 switches",
+        "policy.in_force 1->2 at 2, after 1 switches",
+        "policy.switch 2->3 at 2, after 1 switches",
+        "policy.switch 2->3 at 2, after 2 switches",
+        "policy.refused 2->2 at 2, after 3 switches",
+    ]
+
+
+def test_a_recalled_policy_that_the_files_say_again_is_theirs(town: Town, tmp_path: Path) -> None:
+    mesh, away = town.policies / "mesh.yaml", tmp_path / "away"
+
+    async def story(town: Town) -> None:
+        assert town.keeper.in_force.is_recalled
+        away.rename(mesh)
+        await town.told.line("policy files are good again: generation 1 stays in force")
+        assert not town.keeper.in_force.is_recalled
+
+    asyncio.run(town.keeper.load_first())
+    mesh.rename(away)
+    asyncio.run(town.play(story))
+
+
+ONE_TEST = """\
+kind: tests/v1
+tests:
+  - name: the demo may ask
+    request: {tenant: demo, model: digits}
+    expect: {status: 200}
+"""
+
+
+def test_tests_are_taken_without_a_generation_and_told_of_once(town: Town) -> None:
+    added = 'test "the demo may ask" of tests/more.yaml added'
+
+    async def story(town: Town) -> None:
+        (town.policies / "tests" / "more.yaml").write_text(ONE_TEST)
+        await town.told.line(f"generation 1 stays in force: {added}")
+        town.edit(("max_rows: 32", "max_rows: 8"))
+        await town.told.line("generation 2 in force: ")
+        kept = last_good.recall(town.keeper.state_dir)
+        assert kept is not None
+        assert "the demo may ask" in {test.name for test in kept.snapshot.tests}
+
+    asyncio.run(town.play(story))
+    assert sum(added in line for line in town.told.lines) == 1
+
+
+def test_a_number_is_not_given_again_when_the_last_good_policy_is_lost(town: Town) -> None:
+    asyncio.run(town.keeper.load_first())
+    (town.keeper.state_dir / last_good.FILE_NAME).unlink()
+    town.edit(("max_rows: 32", "max_rows: 8"))
+    first = asyncio.run(town.keeper.load_first())
+    assert first.snapshot.generation == 2
+    of_before = generation_archive.recall(town.keeper.state_dir, 1)
+    assert of_before is not None
+    assert of_before.digest != first.snapshot.digest
+    town.keeper.close()
 
 
 def test_a_new_stable_version_that_fails_to_the_limit_is_refused_and_its_pods_go(

@@ -16,6 +16,7 @@ from gateway.control.desired import PodPlace
 from gateway.control.pod_table import Finding, Foreign, Silence
 from gateway.control.probe import PodProbes, probe
 from model_pod.wire.status import PodState, PodStatus
+from tests.cut_off import cut_off_next
 
 STATUS = PodStatus("digits", "1", PodState.READY, was_ready=True, device="cpu")
 Answer = Callable[[str], tuple[int, bytes] | None]
@@ -114,3 +115,39 @@ def test_pods_that_stay_are_probed_on_and_those_that_go_are_not(tmp_path: Path) 
     first, second, *then = asyncio.run(asyncio.wait_for(follow(), 20))
     assert first == ("digits/1/0", Silence("nothing listens at its address", timed_out=False))
     assert [second, *then] == [("digits/2/0", STATUS)] * 3
+
+
+@pytest.mark.parametrize("is_unix", [True, False])
+def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
+    is_unix: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_EVERY_S", 0.0)
+    monkeypatch.setattr(probe_module, "PROBES_PER_S", 1e9)
+
+    async def serve() -> tuple[asyncio.Server, str]:
+        if is_unix:
+            path = str(tmp_path / "p.sock")
+            return await asyncio.start_unix_server(speak(ours), path), f"unix:{path}"
+        server = await asyncio.start_server(speak(ours), "127.0.0.1", 0)
+        return server, "{}:{}".format(*server.sockets[0].getsockname())
+
+    async def find_after(turns: int, address: str) -> tuple[Finding, Finding]:
+        reports: asyncio.Queue[Finding] = asyncio.Queue()
+        cut_off_next(monkeypatch, probe_module.ANSWER_WITHIN_S, turns)
+        probes = PodProbes(lambda _, finding, __: reports.put_nowait(finding))
+        probes.watch([PodPlace("digits/1/0", "digits", "1", address, None)])
+        found = await reports.get(), await reports.get()
+        await probes.stop()
+        return found
+
+    async def sweep() -> list[tuple[Finding, Finding]]:
+        server, address = await serve()
+        found = [await find_after(turns, address) for turns in range(60)]
+        server.close()
+        return found
+
+    found = asyncio.run(asyncio.wait_for(sweep(), 60))
+    assert [then for _, then in found] == [STATUS] * len(found)
+    cut = [first.why for first, _ in found if isinstance(first, Silence)]
+    assert (cut[0], cut[-1]) == ("it could not be asked within 1 s", "no answer within 1 s")
+    assert found[-1][0] == STATUS

@@ -19,7 +19,7 @@ def of(limit: int = 1000, ladder: tuple[LadderStep, ...] = (LadderStep(1.0, "ref
 
 
 def lease(granted: int = 0, used: int = 0, others: int = 0) -> Lease:
-    return Lease("tenant/ads/quota/day", granted, used, others, NOW + 3600.0, NOW + 3600.0)
+    return Lease("tenant/ads/quota/day/requests", granted, used, others, NOW + 3600.0, NOW + 3600.0)
 
 
 def book(limit: int = 1000, granted: int = 10, used: int = 0, others: int = 0) -> QuotaBook:
@@ -31,7 +31,7 @@ def book(limit: int = 1000, granted: int = 10, used: int = 0, others: int = 0) -
 
 def test_every_quota_of_a_generation_is_found_by_account() -> None:
     tenant = Tenant("ads", "team", "gold", (), (), quotas=(of().quota,))
-    assert quotas_of(Snapshot(1, "", Mesh("m"), tenants={"ads": tenant})) == {"tenant/ads/quota/day": of()}
+    assert quotas_of(Snapshot(1, "", Mesh("m"), tenants={"ads": tenant})) == {"tenant/ads/quota/day/requests": of()}
 
 
 def test_a_quiet_quota_asks_for_a_hundredth() -> None:
@@ -107,6 +107,13 @@ def test_much_more_than_is_wanted_is_given_back() -> None:
     full = book(limit=1000)
     assert full.to_keep(Reading(20, 0)) == 20
     assert full.to_keep(Reading(500, 0)) == 10
+
+
+def test_use_that_fell_is_believed_when_the_next_reading_shows_it_too() -> None:
+    falling = book()
+    falling.measure(Reading(100, 80), NOW)
+    readings = (80, 0, 80, 60, 70, 30, 20, 90)
+    assert [falling.believed(Reading(100, used)).used for used in readings] == [80, 80, 80, 80, 70, 70, 30, 90]
 
 
 def test_each_step_is_told_once_when_it_is_passed() -> None:

@@ -13,13 +13,16 @@ import pytest
 from gateway.control.ledger.protocol import Ledger, LedgerUnavailable
 from gateway.control.ledger.sqlite_ledger import FILE_NAME, SqliteLedger
 from gateway.control.messages import Accepting, QuotaWanted
-from gateway.control.quota_keeper import QuotaKeeper
+from gateway.control.quota_keeper import LOOK_EVERY_S, QuotaKeeper
+from gateway.control.quota_lessor import AT_ONCE
 from gateway.control.worker_process import WorkerProcess
+from gateway.decide.quota_windows import SETTLED_BEFORE_END_S
 from gateway.limits.table import LimitTable, RowKind, head_of, table_bytes
+from policies.budgets import MAX_COUNTERS
 from policies.snapshot import LadderStep, Mesh, Quota, Snapshot, Tenant
 from tests.fakes.told import Told
 
-ACCOUNT = "tenant/ads/quota/day"
+ACCOUNT = "tenant/ads/quota/day/requests"
 QUOTA = Quota("day", "requests", 100, "rolling-24h", ladder=(LadderStep(0.5, "warn"), LadderStep(1.0, "refuse")))
 SNAPSHOT = Snapshot(1, "", Mesh("m"), tenants={"ads": Tenant("ads", "team", "gold", (), (), quotas=(QUOTA,))})
 NOBODY = cast(WorkerProcess, None)
@@ -116,6 +119,12 @@ def test_a_ledger_that_cannot_be_used_is_told_once_and_that_it_is_well_again(ben
         assert "the disk is full" in bench.told.lines[0]
 
     bench.play(story)
+
+
+def test_what_may_still_come_back_is_told_before_its_window_ends() -> None:
+    """With as many quotas as there can be, of two generations, of which each has its turn; looks take time too."""
+    looks = -(-2 * MAX_COUNTERS // AT_ONCE) + 1  # what fell is believed by the second
+    assert looks * 1.5 * LOOK_EVERY_S < SETTLED_BEFORE_END_S
 
 
 def test_a_restart_on_the_same_table_loses_nothing(bench: Bench) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from gateway.control.ledger.protocol import Grant
 from gateway.control.quota_metrics import SHOWN_QUOTAS, quota_families, shown
 from gateway.control.quota_view import Standing, amount_of, amount_text, exhausted_at_s, grants_report, quotas_report
+from gateway.decide.tables import account_of
 from policies.snapshot import Quota
 from policies.units import UnitError
 
@@ -57,13 +58,12 @@ def test_the_report_tells_each_quota_in_order_with_the_steps_that_are_reached() 
     assert report.trouble == "the disk is full"
 
 
-def test_grants_are_told_in_the_quotas_unit_and_by_count_when_the_quota_is_gone() -> None:
-    grant = Grant("g", "tenant/ads/quota/gpu", 72_000_000_000, NOW + 60, "key:ops", "launch", NOW)
-    gpu = ("ads", replace(DAY, name="gpu", meter="device_time"))
-    known = grants_report([grant], {grant.account: gpu}, NOW).grants[0]
+def test_grants_are_told_in_the_unit_of_what_their_quota_counts() -> None:
+    account = account_of("ads", replace(DAY, name="gpu", meter="device_time"))
+    grant = Grant("g", account, 72_000_000_000, NOW + 60, "key:ops", "launch", NOW)
+    known = grants_report([grant], NOW).grants[0]
     assert (known.tenant, known.quota, known.amount_text, known.is_live) == ("ads", "gpu", "20h", True)
-    assert grants_report([grant], {}, NOW + 60).grants[0].amount_text == "72000000000"
-    assert not grants_report([grant], {}, NOW + 60).grants[0].is_live
+    assert not grants_report([grant], NOW + 60).grants[0].is_live
 
 
 @pytest.mark.parametrize(

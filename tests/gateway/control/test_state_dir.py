@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from gateway.control.state_dir import StateRefused, admin_token, lock, prepare, write_private
+from gateway.control.state_dir import StateRefused, admin_token, lock, prepare, remove_half_written, write_private
 
 
 def mode(path: Path) -> int:
@@ -51,6 +52,43 @@ def test_a_private_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path:
     path.write_text("old")
     write_private(path, b"new")
     assert (path.read_bytes(), mode(path), os.listdir(tmp_path)) == (b"new", 0o600, ["f"])
+
+
+def test_a_private_file_that_cannot_be_written_stays_as_it_was_and_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    write_private(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_private(path, b"new")
+    with pytest.raises(OSError, match="No space left"):
+        admin_token(tmp_path)
+    assert (path.read_bytes(), os.listdir(tmp_path)) == (b"old", ["f"])
+
+
+def test_a_private_file_s_new_name_is_on_the_disk_before_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f"
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append((os.fstat(number).st_ino, path.exists())))
+    write_private(path, b"new")
+    assert synced == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_what_a_kill_left_half_written_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "jwks").mkdir()
+    kept = {".hidden", "key-uses.json", ".f.0123", "f.01234567"}
+    for name in (*kept, ".key-uses.json.0123abcd", "jwks/.corp.89abcdef"):
+        (tmp_path / name).touch()
+    remove_half_written(tmp_path)
+    assert set(os.listdir(tmp_path)) == {*kept, "jwks"}
+    assert os.listdir(tmp_path / "jwks") == []
 
 
 def test_the_admin_token_stays_the_same_over_restarts(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from gateway.control.audit.inspection import inspect, places_of
 from gateway.control.desired_pods import DesiredPods
+from gateway.control.ledger.sqlite_ledger import FILE_NAME as LEDGER
 from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import RunningMesh, publish
 from gateway.control.slo_keeper import SloKeeper
@@ -26,6 +27,7 @@ from gateway.control.supervisor import SupervisorConfig, supervise
 from policies.snapshot import Objective, Snapshot
 from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
+from tests.fakes.worker import THIRST
 from tests.gateway.control.test_workers import FAKE
 
 LOCAL_KEY = "5" * 64
@@ -120,6 +122,15 @@ def test_it_publishes_where_it_is_serves_and_leaves_nothing_that_says_it_runs(me
     assert not (mesh.state / "mesh.json").exists()
 
 
+def test_workers_that_drain_get_more_of_a_quota_and_all_their_use_is_told(mesh: Mesh) -> None:
+    mesh.rewrite("mesh.yaml", "name: demo", "name: thirsty")
+    asyncio.run(mesh.serve(nothing))
+    assert not any("did not finish" in line for line in mesh.told.lines)
+    ledger = sqlite3.connect(mesh.state / LEDGER)
+    assert ledger.execute("SELECT sum(used) FROM slot").fetchone() == (THIRST,)
+    ledger.close()
+
+
 def test_the_file_of_a_mesh_that_runs_already_is_left_to_it(mesh: Mesh) -> None:
     first = RunningMesh(os.getppid(), "", "http://127.0.0.1:1", "its-token", "/its/state", "then")
     publish(mesh.runtime_file, first)
@@ -167,9 +178,20 @@ def test_starts_stops_and_what_became_of_the_files_are_in_an_audit_log_that_veri
     lines = (mesh.state / "audit" / "audit.jsonl").read_bytes().splitlines()
     actions = [msgspec.json.decode(line)["action"] for line in lines]
     once = ["gateway.stopped", "audit.checkpoint"]
-    first = ["gateway.started", "policy.in_force", "policy.in_force", "policy.refused", *once]
+    changed = ["policy.switch", "policy.in_force"]
+    first = ["gateway.started", "policy.in_force", *changed, "policy.refused", *once]
     assert actions == [*first, "gateway.started", "policy.refused", "policy.recalled", *once]
     assert inspect(places_of(mesh.state / "audit")).fault is None
+
+
+def test_a_generation_whose_limits_find_no_room_is_refused(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(mesh: Mesh) -> None:
+        monkeypatch.setattr("gateway.control.limit_rows.MAX_ROWS", 4)
+        mesh.rewrite("tenants/demo.yaml", "name: requests-day", "name: requests-a-day")
+        assert "more rows of the limit table" in await mesh.told.line("policy refused")
+        assert (await mesh.admin("/admin/status")).json()["generation"] == 1
+
+    asyncio.run(mesh.serve(story))
 
 
 def test_a_generation_that_workers_refuse_is_told_and_changes_nothing(mesh: Mesh) -> None:

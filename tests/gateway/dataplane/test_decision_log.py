@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.usage import Usage
 from gateway.decide.decision import decide
 from gateway.decide.tables import Tables
-from gateway.decisions.folder import Read, list_files, read_blocks
+from gateway.decisions import folder
+from gateway.decisions.folder import Read, find_record, list_files, read_blocks
 from gateway.decisions.records import record_at
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.policy import policy
@@ -36,6 +39,21 @@ def test_what_was_noted_is_on_disk_after_the_end(tmp_path: Path) -> None:
     assert [len(block.left) for block in blocks] == [3, 2]
     assert read.unidentified == {"malformed_http": 1}
     assert record_at(blocks[0], 0).device_us == 5
+    assert log.lost == 0
+
+
+def test_a_full_file_is_merged_and_nothing_in_it_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "FILE_BYTES", 1200)
+    log = DecisionLog(tmp_path / "decisions")
+    for number in range(9):
+        log.note(FACTS, DECISION, request_id(number), 0.01, 200, "", Usage(5, 0, 1, 2))
+        log.flush()
+        while find_record(tmp_path / "decisions", bytes.fromhex(request_id(number))) is None:
+            pass
+    log.close()
+    blocks = list(read_blocks(tmp_path / "decisions", 0.0, float("inf"), Read()))
+    assert sum(len(block.left) for block in blocks) == 9
+    assert len(blocks) < 9
     assert log.lost == 0
 
 

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.control.messages import QuotaWanted
+from gateway.decide.tables import account_of
 from gateway.limits.table import RowKind
 from policies.snapshot import LadderStep, Limit, Quota
 from tests.fakes.pod import Answering, Script, Seen, cut_short, die, echo, never
 from tests.gateway.dataplane.mesh import Mesh, in_mesh, post
 from tests.gateway.policy import KEY, policy
 
-ACCOUNT = "tenant/ads/quota/q"
+ACCOUNT = "tenant/ads/quota/q/requests"
 PLACES = "tenant/ads/tier/in_flight"
 TIER = Limit("tier/gold", 1000.0, 10, 2)
 
@@ -23,13 +24,13 @@ def quota(meter: str, limit: int = 1000, *steps: LadderStep) -> Quota:
     return Quota("q", meter, limit, "rolling-24h", ladder=steps or (LadderStep(1.0, "refuse"),))
 
 
-def grant(mesh: Mesh, granted: int, limit: int = 1000) -> None:
-    row = mesh.table.find(ACCOUNT, RowKind.QUOTA)
+def grant(mesh: Mesh, granted: int, limit: int = 1000, account: str = ACCOUNT) -> None:
+    row = mesh.table.find(account, RowKind.QUOTA)
     mesh.table.put_quota(row, granted=granted, shift=0, limit=limit, resets_at_s=4e9, rate_per_s=0.0)
 
 
-def used(mesh: Mesh) -> int:
-    return mesh.table.quota(mesh.table.find(ACCOUNT, RowKind.QUOTA)).used
+def used(mesh: Mesh, account: str = ACCOUNT) -> int:
+    return mesh.table.quota(mesh.table.find(account, RowKind.QUOTA)).used
 
 
 def in_flight(mesh: Mesh) -> int:
@@ -143,14 +144,16 @@ def test_no_more_are_in_flight_than_may_be() -> None:
 def costs(meter: str, script: Script, request: bytes | None = None) -> int:
     """Return what one request is charged in the end."""
     charged: list[int] = []
+    metered = quota(meter)
+    account = account_of("ads", metered)
 
     async def body(mesh: Mesh) -> None:
-        grant(mesh, 1000)
+        grant(mesh, 1000, account=account)
         await mesh.ask(request or post(body=b"0123456789"))
         await until_settled(mesh)
-        charged.append(used(mesh))
+        charged.append(used(mesh, account))
 
-    in_mesh(body, script, snapshot=policy(quotas=(quota(meter),)))
+    in_mesh(body, script, snapshot=policy(quotas=(metered,)))
     return charged[0]
 
 
@@ -172,12 +175,16 @@ def test_a_request_whose_cost_nobody_knows_costs_what_was_reserved() -> None:
 
 
 def test_what_was_learnt_is_reserved_for_the_next() -> None:
+    devices = quota("device_time")
+
     async def body(mesh: Mesh) -> None:
-        grant(mesh, 1000)
+        grant(mesh, 1000, account=account_of("ads", devices))
         await mesh.ask(post())
         assert mesh.gateway._limits.estimate("digits", "1", "device_time") == 7
+        await mesh.ask(post("/v2/models/digits/ready").replace(b"POST", b"GET", 1))
+        assert mesh.gateway._limits.estimate("digits", "1", "device_time") == 7  # which is no inference
 
-    in_mesh(body, echo, snapshot=policy(quotas=(quota("device_time"),)))
+    in_mesh(body, echo, snapshot=policy(quotas=(devices,)))
 
 
 def test_a_request_waits_for_the_ledger_and_loses_nothing_meanwhile() -> None:

@@ -129,7 +129,7 @@ def test_a_rate_of_which_nothing_is_known_begins_with_its_burst_spent() -> None:
 
 def test_an_estimate_settles_where_nine_of_ten_requests_cost_less() -> None:
     estimates = Estimates()
-    assert estimates.of("digits", "1", "device_time") == 0
+    assert estimates.of("digits", "1", "device_time") == 100_000
     for round_ in range(4000):
         estimates.learn("digits", "1", "device_time", 100 + (round_ * 37) % 100)
     assert 175 <= estimates.of("digits", "1", "device_time") <= 205

@@ -6,14 +6,14 @@ from msgspec.structs import replace
 
 from gateway.decide.admission import Admitted, Work, admit
 from gateway.decide.limits import QuotaCharge, RateCharge, SlotCharge, Standing
-from gateway.decide.tables import Tables
+from gateway.decide.tables import Tables, account_of
 from policies.snapshot import LadderStep, Limit, Quota, SharedLimit, Snapshot
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.policy import KEY, policy
 
 NOW_S = 50.0
 WALL_S = 2000.0
-ACCOUNT = "tenant/ads/quota/day"
+ACCOUNT = "tenant/ads/quota/day/requests"
 DAY = Quota(
     "day",
     "requests",
@@ -130,12 +130,42 @@ def test_a_quota_with_room_but_no_grant_waits_for_the_ledger() -> None:
 
 
 def test_each_meter_reserves_what_it_can_know() -> None:
-    for meter, amount in (("requests", 1), ("bytes", 640), ("device_time", 900), ("tokens", 17)):
+    for meter, amount in (("requests", 1), ("bytes", 700), ("device_time", 900), ("tokens", 17)):
         quota = replace(DAY, meter=meter, limit=10**6)
         counters = FakeCounters(
-            standings={ACCOUNT: Standing(10**6, 0, 10**6, WALL_S, 0.0)},
-            costs={("digits", "1", "device_time"): 900, ("digits", "1", "tokens"): 17},
+            standings={account_of("ads", quota): Standing(10**6, 0, 10**6, WALL_S, 0.0)},
+            costs={("digits", "1", "bytes"): 700, ("digits", "1", "device_time"): 900, ("digits", "1", "tokens"): 17},
         )
         assert admitted(policy(quotas=(quota,)), counters).charges == (
-            QuotaCharge(ACCOUNT, meter, amount, "rolling-24h", WALL_S),
+            QuotaCharge(account_of("ads", quota), meter, amount, "rolling-24h", WALL_S),
         )
+
+
+DEVICES = replace(DAY, meter="device_time", ladder=(LadderStep(1.0, "refuse"),))
+
+
+def spent_to(used: int, likely: int) -> Admitted:
+    counters = FakeCounters(
+        standings={account_of("ads", DEVICES): Standing(10**6, used, 100, WALL_S, 0.0)},
+        costs={("digits", "1", "device_time"): likely},
+    )
+    return admitted(policy(quotas=(DEVICES,)), counters)
+
+
+def test_an_estimate_reserves_what_is_left_and_refuses_nobody() -> None:
+    left = QuotaCharge(account_of("ads", DEVICES), "device_time", 40, "rolling-24h", WALL_S)
+    assert spent_to(used=60, likely=900).charges == (left,)
+    assert refused_by(spent_to(used=100, likely=900)) == [("quota_exhausted", "day")]
+    assert refused_by(spent_to(used=100, likely=0)) == [("quota_exhausted", "day")]
+
+
+def test_a_body_larger_than_what_is_left_is_refused() -> None:
+    quota = replace(DAY, meter="bytes", limit=500, ladder=(LadderStep(1.0, "refuse"),))
+    counters = FakeCounters(standings={account_of("ads", quota): Standing(10**6, 0, 500, WALL_S, 0.0)})
+    assert refused_by(admitted(policy(quotas=(quota,)), counters)) == [("quota_exhausted", "day")]
+
+
+def test_what_a_refused_request_would_have_taken_of_other_limits_is_told_as_left() -> None:
+    counters = FakeCounters(holders={"tenant/ads/tier/in_flight": 5})
+    found = admitted(policy(limit=Limit("tier/gold", 10.0, 20, 5)), counters)
+    assert [(room.limit, room.left) for room in found.rooms] == [("tier/gold", 20), ("tier/gold/in_flight", 0)]

@@ -14,7 +14,7 @@ ROLES = {
     "viewer": Role("viewer", ("group:everybody",), ("policy.read", "pod.read", "slo.read", "status.read")),
     "operator": Role("operator", ("group:sre",), ("pod.*", "slo.*", "status.*", "key.*", "audit.read")),
     "ranking": Role("ranking", ("key:ranking-1",), ("pod.read", "slo.*"), models=("ranker",)),
-    "ci": Role("ci", ("san:spiffe://corp/ci",), ("policy.plan", "policy.read")),
+    "ci": Role("ci", ("san:spiffe://corp/ci",), ("policy.read",)),
     "payer": Role("payer", ("group:finance",), ("quota.*",)),
 }
 # What each may do to the whole mesh; everything else is refused.
@@ -22,7 +22,7 @@ MAY = {
     "viewer": {"policy.read", "pod.read", "slo.read", "status.read"},
     "operator": {"pod.read", "slo.read", "status.read", "key.read", "key.revoke", "audit.read"},
     "ranking": set(),
-    "ci": {"policy.plan", "policy.read"},
+    "ci": {"policy.read"},
     "payer": {"quota.read", "quota.grant"},
 }
 

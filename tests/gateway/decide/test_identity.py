@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.decide.credentials import CertificateShown, Credential, KeyShown, NoCredential, Recorded, TokenShown
-from gateway.decide.identity import identify
+from gateway.decide.identity import check_still_valid, identify
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
 from policies.snapshot import Key, Snapshot, TenantJwt
@@ -105,13 +105,47 @@ def test_a_certificate_leads_to_the_tenant_that_has_its_identity() -> None:
     assert why_not(CertificateShown(URI), revoked=frozenset({f"san:{URI}"})) == "key_revoked"
 
 
+@pytest.mark.parametrize("credential", [key_shown(KEY), token(), CertificateShown(URI)])
+def test_a_revocation_is_told_in_the_same_way_to_a_caller_that_is_known_already(credential: Credential) -> None:
+    known = who(credential).key
+    tables = Tables(snapshot(), frozenset({known.id}))
+    with pytest.raises(Refused) as anew:
+        identify(tables, credential, NOW_S)
+    with pytest.raises(Refused) as again:
+        check_still_valid(tables, known, credential, NOW_S)
+    assert (again.value.reason, again.value.message) == (anew.value.reason, anew.value.message)
+
+
 def test_what_proves_nothing_is_refused_as_the_edge_said() -> None:
     assert why_not(NoCredential("token_refused", "the token is not accepted here")) == "token_refused"
 
 
 def test_a_recorded_request_is_taken_at_its_word_for_the_tenant() -> None:
     assert who(Recorded("ads", f"id-{PLAIN_KEY}")).key.scopes == ("infer",)
-    assert who(Recorded("ads", "jwt:corp:x", ("infer",))).key.scopes == ("infer",)
     assert why_not(Recorded("nobody")) == "key_unknown"
     assert why_not(Recorded("ads", "id-of-another")) == "key_unknown"
     assert why_not(Recorded("ads", f"id-{KEY}"), revoked=frozenset({f"id-{KEY}"})) == "key_revoked"
+
+
+def test_a_recorded_token_has_to_be_of_an_issuer_that_its_tenant_still_has() -> None:
+    recorded = Recorded("ads", "jwt:corp:x:y", ("infer",))
+    assert who(recorded).key == Key("jwt:corp:x:y", "", ("infer",))
+    assert why_not(recorded, revoked=frozenset({"jwt:corp:x:y"})) == "token_refused"
+    assert why_not(Recorded("ads", "jwt:partner:x", ("infer",))) == "token_refused"
+    assert why_not(Recorded("ads", "jwt:corporate:x", ("infer",))) == "token_refused"
+    keys_only = Tables(policy())
+    with pytest.raises(Refused):
+        identify(keys_only, recorded, NOW_S)
+
+
+def test_a_recorded_certificate_has_to_be_its_tenants_still() -> None:
+    recorded = Recorded("ads", f"san:{URI}", ("infer", "explain"))
+    assert who(recorded).key == who(CertificateShown(URI)).key
+    assert why_not(recorded, revoked=frozenset({f"san:{URI}"})) == "key_revoked"
+    assert why_not(Recorded("ads", f"san:{URI}/2", ("infer", "explain"))) == "key_unknown"
+    assert why_not(Recorded("search", f"san:{URI}", ("infer", "explain"))) == "key_unknown"
+
+
+def test_a_recorded_credential_has_the_scopes_that_it_had_even_none() -> None:
+    assert who(Recorded("ads", "jwt:corp:x")).key.scopes == ()
+    assert who(Recorded("ads")).key.scopes == ("explain", "infer", "pin")

@@ -74,3 +74,18 @@ def test_what_is_told_to_be_left_is_what_is_admitted(rate: int, burst: int, char
 
 def test_a_burst_is_admitted_whole_at_once() -> None:
     assert len(admitted_ns(3.0, 7, [0] * 20)) == 7
+
+
+def test_a_rate_that_was_raised_holds_at_once() -> None:
+    hourly_ns = interval_ns(1000 / 3600)
+    tat_ns = 5000 * NS + 1000 * hourly_ns  # all of an hour's requests were spent at once
+    first = charge_rate("x", 1000.0, 1000, tat_ns, 5000.0)
+    assert first.charge is not None
+    refused = charge_rate("x", 1000.0, 1000, first.charge.new_tat_ns, 5000.0)
+    assert refused.charge is None
+    assert refused.retry_after_s == 0.001
+
+
+def test_a_worker_that_decides_by_an_older_moment_gets_nothing_for_it() -> None:
+    spent_ns = 5001 * NS + 1000 * interval_ns(1000.0)
+    assert charge_rate("x", 1000.0, 1000, spent_ns, 5000.0).charge is None

@@ -13,6 +13,7 @@ from gateway.decide.quota_windows import (
     LONGEST_SLOT_S,
     LONGEST_WINDOW_S,
     PERIODS,
+    SETTLED_BEFORE_END_S,
     Window,
     may_come_back,
     resets_at_s,
@@ -83,7 +84,25 @@ def test_the_slot_of_a_moment_ends_after_it_and_within_its_length(per: str, zone
     window = window_at(per, zone, now_s)
     end_s = slot_end_s(window, now_s)
     assert now_s < end_s <= now_s + window.slot_s + 1e-6
+    assert end_s <= window.end_s, "or the next window counts it again"
     assert window.slot_s <= LONGEST_SLOT_S
+
+
+@pytest.mark.parametrize(
+    ("per", "zone", "now"),
+    [
+        ("calendar-month", "Europe/Berlin", "2026-03-31T23:30"),
+        ("calendar-month", "Europe/Berlin", "2026-10-31T23:30"),
+        ("calendar-week", "America/New_York", "2026-03-08T23:30"),
+        ("calendar-day", "Australia/Lord_Howe", "2026-04-05T23:45"),
+    ],
+)
+def test_use_before_clocks_changed_counts_in_one_window(per: str, zone: str, now: str) -> None:
+    now_s = moment(now, zone)
+    window = window_at(per, zone, now_s)
+    used = {slot_end_s(window, now_s): 5}
+    assert use_in_window(used, window) == 5
+    assert use_in_window(used, window_at(per, zone, window.end_s)) == 0
 
 
 EVENTS = st.lists(st.tuples(st.floats(0.0, 3.0), st.integers(1, 5)), min_size=1, max_size=60)
@@ -133,7 +152,7 @@ def test_slots_of_another_grid_that_reach_into_the_window_count() -> None:
 
 def test_what_was_reserved_comes_back_only_in_its_own_window() -> None:
     end_s = datetime(2026, 7, 2, tzinfo=UTC).timestamp()
-    assert may_come_back("calendar-day", end_s, end_s - 2.0)
-    assert not may_come_back("calendar-day", end_s, end_s - 0.5)
+    assert may_come_back("calendar-day", end_s, end_s - SETTLED_BEFORE_END_S - 0.5)
+    assert not may_come_back("calendar-day", end_s, end_s - SETTLED_BEFORE_END_S + 0.5)
     assert not may_come_back("calendar-day", end_s, end_s + 3.0)
     assert may_come_back("rolling-1h", end_s, end_s + 3.0)

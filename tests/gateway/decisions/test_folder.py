@@ -19,7 +19,7 @@ from gateway.decisions.folder import (
     superfluous,
     trim,
 )
-from gateway.decisions.records import framed
+from gateway.decisions.records import Frame, framed, packed
 from policies.snapshot import Snapshot
 from tests.gateway.policy import policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id
@@ -72,6 +72,15 @@ def test_what_is_lost_skipped_or_unidentified_is_told(tmp_path: Path) -> None:
     assert (read.lost, read.skipped, read.unidentified) == (7, 1, {"key_missing": 2})
 
 
+def test_how_much_cannot_be_read_is_told(tmp_path: Path) -> None:
+    whole = frame(0.0)
+    unreadable = packed(Frame(0.0, 0.0, b"", b"of another release"))
+    write(tmp_path, 0.0, 11, whole, b"torn", unreadable, whole)
+    read = Read()
+    assert len(list(read_blocks(tmp_path, *EVER, read))) == 2
+    assert (read.read_bytes, read.skipped_bytes) == (2 * len(whole), 4 + len(unreadable))
+
+
 def test_one_file_is_read_as_a_folder_is(tmp_path: Path) -> None:
     path = write(tmp_path, 0.0, 11, frame(0.0), frame(1.0))
     assert begun(path, *EVER) == [0.0, 1.0]
@@ -120,3 +129,11 @@ def test_trimming_leaves_every_writer_room_for_a_file(tmp_path: Path) -> None:
         total = sum(file.size for file in list_files(tmp_path))
         assert total == folder.MAX_BYTES - 4 * folder.FILE_BYTES
     assert list_files(tmp_path)[-1].began_s == START_S + 139.0
+
+
+def test_what_a_killed_worker_left_half_merged_goes_when_nobody_can_be_at_it(tmp_path: Path) -> None:
+    left_over = write(tmp_path, 0.0, 11).rename(tmp_path / f"{file_name(START_S, 11)}.merging")
+    trim(tmp_path, 1, START_S + 1000.0 + folder.FILE_S - 1.0)
+    assert left_over.exists()
+    trim(tmp_path, 1, START_S + 1000.0 + folder.FILE_S + 1.0)
+    assert not left_over.exists()

@@ -60,6 +60,13 @@ def test_a_limit_has_one_row_whoever_looks_for_it(fd: int) -> None:
     assert other.tat_ns(other.find(keys[7], RowKind.RATE)) == 55
 
 
+def test_whether_a_limit_has_a_row_is_known_without_making_one(fd: int) -> None:
+    table = LimitTable(fd)
+    table.find("x", RowKind.RATE)
+    assert [LimitTable(fd).has(key) for key in ("x", "y")] == [True, False]
+    assert table.row_count == 1
+
+
 def test_a_row_keeps_what_the_ledger_says_apart_from_what_was_used(fd: int) -> None:
     table = LimitTable(fd)
     table.take_column()
@@ -140,3 +147,30 @@ def test_a_table_without_a_free_column_takes_no_more_workers() -> None:
         LimitTable(narrow).take_column()
     end(holder)
     os.close(narrow)
+
+
+WRITER = """
+import sys
+from gateway.limits.table import LimitTable, RowKind
+table = LimitTable(int(sys.argv[1]))
+table.take_column()
+place, places = table.find("x", RowKind.RATE), table.find("places", RowKind.IN_FLIGHT)
+table.put_tat(place, 0x1111111111111111)
+table.add(places, 0x0101010101)
+print("held", flush=True)
+while True:
+    table.put_tat(place, 0x2222222222222222)
+    table.put_tat(place, 0x1111111111111111)
+    table.add(places, 0x0101010101)
+    table.add(places, -0x0101010101)
+"""
+
+
+def test_no_reader_ever_sees_half_of_a_number(fd: int) -> None:
+    table = LimitTable(fd)
+    writer = another(WRITER, fd)
+    tat, places = table.find("x", RowKind.RATE), table.find("places", RowKind.IN_FLIGHT)
+    seen = {(table.tat_ns(tat), table.in_flight(places)) for _ in range(100_000)}
+    end(writer)
+    assert {tat_ns for tat_ns, _ in seen} <= {0x1111111111111111, 0x2222222222222222}
+    assert {held for _, held in seen} <= {0x0101010101, 0x0202020202}

@@ -16,7 +16,7 @@ from gateway.trial.tried_policy import tried_tables
 from policies.snapshot import LadderStep, Launch, Limit, Quota, SharedLimit, Snapshot, Version
 from tests.gateway.policy import EXPIRED_KEY, KEY, PLAIN_KEY, policy
 
-ACCOUNT = "tenant/ads/quota/day"
+ACCOUNT = "tenant/ads/quota/day/requests"
 LADDER = (LadderStep(0.5, "warn"), LadderStep(0.8, "demote"), LadderStep(1.0, "refuse"))
 DAY = Quota("day", "requests", 100, "calendar-day", ladder=LADDER)
 NOW_S, NOW_NS = 50.0, 50 * 10**9

@@ -11,7 +11,7 @@ from gateway.trial.memory_counters import Costs, MemoryCounters, QuotaUse
 from policies.snapshot import Quota
 from tests.gateway.policy import policy
 
-ACCOUNT = "tenant/ads/quota/day"
+ACCOUNT = "tenant/ads/quota/day/bytes"
 DAY = Quota("day", "bytes", 1000, "calendar-day")
 # 2027-01-15, eight in the morning.
 MORNING_S = 1_800_000_000.0

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from gateway.trial.plan import LimitImpact, Move, Plan, ReasonCount, plan_of, plan_without_traffic
+from gateway.decisions.folder import Read
+from gateway.trial.plan import LimitImpact, Move, Plan, ReasonCount, doubt, plan_of, plan_without_traffic
 from gateway.trial.replay import Replay
 from gateway.trial.traffic import ordered
 from gateway.trial.tried_policy import tried
-from policies.snapshot import LadderStep, Limit, Quota, SharedLimit, Snapshot, Tier
+from policies.snapshot import LadderStep, Limit, Quota, SharedLimit, Snapshot, TenantJwt, Tier
 from tests.gateway.policy import KEY, policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded
 
@@ -21,7 +22,7 @@ EACH_SECOND = [Call(at_s=float(number)) for number in range(60)]
 def planned(before: Snapshot, after: Snapshot, calls: Sequence[Call], recorded_by: Snapshot | None = None) -> Plan:
     replay = Replay(before, after)
     replay.run(ordered([recorded(recorded_by or before, calls)[0]]), lambda _: None)
-    return plan_of(replay, 0, 0, {})
+    return plan_of(replay, Read())
 
 
 def with_rate(per_s: float, burst: int, *, observe: bool = False) -> Snapshot:
@@ -85,6 +86,17 @@ def test_a_tenant_that_loses_a_model_or_a_key_is_told_of() -> None:
     assert planned(before, gone, calls).new_refusals == 2
 
 
+def test_a_policy_that_locks_out_tokens_and_certificates_is_told_of() -> None:
+    plain = policy()
+    ads = replace(plain.tenants["ads"], jwt=TenantJwt("corp", "a-1"), certificates=("spiffe://corp/ads",))
+    before = replace(plain, tenants={"ads": ads})
+    callers = ("jwt:corp:job", "san:spiffe://corp/ads")
+    calls = [Call(at_s=number, key_id=caller, scopes=("infer",)) for number, caller in enumerate(callers)]
+    (impact,) = planned(before, plain, calls).tenants
+    assert impact.newly_refused == (ReasonCount("token_refused", "", 1), ReasonCount("key_unknown", "", 1))
+    assert planned(before, before, calls).new_refusals == 0
+
+
 def test_the_key_of_whoever_started_the_mesh_is_in_no_file_and_still_known() -> None:
     snapshot = policy()
     plan = planned(snapshot, snapshot, [Call(key_id="local")], recorded_by=tried(snapshot))
@@ -130,7 +142,7 @@ def test_a_quota_begins_with_the_use_that_was_recorded() -> None:
     # Only what came after the first ninety is replayed: five of a hundred are left.
     replay = Replay(snapshot, policy(quotas=(replace(HOUR, limit=92),)))
     replay.run(ordered([block], START_S + 9.0), lambda _: None)
-    plan = plan_of(replay, 0, 0, {})
+    plan = plan_of(replay, Read())
     assert plan.traffic is not None
     assert (plan.traffic.requests, plan.traffic.as_recorded) == (5, 1.0)
     assert plan.new_refusals == 3
@@ -171,7 +183,16 @@ def test_without_traffic_only_the_files_are_compared() -> None:
 def test_no_traffic_at_all_is_no_mistake() -> None:
     replay = Replay(policy(), policy())
     replay.run(ordered([]), lambda _: None)
-    plan = plan_of(replay, 3, 1, {"key_missing": 2})
+    plan = plan_of(replay, Read(3, 1, 0, 50, {"key_missing": 2}))
     assert plan.traffic is not None
-    assert (plan.traffic.requests, plan.traffic.lost, plan.traffic.skipped) == (0, 3, 1)
+    assert (plan.traffic.requests, plan.traffic.lost, plan.traffic.skipped, plan.traffic.unreadable) == (0, 3, 1, 1.0)
     assert plan.new_refusal_share == 0.0
+    assert doubt(plan).startswith("no request was replayed")
+
+
+def test_traffic_shows_something_while_most_of_it_can_be_read() -> None:
+    replay = Replay(policy(), policy())
+    replay.run(ordered([recorded(policy(), EACH_SECOND)[0]]), lambda _: None)
+    assert doubt(plan_of(replay, Read(read_bytes=100, skipped=9, skipped_bytes=100))) == ""
+    assert doubt(plan_of(replay, Read(read_bytes=100, skipped=1, skipped_bytes=101))).startswith("most of the")
+    assert doubt(plan_without_traffic(policy(), policy()))

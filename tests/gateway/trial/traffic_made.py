@@ -33,10 +33,11 @@ class Call(Struct, frozen=True):
     duration_s: float = 0.01
     pinned_version: str = ""
     reason: str = ""
+    scopes: tuple[str, ...] = ()
 
     def facts(self) -> RequestFacts:
         """Return what the gateway knew of it."""
-        credential = Recorded(self.tenant, self.key_id)
+        credential = Recorded(self.tenant, self.key_id, self.scopes)
         wall_s = START_S + self.at_s
         return RequestFacts("POST", self.path, credential, self.pinned_version, "", self.body_bytes, wall_s)
 

@@ -22,6 +22,7 @@ from telemetry.sidecar.export_queue import PARCEL_SPANS, ExportQueue, Parcel
 from telemetry.sidecar.exporter import ANSWER_BYTES, Exporter, rejected_of
 from telemetry.sidecar.http import Answer, Listener, Request
 from telemetry.span import Kind, Span
+from tests.cut_off import cut_off_next
 
 
 def spans(first: int, count: int) -> list[Span]:
@@ -188,6 +189,18 @@ def test_what_a_receiver_refuses_is_lost_counted_and_not_sent_again() -> None:
         assert exporting.lost() == {("spans", "refused"): float(PARCEL_SPANS)}
 
     beside(lambda: Receiver(400), story)
+
+
+@pytest.mark.parametrize("turns", range(0, 40, 2))
+def test_an_export_that_is_cut_off_anywhere_leaves_the_next_one_whole(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(exporting: Exporting, receiver: Receiver) -> None:
+        cut_off_next(monkeypatch, exporter_module.ANSWER_WITHIN_S, turns)
+        await sent(exporting, receiver, 1)
+        assert receiver.taken[-1:] == spans(0, 1)
+
+    beside(Receiver, story)
 
 
 def test_a_receiver_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from telemetry.sidecar.http import Answer, Listener, Request
 from telemetry.sidecar.judgement import Kept
 from telemetry.sidecar.keep_poll import KeepPoll
 from telemetry.sidecar.kept import Keep, KeepList, Keeps
+from tests.cut_off import cut_off_next
 
 
 def beside(answer: Callable[[Request], Answer], story: Callable[[KeepPoll], Awaitable[None]]) -> list[Keep]:
@@ -78,6 +79,21 @@ def test_a_list_that_is_long_in_coming_is_not_waited_for(monkeypatch: pytest.Mon
             assert not poll.is_heard
 
     asyncio.run(run())
+
+
+def test_a_question_that_is_cut_off_anywhere_leaves_the_next_one_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[bool] = []
+
+    async def story(poll: KeepPoll) -> None:
+        for turns in range(60):
+            cut_off_next(monkeypatch, poll_module.ANSWER_WITHIN_S, turns)
+            await poll.ask()
+            heard.append(poll.is_heard)
+            await poll.ask()
+            assert poll.is_heard
+
+    beside(lambda request: Answer(200, "application/json", msgspec.json.encode(Keeps(1, ()))), story)
+    assert (heard[0], heard[-1]) == (False, True)
 
 
 def test_the_last_question_waits_neither_long_nor_for_the_one_before_it() -> None:

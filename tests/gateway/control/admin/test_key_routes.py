@@ -9,13 +9,16 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from gateway.control import key_book
 from gateway.control.admin import key_routes
 from gateway.control.audit.files import FOLDER
 from gateway.control.audit.log import AuditLog
-from gateway.control.key_book import KeyBook
+from gateway.control.key_book import REVOKED_FILE, KeyBook
 from gateway.control.key_desk import KeyDesk
 from gateway.control.messages import Revoked
+from gateway.tls import MAX_IDENTITY_CHARS
 from policies.snapshot import Mesh, Role, Snapshot
+from tests.fakes.issuer import trusted_issuer
 from tests.gateway.control.admin.asking import ask
 from tests.gateway.policy import KEY, PLAIN_KEY, policy
 
@@ -104,6 +107,14 @@ def test_ids_with_slashes_are_taken_whole(room: Room) -> None:
     assert room.book.revoked == {f"san:{certificate}"}
 
 
+@pytest.mark.parametrize("id_", ["jwt:corp:", "san:spiffe://corp/administrator", f"san:{'x' * MAX_IDENTITY_CHARS}"])
+def test_whatever_is_accepted_can_be_revoked_and_restored(room: Room, id_: str) -> None:
+    room.snapshot = replace(room.snapshot, mesh=Mesh("test", jwt=(trusted_issuer(),)))
+    assert room.ask(f"/admin/keys/{id_}/revoke", REASON).json()["changed"] is True
+    assert room.book.revoked == {id_}
+    assert room.ask(f"/admin/keys/{id_}/restore", REASON).json()["changed"] is True
+
+
 @pytest.mark.parametrize("body", [{}, {"reason": ""}, {"reason": "x" * 501}, {"reason": 7}, [], "text"])
 def test_a_change_needs_a_reason(room: Room, body: object) -> None:
     answer = room.ask(f"/admin/keys/{ID}/revoke", body)
@@ -116,6 +127,32 @@ def test_what_cannot_be_audited_is_not_done(room: Room) -> None:
     answer = room.ask(f"/admin/keys/{ID}/revoke", REASON)
     assert (answer.status_code, answer.json()["reason"]) == (503, "audit_unavailable")
     assert room.book.revoked == frozenset()
+
+
+def test_what_there_is_no_room_for_is_not_in_the_log_as_done(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_book, "MAX_REVOKED", 0)
+    answer = room.ask(f"/admin/keys/{ID}/revoke", REASON)
+    assert answer.json()["reason"] == "keys_not_kept"
+    assert room.audited() == []
+
+
+def test_a_change_that_fails_after_it_was_recorded_is_recorded_as_failed(room: Room) -> None:
+    room.ask(f"/admin/keys/id-{PLAIN_KEY}/revoke", REASON)
+    (room.state_dir / REVOKED_FILE).unlink()
+    (room.state_dir / REVOKED_FILE / "in the way").mkdir(parents=True)
+    refused = [
+        room.ask(f"/admin/keys/{id_}/{action}", REASON).json()["reason"]
+        for id_, action in ((ID, "revoke"), (f"id-{PLAIN_KEY}", "restore"))
+    ]
+    assert refused == ["keys_not_kept", "keys_not_kept"]
+    assert [(action, subject) for _, action, subject, _ in reversed(room.audited())] == [
+        ("key.revoke", f"id-{PLAIN_KEY}"),
+        ("key.revoke", ID),
+        ("key.revoke_failed", ID),
+        ("key.restore", f"id-{PLAIN_KEY}"),
+        ("key.restore_failed", f"id-{PLAIN_KEY}"),
+    ]
+    assert room.book.revoked == {f"id-{PLAIN_KEY}"}
 
 
 def test_reading_and_revoking_are_two_permissions(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.control import quota_desk
 from gateway.control.admin import quota_routes
 from gateway.control.audit.files import FOLDER
 from gateway.control.audit.log import AuditLog
+from gateway.control.ledger.sqlite_ledger import FILE_NAME
 from gateway.control.quota_desk import QuotaDesk
 from gateway.control.quota_keeper import QuotaKeeper
 from gateway.limits.table import LimitTable, head_of, table_bytes
@@ -116,6 +120,32 @@ def test_a_grant_that_makes_no_sense_is_refused_with_the_fix(
 
 def test_a_quota_that_nobody_has_gets_no_grant(room: Room) -> None:
     assert room.grant(quota="none").headers["penstock-reason"] == "quota_not_found"
+
+
+def test_what_has_no_room_is_refused_before_the_audit_log_says_that_it_was_granted(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert room.grant().status_code == 200
+    monkeypatch.setattr(quota_desk, "MAX_GRANTS", 1)
+    assert room.grant().headers["penstock-reason"] == "too_many_grants"
+    assert [one.record.action for one in room.audit.newest(10)[0]] == ["quota.grant"]
+
+
+def test_a_change_that_fails_after_it_was_recorded_is_recorded_as_failed(room: Room, tmp_path: Path) -> None:
+    id_ = room.grant().json()["id"]
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # whoever writes keeps all others from writing, not from reading
+        granted = room.grant()
+        ended = room.ask(f"/admin/quotas/ads/gpu/grants/{id_}?reason=a+mistake", "DELETE")
+    assert [one.headers["penstock-reason"] for one in (granted, ended)] == ["ledger_unavailable"] * 2
+    failed, asked, failed_grant, asked_grant, _ = (one.record for one in room.audit.newest(10)[0])
+    assert (asked_grant.action, failed_grant.action) == ("quota.grant", "quota.grant_failed")
+    assert (asked.action, failed.action) == ("quota.revoke_grant", "quota.revoke_grant_failed")
+    assert failed_grant.detail["id"] == asked_grant.detail["id"] != id_
+    assert (failed.actor, failed.subject, failed.reason, failed.detail["id"]) == (
+        *("local", "tenant/ads/quota/gpu", "a mistake", id_),
+    )
+    assert [one["id"] for one in room.ask("/admin/grants").json()["grants"]] == [id_]
 
 
 def test_nothing_is_granted_that_cannot_be_audited(room: Room, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import time
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.control.admin.sign_in import SignIn
 from gateway.control.callers import AdminCaller
@@ -140,6 +141,18 @@ def test_a_token_has_the_roles_of_its_groups() -> None:
 def test_where_there_are_several_issuers_a_group_counts_for_the_roles_that_say_whose_it_is() -> None:
     assert desk_of("corp", "partner").actor(token()).roles == ()
     assert desk_of("partner", "corp").actor(token()).roles == (PARTNERS,)
+
+
+def test_a_token_of_an_issuer_that_is_to_come_or_was_otherwise_proves_nothing() -> None:
+    corp, partner = (trusted_issuer(name=name, tenant_claim="") for name in ("corp", "partner"))
+    in_force = Snapshot(1, "d" * 64, Mesh("m", jwt=(corp,), roles=(PLATFORM,)))
+    kept: list[Trusted] = []
+    desk = SignIn(TOKEN, lambda: in_force, trusted=lambda: kept)
+    for other in (partner, replace(corp, algorithms=("ES256",)), replace(corp, audiences=("mesh", "another"))):
+        kept[:] = [Trusted(other, read_keys(ISSUER.jwks(), other))]
+        assert reason(token(), desk) == "key_unknown"
+    kept.append(Trusted(corp, read_keys(ISSUER.jwks(), corp)))
+    assert desk.actor(token()) == Actor("jwt:corp:robot@ads", (PLATFORM,))
 
 
 def test_a_token_that_does_not_hold_or_was_revoked_is_refused() -> None:

@@ -17,7 +17,7 @@ from gateway.control.audit import log as log_module
 from gateway.control.audit.files import CURRENT_NAME, FOLDER, log_files
 from gateway.control.audit.inspection import inspect, places_of
 from gateway.control.audit.log import AuditLog, AuditUnavailable
-from gateway.control.audit.record import Change
+from gateway.control.audit.record import Change, line_of, next_record
 from gateway.control.audit.verify import Verdict
 
 
@@ -83,6 +83,35 @@ def test_a_restart_goes_on_where_it_ended(diary: Diary) -> None:
     assert diary.said == []
 
 
+def test_a_record_that_a_stranger_adds_after_a_clean_stop_is_told_of_before_it_is_signed(diary: Diary) -> None:
+    diary.write(2)
+    diary.log.close()
+    (last, *_), _ = diary.log.newest(1)
+    forged = Change("local", "key.restore", "key/0", {}, "never happened")
+    with diary.current.open("ab") as file:
+        file.write(line_of(next_record(forged, last.record.n, last.hash, 0.0))[0])
+    assert diary.verdict().proven.signed < diary.verdict().proven.records
+    diary.again()
+    diary.write(1)
+    diary.log.close()
+    told = [sealed.record for sealed in diary.log.newest(100)[0] if sealed.record.action == "audit.resumed"]
+    assert [record.detail for record in told] == [{"unsigned_from": 4, "unsigned_to": 4}]
+    assert diary.said == ["the audit log did not end as it should: audit.resumed, unsigned from 4, unsigned to 4"]
+    assert diary.verdict().fault is None
+
+
+def test_what_a_killed_writer_had_not_signed_is_told_and_what_this_one_wrote_itself_is_not(
+    diary: Diary,
+) -> None:
+    diary.write(2)
+    diary.again()
+    diary.write(1)
+    with full_disk(diary.current.stat().st_size + 10), pytest.raises(AuditUnavailable):
+        diary.write(1)
+    diary.write(1)
+    assert diary.actions() == ["key.revoked", "key.revoked", "audit.resumed", "key.revoked", "key.revoked"]
+
+
 def test_a_thousand_records_are_signed_without_waiting(diary: Diary, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     diary.write(1001)
@@ -100,7 +129,7 @@ def test_a_line_that_a_kill_cut_off_is_removed_and_that_is_recorded(diary: Diary
         diary.write(1)
         assert (diary.verdict().fault, diary.actions()) == (
             None,
-            ["key.revoked", "key.revoked", "audit.repaired", "key.revoked"],
+            ["key.revoked", "key.revoked", "audit.repaired", "audit.resumed", "key.revoked"],
         )
     assert "the audit log did not end as it should: audit.repaired" in diary.said[0]
 
@@ -134,7 +163,7 @@ def test_rubbish_at_the_end_stays_and_is_told(diary: Diary) -> None:
         file.write(b'{"action":"key.restored"}\n\n')
     diary.again()
     diary.write(1)
-    assert diary.actions() == ["key.revoked", "key.revoked", "audit.damaged", "key.revoked"]
+    assert diary.actions() == ["key.revoked", "key.revoked", "audit.damaged", "audit.resumed", "key.revoked"]
     fault = diary.verdict().fault
     assert fault is not None
     assert fault.place == "audit.jsonl:3"
@@ -176,7 +205,8 @@ def test_a_kill_between_closing_a_file_and_beginning_the_next_loses_nothing(diar
     diary.current.rename(diary.folder / "audit-000000000003.jsonl")
     diary.again()
     diary.write(1)
-    assert (diary.verdict().fault, diary.verdict().proven.records) == (None, 4)
+    assert diary.verdict().fault is None
+    assert diary.actions() == ["key.revoked"] * 3 + ["audit.resumed", "key.revoked"]
 
 
 def test_so_many_files_that_nobody_has_moved_away_stop_changes(diary: Diary, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +239,15 @@ def test_a_full_disk_refuses_changes_until_it_has_room_and_counts_what_went_on(d
         assert refused.value.reason == "audit_unavailable"
         assert diary.verdict().fault is None
         diary.log.note(Change("files", "policy.in_force", "policy", {}))
-        assert diary.log.unrecorded == 1
+        diary.log.note(Change("files", "policy.in_force", "policy", {}))
+        assert diary.log.unrecorded == 2
     assert len(diary.said) == 1
     assert diary.said[0].startswith("THE AUDIT LOG CANNOT BE WRITTEN: ")
-    diary.write(1)
-    assert (diary.verdict().fault, diary.verdict().proven.records) == (None, 2)
+    diary.write(2)
+    assert diary.actions() == ["key.revoked", "audit.gap", "key.revoked", "key.revoked"]
+    gap = diary.log.newest(3)[0][-1].record
+    assert (gap.actor, gap.detail) == ("gateway", {"unrecorded": 2})
+    assert (diary.verdict().fault, diary.verdict().proven.records) == (None, 4)
     assert diary.said[1:] == ["the audit log is written again"]
 
 

@@ -197,6 +197,23 @@ def test_there_are_only_so_many_grants(ledger: Ledger) -> None:
     assert len(ledger.grants()) == MAX_GRANTS
 
 
+def test_a_grant_that_has_ended_gives_way_to_a_new_one_the_first_that_ended_first(ledger: Ledger) -> None:
+    for n in range(MAX_GRANTS):
+        ledger.add_grant(Grant(f"g{n}", ACCOUNT, 1, NOON + DAY + n % 2 * DAY, "local", "", NOON), NOON)
+    ledger.end_grant("g3", "local", NOON + 2)
+    ledger.end_grant("g5", "local", NOON + 1)
+    ledger.add_grant(Grant("new", ACCOUNT, 1, NOON + 9 * DAY, "local", "", NOON + 3), NOON + 3)
+    kept = {grant.id for grant in ledger.grants()}
+    assert len(kept) == MAX_GRANTS
+    assert kept >= {"new", "g3"}
+    assert "g5" not in kept
+    ledger.add_grant(Grant("newer", ACCOUNT, 1, NOON + 9 * DAY, "local", "", NOON + 3), NOON + 3)
+    with pytest.raises(TooManyGrants):
+        ledger.add_grant(Grant("newest", ACCOUNT, 1, NOON + 9 * DAY, "local", "", NOON + 3), NOON + 3)
+    ledger.add_grant(Grant("tomorrow", ACCOUNT, 1, NOON + 9 * DAY, "local", "", NOON + DAY), NOON + DAY)
+    assert len(ledger.grants()) == MAX_GRANTS
+
+
 def test_accounts_that_nobody_uses_are_forgotten_unless_the_clock_jumped(ledger: Ledger) -> None:
     ledger.renew("a", 1, [claim(want=10)], NOON)
     ledger.abandon("a", NOON)
