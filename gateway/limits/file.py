@@ -70,7 +70,9 @@ def _open_existing(path: Path, boot_id: bytes) -> int | None:
     return None
 
 
-def _make(path: Path, boot_id: bytes, columns: int, *, is_cautious: bool, fill: Callable[[int], None] | None = None) -> int:
+def _make(
+    path: Path, boot_id: bytes, columns: int, *, is_cautious: bool, fill: Callable[[int], None] | None = None
+) -> int:
     """Return a new table in the path's place, which comes there whole: filled with what is kept of the old one."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -187,7 +187,7 @@ def test_starts_stops_and_what_became_of_the_files_are_in_an_audit_log_that_veri
 def test_a_generation_whose_limits_find_no_room_is_refused(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(mesh: Mesh) -> None:
         monkeypatch.setattr("gateway.control.limit_rows.MAX_ROWS", 4)
-        mesh.rewrite("tenants/demo.yaml", "name: requests-day", "name: requests-a-day")
+        mesh.rewrite("tenants/demo.yaml", "name: device-day", "name: devices-a-day")
         assert "more rows of the limit table" in await mesh.told.line("policy refused")
         assert (await mesh.admin("/admin/status")).json()["generation"] == 1
 
