@@ -150,7 +150,9 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     body_limit_bytes = placed.body_limit_bytes
     if facts.content_length > body_limit_bytes:
         raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
-    timeout_s = timeout_of(tables, placed.caller, placed.route, facts.timeout_ms)
+    timeout_s = placed.usual_timeout_s
+    if facts.timeout_ms:
+        timeout_s = timeout_of(tables, placed.caller, placed.route, facts.timeout_ms)
     work = Work(placed.route.model, placed.version, facts.content_length)
     known.policy = placed.admission.policy
     known.admitted = admitted = admit(placed.admission, counters, work, facts.wall_s, now_s)
@@ -207,6 +209,7 @@ def place(tables: Tables, facts: RequestFacts, known: _Known) -> Placed | None:
         tables.admission(caller, route),
         body_limit_bytes,
         route.versions[choice.version].in_flight,
+        timeout_of(tables, caller, route, ""),
     )
 
 

@@ -26,6 +26,7 @@ class Placed(Struct, frozen=True):
     Attributes:
         body_limit_bytes: largest body.
         in_flight: most requests that one pod of the version may have at once.
+        usual_timeout_s: of a request that names none.
     """
 
     caller: Caller
@@ -36,6 +37,7 @@ class Placed(Struct, frozen=True):
     admission: Admission
     body_limit_bytes: int
     in_flight: int
+    usual_timeout_s: float
 
 
 def known_place(tables: Tables, asked: Asked) -> Placed | None:
