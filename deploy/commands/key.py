@@ -9,11 +9,11 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from deploy.commands.moment import moment
 from deploy.commands.running_mesh import NotReachable, add_arguments, ask, change, decoded, find
 from deploy.commands.table import table
 from deploy.local.key import new_key
@@ -47,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument(
         "--scopes", type=_scopes, default=_DEFAULT_SCOPES, metavar="LIST", help=f"default: {_DEFAULT_SCOPES}"
     )
-    new.add_argument("--not-before", type=_moment, metavar="MOMENT", help="it works from then on")
-    new.add_argument("--not-after", type=_moment, metavar="MOMENT", help="2027-03-01T00:00:00Z, or 90d from now")
+    new.add_argument("--not-before", type=moment, metavar="MOMENT", help="it works from then on")
+    new.add_argument("--not-after", type=moment, metavar="MOMENT", help="2027-03-01T00:00:00Z, or 90d from now")
     new.add_argument("--json", action="store_true", help="print JSON")
     new.set_defaults(do=_new)
     listed = actions.add_parser("list", help="show every key of the running mesh: state and last use")
@@ -77,18 +77,6 @@ def _scopes(text: str) -> tuple[str, ...]:
     return scopes
 
 
-def _moment(text: str) -> str:
-    """Return a moment as policy files write it; a length of time counts from now."""
-    from_now_s = units.quantity(text, "duration")
-    if from_now_s is not None:
-        return datetime.fromtimestamp(time.time() + from_now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    try:
-        units.moment_unix_s(text)
-    except units.UnitError as error:
-        raise argparse.ArgumentTypeError(f"{error}. {error.fix}") from error
-    return text
-
-
 def _new(options: argparse.Namespace) -> int:
     if options.not_after is not None and units.moment_unix_s(options.not_after) <= time.time():
         print(f"penstock key: warning: {options.not_after} is past, so this key never works", file=sys.stderr)
@@ -99,9 +87,9 @@ def _new(options: argparse.Namespace) -> int:
         "scopes": list(options.scopes),
     }
     entry |= {
-        name: moment
-        for name, moment in (("not_before", options.not_before), ("not_after", options.not_after))
-        if moment is not None
+        name: written
+        for name, written in (("not_before", options.not_before), ("not_after", options.not_after))
+        if written is not None
     }
     if options.json:
         print(json.dumps({"key": key, "tenant": options.tenant, "entry": entry}, indent=2))

@@ -5,18 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from deploy.commands.moment import moment
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, change, decoded, find
 from deploy.commands.table import table
 from gateway.control.cost_report import CostsReport
 from gateway.control.quota_reports import GrantReport, GrantsReport, QuotaReport, QuotasReport
 from gateway.control.quota_view import amount_text
-from policies import units
 
 _PER_HOUR_BELOW_PER_S = 1.0
 
@@ -47,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     grant.add_argument("quota", metavar="QUOTA")
     grant.add_argument("amount", metavar="AMOUNT", help="in the quota's unit: 20h of device time, 2GiB, 1000000")
     grant.add_argument(
-        "--until", required=True, type=_moment, metavar="MOMENT", help="2027-03-01T00:00:00Z, or 7d from now"
+        "--until", required=True, type=moment, metavar="MOMENT", help="2027-03-01T00:00:00Z, or 7d from now"
     )
     grant.add_argument("--reason", required=True, metavar="TEXT", help="why, for the audit log")
     grant.set_defaults(do=_grant)
@@ -64,18 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     for action in (show, grant, grants, revoke, costs):
         add_arguments(action)
     return parser
-
-
-def _moment(text: str) -> str:
-    """Return a moment as policy files write it; a length of time counts from now."""
-    from_now_s = units.quantity(text, "duration")
-    if from_now_s is not None:
-        return datetime.fromtimestamp(time.time() + from_now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    try:
-        units.moment_unix_s(text)
-    except units.UnitError as error:
-        raise argparse.ArgumentTypeError(f"{error}. {error.fix}") from error
-    return text
 
 
 def _of(path: str, tenant: str | None) -> str:

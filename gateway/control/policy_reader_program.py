@@ -60,7 +60,7 @@ if __name__ == "__main__":
     try:
         main()
         status = 0
-    except Exception:
+    except Exception:  # told on stderr, and by the status to whoever waits: nothing passes os._exit
         traceback.print_exc()
     finally:
         # Taking a large policy apart piece by piece takes longer than reading it.

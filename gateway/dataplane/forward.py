@@ -120,11 +120,11 @@ class Forward:
         else:
             self.deadline_s = self._started_s + decision.timeout_s
             self._client.due(self.deadline_s)
-            parked, self._parked = self._parked, None
+            body_so_far = self._go_on()
             if self._request_bytes > decision.body_limit_bytes:
                 self._refuse(Refusal("body_too_large", f"the body is larger than {decision.body_limit_bytes} bytes"))
                 return
-            self._send_to_a_pod(parked or [])
+            self._send_to_a_pod(body_so_far)
             if self._request.expects_continue and self._request.body_expected and not self.settled:
                 self._client.write([CONTINUE])
 
@@ -148,8 +148,14 @@ class Forward:
         if self.settled:
             return
         self._decide(self._gateway.now_s())
-        if self._parked is None and not self.settled:
-            self._client.hold(False)
+
+    def _go_on(self) -> list[Piece]:
+        """Return what came of the body meanwhile; the pod is the next to say when it has no room for more."""
+        parked, self._parked = self._parked, None
+        if parked is None:
+            return []
+        self._client.hold(False)
+        return parked
 
     def on_body(self, piece: memoryview) -> None:
         """Pass a piece of the request's body on."""

@@ -1,0 +1,21 @@
+"""A moment on the command line: as policy files write it, or a length of time from now."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import UTC, datetime
+
+from policies import units
+
+
+def moment(text: str) -> str:
+    """Return a moment as policy files write it; a length of time counts from now."""
+    from_now_s = units.quantity(text, "duration")
+    if from_now_s is not None:
+        return datetime.fromtimestamp(time.time() + from_now_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        units.moment_unix_s(text)
+    except units.UnitError as error:
+        raise argparse.ArgumentTypeError(f"{error}. {error.fix}") from error
+    return text
