@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "hub": Command("keep traces and show them in the browser, alone", "telemetry.hub", is_program=True),
     "policy": Command("check, test, plan, explain, format or seal policy files", "deploy.commands.policy"),
     "status": Command("show how the running mesh does", "deploy.commands.status"),
+    "restart": Command("replace the gateway's workers without losing a request", "deploy.commands.restart"),
     "key": Command("make, list and revoke API keys", "deploy.commands.key"),
     "quota": Command("show quotas, and add to one for a while", "deploy.commands.quota"),
     "audit": Command("show who changed what, and prove that the record of it is whole", "deploy.commands.audit"),

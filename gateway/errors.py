@@ -4,7 +4,7 @@
 
     Refused                    answer it and be done (model_pod.wire.refusals)
     PodFailed                  an attempt at one pod has no answer
-    ├── PodUnreachable         nothing was sent: another pod may be tried
+    ├── PodUnreachable         it has run nothing: another pod may be tried
     └── PodBroke               sent and lost, or answered with nonsense: the request may have run; not tried again
 """
 
@@ -31,12 +31,17 @@ GATEWAY_REASONS: tuple[Reason, ...] = (
     Reason("quota_demoted", 429, True, _UNAVAILABLE, "A quota is over a step that demotes, and pods are busy."),
     Reason("quota_pending", 503, True, _UNAVAILABLE, "The ledger has not granted more of a quota yet."),
     Reason("limits_busy", 503, True, _UNAVAILABLE, "The limits could not be charged in time."),
+    Reason("encoding_not_supported", 501, False, "BadRequestException", "gRPC messages are compressed by gzip or not."),
     Reason("pod_lost", 502, False, "InternalServerException", "The pod was lost while it had the request."),
     Reason("pod_bad_answer", 502, False, "InternalServerException", "The pod's answer was not HTTP."),
     Reason("no_pod_ready", 503, True, _UNAVAILABLE, "No pod of the version is ready."),
-    Reason("pods_busy", 503, True, _UNAVAILABLE, "Every pod of the version has as many requests as it may have."),
+    Reason("pods_busy", 503, True, _UNAVAILABLE, "The version's pods are busy, and no place to wait for them is left."),
+    Reason("shed", 503, True, _UNAVAILABLE, "The pods are busy, and others have a better claim on the places to wait."),
+    Reason("waited_too_long", 503, True, _UNAVAILABLE, "No pod had room within its tier's longest wait."),
+    Reason("would_be_late", 504, True, _UNAVAILABLE, "It would have waited beyond its deadline, and was not begun."),
     Reason("gateway_stopped", 503, False, _UNAVAILABLE, "The gateway stopped while a pod had the request."),
     Reason("connections_full", 503, True, _UNAVAILABLE, "The gateway has as many connections as it may have."),
+    Reason("overload_memory", 503, True, _UNAVAILABLE, "The gateway is short of memory, and finishes what it has."),
 )
 
 REASONS: dict[str, Reason] = {reason.name: reason for reason in (*POD_REASONS, *GATEWAY_REASONS)}
@@ -61,18 +66,16 @@ class PodFailed(Exception):
 
 
 class PodUnreachable(PodFailed):
-    """No connection could be made, so the pod has seen nothing of the request.
+    """The pod has run nothing of the request: it could not be reached, or it did not take it.
 
     Args:
-        unsent: the request so far, head first; another pod may have it.
-        is_pods_fault: False when this process had no room for another connection.
+        is_pods_fault: False when this process had no room for another connection, or the pod is only leaving.
     """
 
     reason = "no_pod_ready"
 
-    def __init__(self, message: str, unsent: list[bytes | memoryview], *, is_pods_fault: bool) -> None:
+    def __init__(self, message: str, *, is_pods_fault: bool) -> None:
         super().__init__(message)
-        self.unsent = unsent
         self.is_pods_fault = is_pods_fault
 
 

@@ -16,7 +16,8 @@ HANDSHAKE_WITHIN_S: Final = 5.0
 MAX_IDENTITY_CHARS: Final = 1024
 """A certificate that names its holder at greater length names nobody."""
 
-_ALPN: Final = ["http/1.1"]
+HTTP_ALPN: Final = ("http/1.1",)
+GRPC_ALPN: Final = ("h2",)
 _SAN_KINDS: Final = {"san-uri": "URI", "san-dns": "DNS"}
 
 
@@ -32,12 +33,14 @@ class TlsMaterial(Struct, frozen=True):
         key: its private key, not encrypted.
         ca: the authorities of callers' certificates; b"" asks callers for none.
         required: a caller without a certificate is cut off.
+        alpn: the protocols that are spoken inside.
     """
 
     cert: bytes
     key: bytes
     ca: bytes = b""
     required: bool = False
+    alpn: tuple[str, ...] = HTTP_ALPN
 
     def __repr__(self) -> str:
         """Say nothing of the key."""
@@ -83,7 +86,7 @@ def make_context(material: TlsMaterial) -> ssl.SSLContext:
     # A resumed session would not show its certificate again, whatever became of it and its authority meanwhile.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
-    context.set_alpn_protocols(_ALPN)
+    context.set_alpn_protocols(list(material.alpn))
     _load_pair(context, material)
     if material.ca:
         _load_authorities(context, material.ca)

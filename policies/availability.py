@@ -23,11 +23,6 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "state.on_outage",
         "torchserve_compat",
     ),
-    "limits/v1": (
-        "tiers.*.priority",
-        "tiers.*.weight",
-        "tiers.*.queue",
-    ),
     "tenant/v1": (
         "shadow",
         "quotas[].on_outage",
@@ -38,15 +33,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "route/v1": (
         "stream",
-        "versions.*.pods.dns",
         "versions.*.pods.kubernetes",
-        "versions.*.pods.balance",
-        "versions.*.pods.health",
-        "versions.*.pods.eject",
         "choose",
         "canary",
         "shadow",
-        "retry",
         "hedge",
         "cache",
     ),

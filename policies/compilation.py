@@ -9,16 +9,26 @@ from policies import units
 from policies.burn_alerts import usual_alerts
 from policies.schema.limits import LimitsFile, LimitWritten, SharedWritten, TierWritten
 from policies.schema.mesh import BoundsWritten, JwtWritten, ListenWritten, MeshFile, TracingWritten
-from policies.schema.route import BatchingWritten, PodsWritten, RouteFile
+from policies.schema.route import (
+    BatchingWritten,
+    EjectWritten,
+    HealthWritten,
+    PodsWritten,
+    RetryWritten,
+    RouteFile,
+)
 from policies.schema.slos import BurnWindowsWritten, SlosFile, SloWritten
 from policies.schema.tenant import KeyWritten, QuotaWritten, TenantFile
 from policies.snapshot import (
     DEFAULT_LISTEN,
+    Balance,
     Batching,
     Bounds,
     BurnAlert,
     ClientCerts,
+    Eject,
     Guards,
+    Health,
     JwtIssuer,
     Key,
     LadderStep,
@@ -29,6 +39,7 @@ from policies.snapshot import (
     Objective,
     PolicyTest,
     Quota,
+    Retry,
     Role,
     Route,
     SharedLimit,
@@ -154,7 +165,16 @@ def _optional_duration(text: str | None) -> float | None:
 
 
 def _tier(name: str, written: TierWritten) -> Tier:
-    return Tier(name, _limit(f"tier/{name}", written), _optional_duration(written.deadline))
+    usual, queue = Tier(name), written.queue
+    return Tier(
+        name,
+        _limit(f"tier/{name}", written),
+        _optional_duration(written.deadline),
+        priority=usual.priority if written.priority is None else written.priority,
+        weight=written.weight or usual.weight,
+        queue_length=queue.length if queue else usual.queue_length,
+        queue_wait_s=units.duration_s(queue.wait) if queue else usual.queue_wait_s,
+    )
 
 
 def _limit(name: str, written: LimitWritten | TierWritten | SharedWritten | None) -> Limit | None:
@@ -230,6 +250,7 @@ def _route(written: RouteFile) -> Route:
         batching=_batching(written.batching or BatchingWritten()),
         slo=_names(written.slo),
         limit=_limit(f"model/{written.model}", written.limits),
+        retry=_retry(written.retry) if written.retry else Retry(),
     )
 
 
@@ -240,7 +261,41 @@ def _names(written: str | list[str] | None) -> tuple[str, ...]:
 def _version(name: str, pods: PodsWritten) -> Version:
     launch = Launch(pods.launch.archive, pods.launch.count, pods.launch.device) if pods.launch else None
     static = Static(tuple(pods.static)) if pods.static else None
-    return Version(name, launch, static, pods.in_flight)
+    return Version(
+        name,
+        launch,
+        static,
+        pods.in_flight,
+        pods.dns or "",
+        balance=Balance(pods.balance.choices) if pods.balance else Balance(),
+        health=_health(pods.health) if pods.health else Health(),
+        eject=_eject(pods.eject) if pods.eject else Eject(),
+    )
+
+
+def _health(written: HealthWritten) -> Health:
+    usual = Health()
+    return Health(
+        path=written.path or usual.path,
+        every_s=_duration(written.every, usual.every_s),
+        down_after=written.down_after or usual.down_after,
+        up_after=written.up_after or usual.up_after,
+    )
+
+
+def _eject(written: EjectWritten) -> Eject:
+    usual = Eject()
+    for_s = units.duration_s(written.for_)
+    return Eject(
+        after_failures=written.after_failures,
+        for_s=for_s,
+        at_most_s=max(for_s, usual.at_most_s) if written.at_most is None else units.duration_s(written.at_most),
+        max_share=usual.max_share if written.max_share is None else units.fraction(written.max_share),
+    )
+
+
+def _retry(written: RetryWritten) -> Retry:
+    return Retry(tuple(sorted(set(written.on))), written.attempts, units.fraction(written.budget))
 
 
 def _batching(written: BatchingWritten) -> Batching:

@@ -44,6 +44,8 @@ POSITIVE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     ),
 }
 
+NO_PAUSE: Final = ("versions.*.pods.health.every", "versions.*.pods.eject.for", "versions.*.pods.eject.at_most")
+
 
 def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
     """Every contradiction between values that are right one by one."""
@@ -57,10 +59,12 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
             errors += _listeners(file)
         elif file.kind is LIMITS:
             errors += _above(file, "tiers.*.deadline", "duration", bounds.max_deadline_s, "max_deadline")
+            errors += _above(file, "tiers.*.queue.wait", "duration", bounds.max_deadline_s, "max_deadline")
         elif file.kind is ROUTE:
             errors += _above(file, "timeout", "duration", bounds.max_deadline_s, "max_deadline")
             errors += _above(file, "body_bytes", "size", bounds.body_bytes, "body_bytes")
             errors += _pod_sources(file)
+            errors += _pod_pauses(file)
         elif file.kind is SLOS:
             errors += _above(file, "slos[].good.within", "duration", bounds.max_deadline_s, "max_deadline")
     return errors
@@ -139,6 +143,21 @@ def _pod_sources(file: PolicyFile) -> Iterator[PolicyError]:
                 offered = [source for source in POD_SOURCES if source in available]
                 fix = f"Write exactly one of {', '.join(offered)}."
                 yield PolicyError(file.path, pods.line, pods.column, problem, fix)
+
+
+def _pod_pauses(file: PolicyFile) -> Iterator[PolicyError]:
+    """Pods are not probed without a pause, and none is left out for no time, or for longer than at most."""
+    for path in NO_PAUSE:
+        for scalar, found in texts(file, path):
+            if units.quantity(scalar.text, "duration") == 0:
+                problem = f"{found.name} {scalar.text} is no time"
+                yield PolicyError(file.path, scalar.line, scalar.column, problem, "Write more than 0s.")
+    for eject in _found(file, "versions.*.pods.eject"):
+        first, most = (text_of(eject.node, key) for key in ("for", "at_most"))
+        first_s, most_s = (units.quantity(text, "duration") for text in (first, most))
+        if first_s is not None and most_s is not None and most_s < first_s:
+            problem = f"{eject.name} is for {first} and at_most {most}"
+            yield PolicyError(file.path, eject.line, eject.column, problem, f"Write at_most: {first} or more.")
 
 
 def _found(file: PolicyFile, path: str) -> Iterator[Found]:

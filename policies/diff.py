@@ -31,12 +31,16 @@ from policies.wording import (
     amount_text,
     count_text,
     duration_text,
+    eject_text,
+    health_text,
     ladder_text,
     limit_text,
     names_text,
     period_text,
+    queue_text,
     quota_text,
     rate_text,
+    retry_text,
     size_text,
 )
 
@@ -161,6 +165,9 @@ def _tier_changes(before: Tier, after: Tier, snapshot: Snapshot) -> Iterator[str
     subject = f"tenant {tenants[0]}" if len(tenants) == 1 else f"tier {after.name} ({len(tenants)} tenants)"
     yield from _limit_changes(subject, before.limit, after.limit)
     yield from _changed(subject, "deadline", duration_text(before.deadline_s), duration_text(after.deadline_s))
+    yield from _changed(subject, "priority", str(before.priority), str(after.priority))
+    yield from _changed(subject, "weight", str(before.weight), str(after.weight))
+    yield from _changed(subject, "queue", queue_text(before), queue_text(after))
 
 
 def _limit_changes(subject: str, before: Limit | None, after: Limit | None) -> Iterator[str]:
@@ -329,21 +336,32 @@ def _route_changes(before: Route, after: Route, snapshot: Snapshot) -> Iterator[
         else:
             old, new = before.versions[name], after.versions[name]
             yield from _changed(f"{subject}: version {name}", "pods", _pods_text(old), _pods_text(new))
+            yield from _pod_use_changes(f"{subject}: version {name}", old, new)
     yield from _changed(subject, "stable", before.stable, after.stable)
     yield from _changed(subject, "timeout", duration_text(before.timeout_s), duration_text(after.timeout_s))
     yield from _changed(subject, "body_bytes", size_text(before.body_bytes), size_text(after.body_bytes))
     yield from _batching_changes(subject, before, after)
+    yield from _changed(subject, "retry", retry_text(before.retry), retry_text(after.retry))
     yield from _changed(subject, "slo", names_text(before.slo), names_text(after.slo))
     callers = [tenant for tenant in snapshot.tenants.values() if _may_call(tenant, after.model)]
     yield from _limit_changes(f"{subject} ({_tenants_text(callers)})", before.limit, after.limit)
 
 
 def _pods_text(version: Version) -> str:
+    sources = []
     if version.launch:
-        source = f"{version.launch.count} of {version.launch.archive} on {version.launch.device}"
-    else:
-        source = f"at {', '.join(version.static.addresses)}" if version.static else ABSENT
-    return f"{source}, {version.in_flight} in flight"
+        sources.append(f"{version.launch.count} of {version.launch.archive} on {version.launch.device}")
+    if version.static:
+        sources.append(f"at {', '.join(version.static.addresses)}")
+    if version.dns:
+        sources.append(f"at every address of {version.dns}")
+    return f"{' and '.join(sources) or ABSENT}, {version.in_flight} in flight"
+
+
+def _pod_use_changes(subject: str, before: Version, after: Version) -> Iterator[str]:
+    yield from _changed(subject, "choices", str(before.balance.choices), str(after.balance.choices))
+    yield from _changed(subject, "health", health_text(before.health), health_text(after.health))
+    yield from _changed(subject, "eject", eject_text(before.eject), eject_text(after.eject))
 
 
 def _batching_changes(subject: str, before: Route, after: Route) -> Iterator[str]:

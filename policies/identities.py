@@ -211,7 +211,7 @@ def _says_whose(subject: str, issuers: list[str]) -> bool:
 
 
 def _certificates_that_nobody_asks_for(mesh: PolicyFile, tenants: list[PolicyFile]) -> Iterator[PolicyError]:
-    if _asks_for_certificates(mesh, "inference"):
+    if _asks_for_certificates(mesh, "inference") or _asks_for_certificates(mesh, "inference-grpc"):
         return
     for tenant in tenants:
         written = entry_of(tenant.root, "certificates") if tenant.root else None

@@ -9,7 +9,9 @@ from policies.kinds import MESH, PolicyFile
 from policies.nodes import Mapping, Node, entry_of, find, text_of
 
 # What the gateway serves by itself; the rest is the hub's, which has no TLS.
-WITH_TLS: Final = ("inference", "admin", "metrics")
+WITH_TLS: Final = ("inference", "inference-grpc", "admin", "metrics")
+# Where callers show their API keys.
+_FOR_CALLERS: Final = ("inference", "inference-grpc")
 
 
 class _Mistake(NamedTuple):
@@ -43,7 +45,7 @@ def _mistakes(listen: Mapping) -> Iterator[_Mistake]:
     yield from _open_to_a_network(listen, serves)
     yield from _tls(listen, serves)
     plain = entry_of(listen, "plain")
-    if plain and serves != "inference":
+    if plain and serves not in _FOR_CALLERS:
         problem = f"plain says nothing of a listener that serves {serves}"
         yield _Mistake(plain.key, problem, "Remove it; it is for inference.")
     elif plain and entry_of(listen, "tls"):
@@ -62,7 +64,7 @@ def _open_to_a_network(listen: Mapping, serves: str) -> Iterator[_Mistake]:
     elif serves == "admin" and not entry_of(listen, "tls"):
         problem = f"the management API without TLS may listen on loopback only, and {quoted(host)} is not that"
         yield _Mistake(address.value, problem, f"{here}, or add tls.")
-    elif serves == "inference" and not entry_of(listen, "tls") and not entry_of(listen, "plain"):
+    elif serves in _FOR_CALLERS and not entry_of(listen, "tls") and not entry_of(listen, "plain"):
         problem = f"API keys would cross a network in the clear: {quoted(host)} is not loopback, and there is no tls"
         fix = f"Add tls, or {here[:1].lower()}{here[1:]}; plain: allowed says that the network itself is private."
         yield _Mistake(address.value, problem, fix)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from policies.snapshot import Key, Limit, Snapshot, Tenant
+from policies.snapshot import Key, Limit, Snapshot, Tenant, Tier
 
 # An expired key is left standing for a while, so that its last callers are told which one to use instead.
 EXPIRED_FOR_S: Final = 30 * 86400.0
@@ -58,8 +58,16 @@ def _tiers(snapshot: Snapshot) -> Iterator[str]:
     for what, is_idle in (("rate", _is_rate_idle), ("in_flight", _is_in_flight_idle)):
         if idle := [one.name for one in tenants if is_idle(one.limit, _tier_limit(snapshot, one))]:
             yield f"the {what} of {_named(idle, 'tenant')} limits nothing: the tier allows no more than that"
+    if alone := [
+        tier.name for tier in snapshot.tiers.values() if tier.weight != 1 and _shares_with_none(tier, snapshot)
+    ]:
+        yield f"the weight of {_named(alone, 'tier')} decides nothing: no other tier has the same priority"
     if unused := sorted(snapshot.tiers.keys() - {tenant.tier for tenant in snapshot.tenants.values()}):
         yield f"no tenant is of {_named(unused, 'tier')}"
+
+
+def _shares_with_none(tier: Tier, snapshot: Snapshot) -> bool:
+    return all(other.name == tier.name or other.priority != tier.priority for other in snapshot.tiers.values())
 
 
 def _tier_limit(snapshot: Snapshot, tenant: Tenant) -> Limit | None:

@@ -12,6 +12,7 @@ PERMISSIONS: Final = (
     "quota.read",
     "slo.read",
     "status.read",
+    "worker.restart",
 )
 EVERY_ACTION: Final = ".*"
 

@@ -7,6 +7,8 @@ from msgspec import Struct, field
 KNOWN_SCOPES = ("infer", "explain", "pin")
 EVERY_MODEL = "*"
 DEFAULT_IN_FLIGHT = 1024
+# Requests that may wait for the pods of one version.
+MAX_WAITING = 4096
 _MIB = 1024 * 1024
 
 
@@ -52,11 +54,22 @@ class SharedLimit(Struct, frozen=True):
 
 
 class Tier(Struct, frozen=True):
-    """What every tenant of this tier may use by itself; None is no limit."""
+    """What every tenant of this tier may use by itself; None is no limit.
+
+    Attributes:
+        priority: whose requests go first to a pod that has room again; below 0 they are refused first.
+        weight: a tenant's share among those of the same priority.
+        queue_length: requests of one tenant that may wait for the pods of one version.
+        queue_wait_s: the longest that they wait; 0.0 refuses them at once.
+    """
 
     name: str
     limit: Limit | None = None
     deadline_s: float | None = None
+    priority: int = 0
+    weight: int = 1
+    queue_length: int = 64
+    queue_wait_s: float = 1.0
 
 
 METERS = ("requests", "bytes", "device_time", "tokens")
@@ -128,18 +141,78 @@ class Launch(Struct, frozen=True):
 
 
 class Static(Struct, frozen=True):
-    """Pods that somebody else runs, as "unix:/path" or "host:port"."""
+    """Pods that somebody else runs, as "unix:/path" or "host:port"; a pod at each address of a host's name."""
 
     addresses: tuple[str, ...]
 
 
+class Balance(Struct, frozen=True):
+    """How one of the pods is picked: the least loaded of so many drawn at random."""
+
+    choices: int = 2
+
+
+class Health(Struct, frozen=True):
+    """How pods are probed.
+
+    Attributes:
+        path: what is asked of a server that is not ours; "" for the usual ones.
+        every_s: 0 for the usual pause.
+        down_after: failures in a row until a pod is left out; 0 for the usual: two time-outs, or one clear no.
+        up_after: successes in a row until one that was left out is back.
+    """
+
+    path: str = ""
+    every_s: float = 0.0
+    down_after: int = 0
+    up_after: int = 1
+
+
+class Eject(Struct, frozen=True):
+    """When a pod that fails requests is left out.
+
+    Attributes:
+        after_failures: in a row.
+        for_s: the first time; twice as long each further time, and never longer than ``at_most_s``.
+        max_share: never more than this share of the pods at once, and never the last.
+    """
+
+    after_failures: int = 5
+    for_s: float = 10.0
+    at_most_s: float = 300.0
+    max_share: float = 0.5
+
+
 class Version(Struct, frozen=True):
-    """One immutable build of a model and where its pods come from."""
+    """One immutable build of a model and where its pods come from.
+
+    Attributes:
+        dns: "name:port"; a pod at each address that the name has at the time; "" where they come from elsewhere.
+    """
 
     name: str
     launch: Launch | None = None
     static: Static | None = None
     in_flight: int = DEFAULT_IN_FLIGHT
+    dns: str = ""
+    balance: Balance = Balance()
+    health: Health = Health()
+    eject: Eject = Eject()
+
+
+class Retry(Struct, frozen=True):
+    """When a request is tried on another pod.
+
+    Attributes:
+        on: "connect" (the pod could not be reached), "refused" (it said that it did not run it) and
+            "reset-before-response" (it was lost while it had it, and may have run it), as far as written; sorted.
+        attempts: so many times more.
+        budget: never for more than this share of the model's requests.
+    """
+
+    on: tuple[str, ...] = ("connect", "refused")
+    attempts: int = 2
+    budget: float = 0.2
 
 
 class Batching(Struct, frozen=True):
@@ -217,6 +290,7 @@ class Route(Struct, frozen=True):
     batching: Batching = Batching()
     slo: tuple[str, ...] = ()
     limit: Limit | None = None
+    retry: Retry = Retry()
 
 
 class Bounds(Struct, frozen=True):
@@ -254,7 +328,7 @@ class ClientCerts(Struct, frozen=True):
 class Listen(Struct, frozen=True):
     """One address of the mesh, and what is served there.
 
-    The gateway serves "inference", "admin" and "metrics"; the hub serves "dashboards" and "otlp".
+    The gateway serves "inference", "inference-grpc", "admin" and "metrics"; the hub serves "dashboards" and "otlp".
     """
 
     address: str
@@ -265,6 +339,7 @@ class Listen(Struct, frozen=True):
 
 DEFAULT_LISTEN = (
     Listen("127.0.0.1:8080", "inference"),
+    Listen("127.0.0.1:7070", "inference-grpc"),
     Listen("127.0.0.1:8081", "admin"),
     Listen("127.0.0.1:8082", "metrics"),
     Listen("127.0.0.1:8090", "dashboards"),

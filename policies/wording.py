@@ -3,7 +3,7 @@
 from typing import Final
 
 from policies import units
-from policies.snapshot import LadderStep, Limit, Quota
+from policies.snapshot import Eject, Health, LadderStep, Limit, Quota, Retry, Tier
 
 ABSENT: Final = "none"
 _US_PER_S: Final = 1_000_000
@@ -46,6 +46,11 @@ def limit_text(limit: Limit) -> str:
     return ", ".join(parts)
 
 
+def queue_text(tier: Tier) -> str:
+    """How many may wait and how long: "64 for 1s"; "none" where nobody waits."""
+    return f"{tier.queue_length} for {units.duration_text(tier.queue_wait_s)}" if tier.queue_wait_s else ABSENT
+
+
 def amount_text(amount: int, meter: str) -> str:
     """So much of what a quota counts: "200h", "2TiB" or "5000000"."""
     if meter == "device_time":
@@ -67,3 +72,25 @@ def quota_text(quota: Quota) -> str:
     """A quota: "device_time 200h per calendar-month UTC, 80% warn, 100% refuse"."""
     amount = amount_text(quota.limit, quota.meter)
     return f"{quota.meter} {amount} per {period_text(quota)}, {ladder_text(quota.ladder)}"
+
+
+def health_text(health: Health) -> str:
+    """How pods are probed: "/ready every 1s, down after 2, up after 1"; what is usual is not told."""
+    parts = [health.path or "the usual paths"]
+    if health.every_s:
+        parts[0] += f" every {units.duration_text(health.every_s)}"
+    if health.down_after:
+        parts.append(f"down after {health.down_after}")
+    return ", ".join([*parts, f"up after {health.up_after}"])
+
+
+def eject_text(eject: Eject) -> str:
+    """When pods are left out: "after 5 failures, for 10s to 5m, never more than 50%"."""
+    terms = f"for {units.duration_text(eject.for_s)} to {units.duration_text(eject.at_most_s)}"
+    share = units.percent_text(eject.max_share)
+    return f"after {eject.after_failures} failures, {terms}, never more than {share}"
+
+
+def retry_text(retry: Retry) -> str:
+    """When a request is tried again: "2 more after connect or refused, of 20% of requests"."""
+    return f"{retry.attempts} more after {' or '.join(retry.on)}, of {units.percent_text(retry.budget)} of requests"

@@ -16,6 +16,9 @@ TOKENS = "penstock-tokens"  # handler -> pod, no further: how many tokens a row 
 SERVER_TIMING = "server-timing"  # pod and gateway -> client: milliseconds of each part
 TIMEOUT_MS = "penstock-timeout-ms"  # client -> gateway -> pod: milliseconds that are left
 
+IDEMPOTENCY_KEY = "idempotency-key"  # client -> gateway -> pod: requests with the same one run once
+IDEMPOTENCY_REPLAYED = "idempotency-replayed"  # pod -> gateway -> client: this answer was given before
+
 TENANT = "penstock-tenant"  # gateway -> pod: whom the request is counted for
 
 # Values of `service.name`.
@@ -300,6 +303,13 @@ WORKER_RESTARTS = Metric(
     (),
     "Gateway workers that were replaced since the supervisor's start.",
 )
+WORKER_LOOP_LAG_SECONDS = Metric(
+    "penstock_worker_loop_lag_seconds",
+    "gauge",
+    "seconds",
+    ("worker",),
+    "By how much a gateway worker's loop was late at worst in the second that it told of last.",
+)
 JWKS_STALE = Metric(
     "penstock_jwks_stale_seconds",
     "gauge",
@@ -354,6 +364,7 @@ MESH_METRICS = (
     POLICY_REFUSED,
     POLICY_RELOADS,
     WORKER_RESTARTS,
+    WORKER_LOOP_LAG_SECONDS,
     JWKS_STALE,
     QUOTA_USED_RATIO,
     QUOTA_LIMIT,

@@ -21,7 +21,7 @@ _BAGGAGE_CHARACTERS, _BAGGAGE_MEMBERS = 8192, 64
 _TRACESTATE = re.compile(r"[\x20-\x7e\t]+\Z")
 
 
-class TraceContext(Struct, frozen=True):
+class TraceContext(Struct, frozen=True, gc=False):
     """Where in a trace we are.
 
     Attributes:
@@ -35,7 +35,7 @@ class TraceContext(Struct, frozen=True):
     sampled: bool
 
 
-class Inbound(Struct, frozen=True):
+class Inbound(Struct, frozen=True, gc=False):
     """What of a caller's context holds here.
 
     Attributes:
@@ -91,7 +91,8 @@ def inbound(callers: str, given: str, trace_state: str) -> Inbound:
     if callers == "restart":
         return Inbound(link=format_context(context))
     sampled = context.sampled if callers == "trust" else None
-    return Inbound(context.trace_id, context.span_id, sampled, kept_trace_state(trace_state))
+    kept = kept_trace_state(trace_state) if trace_state else ""
+    return Inbound(context.trace_id, context.span_id, sampled, kept)
 
 
 def kept_trace_state(value: str) -> str:

@@ -47,6 +47,7 @@ def describe(status: StatusReport, policy: PolicyReport, hub: RunningHub | None 
         _addresses(status, hub),
         *_waiting(policy.waiting),
         *_policy(policy),
+        *([f"{status.workers_to_replace} workers have yet to be replaced"] if status.workers_to_replace else []),
         _workers(status.workers, status.ended_workers),
         _pods(status.pods),
     ]
@@ -64,6 +65,7 @@ def _headline(status: StatusReport) -> str:
 def _addresses(status: StatusReport, hub: RunningHub | None) -> str:
     named = (
         ("inference", status.addresses.inference),
+        ("gRPC", status.addresses.inference_grpc),
         ("management", status.addresses.management),
         ("metrics", [f"{url}/metrics" for url in status.addresses.metrics]),
         ("dashboards", [hub.dashboards] if hub is not None else []),

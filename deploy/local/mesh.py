@@ -221,6 +221,8 @@ class Mesh:
         log = self._log
         log.event("mesh: ready")
         log.plain(f"inference   {mesh.inference}")
+        if mesh.inference_grpc:
+            log.plain(f"gRPC        {mesh.inference_grpc}")
         log.plain(f"management  {mesh.management}")
         if mesh.metrics:
             log.plain(f"metrics     {mesh.metrics}/metrics")

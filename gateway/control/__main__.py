@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--records", default="", metavar="PATH", help="the sidecar's socket; without, nothing is recorded"
     )
     parser.add_argument("--drain-delay-s", type=_seconds, default=0.0, metavar="S", help="serve on while not ready")
-    parser.add_argument("--drain-within-s", type=_seconds, default=8.0, metavar="S", help="then cut off what runs")
+    parser.add_argument("--drain-within-s", type=_seconds, default=30.0, metavar="S", help="then cut off what runs")
     parser.add_argument(
         "--audit-checkpoints", type=Path, metavar="FILE", help="copy checkpoints of the audit log here too"
     )

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from msgspec import Struct
 
 from gateway.control.desired_pods import DesiredPod, DesiredPods
-from policies.snapshot import Route, Snapshot, Version
+from policies.snapshot import Health, Route, Snapshot, Version
 
 # sun_path holds 108 bytes with its NUL; the rest is room for a suffix beside the socket.
 SOCKET_PATH_BYTES = 99
@@ -21,8 +21,9 @@ class PodPlace(Struct, frozen=True):
 
     Attributes:
         name: ``model/version/index``.
-        address: ``unix:/path`` or ``host:port``.
+        address: ``unix:/path`` or ``host:port``, where the host may be a name.
         launch: what to start there; None where somebody else runs it.
+        health: how it is probed.
     """
 
     name: str
@@ -30,6 +31,7 @@ class PodPlace(Struct, frozen=True):
     version: str
     address: str
     launch: DesiredPod | None
+    health: Health = Health()
 
 
 def pod_places(snapshot: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
@@ -39,7 +41,7 @@ def pod_places(snapshot: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
         for version in route.versions.values():
             launched = _launched(route, version, state_dir)
             places += launched
-            places += _static(route, version, first_index=len(launched))
+            places += _elsewhere(route, version, first_index=len(launched))
     return tuple(places)
 
 
@@ -89,13 +91,13 @@ def _launched(route: Route, version: Version, state_dir: PurePath) -> list[PodPl
         )
         for index in range(version.launch.count)
     )
-    return [PodPlace(pod.name, pod.model, pod.version, pod.address, pod) for pod in pods]
+    return [PodPlace(pod.name, pod.model, pod.version, pod.address, pod, version.health) for pod in pods]
 
 
-def _static(route: Route, version: Version, first_index: int) -> list[PodPlace]:
-    if version.static is None:
-        return []
+def _elsewhere(route: Route, version: Version, first_index: int) -> list[PodPlace]:
+    """Return the pods that somebody else runs; which pods a name stands for is found out later."""
+    addresses = [*(version.static.addresses if version.static is not None else ()), *filter(None, [version.dns])]
     return [
-        PodPlace(f"{route.model}/{version.name}/{index}", route.model, version.name, address, None)
-        for index, address in enumerate(version.static.addresses, first_index)
+        PodPlace(f"{route.model}/{version.name}/{index}", route.model, version.name, address, None, version.health)
+        for index, address in enumerate(addresses, first_index)
     ]

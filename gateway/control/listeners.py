@@ -15,7 +15,8 @@ from gateway.control.messages import ShowCertificate
 from gateway.tls import LiveContext, TlsRefused
 from policies.snapshot import Listen, Mesh
 
-GATEWAY_SERVES = ("inference", "admin", "metrics")
+GATEWAY_SERVES = ("inference", "inference-grpc", "admin", "metrics")
+BY_WORKERS = ("inference", "inference-grpc")
 BACKLOG = 4096  # the most that Linux grants by default (net.core.somaxconn)
 CERTIFICATES_EVERY_S = 1.0
 BIND_WITHIN_S = 5.0  # workers of a supervisor that was killed need a moment to leave
@@ -122,8 +123,18 @@ class Listeners:
 
     @property
     def inference(self) -> list[Listener]:
-        """Those that workers serve."""
+        """Those of the inference API over HTTP."""
         return self._serving("inference")
+
+    @property
+    def inference_grpc(self) -> list[Listener]:
+        """Those of the inference API over gRPC."""
+        return self._serving("inference-grpc")
+
+    @property
+    def of_workers(self) -> list[Listener]:
+        """Those that workers serve."""
+        return [*self.inference, *self.inference_grpc]
 
     @property
     def management(self) -> list[Listener]:
@@ -141,7 +152,7 @@ class Listeners:
 
     def close_inference(self) -> None:
         """Close our copies of the inference sockets; workers close theirs when they have drained."""
-        for listener in self.inference:
+        for listener in self.of_workers:
             listener.socket.close()
 
     def _serving(self, serves: str) -> list[Listener]:
@@ -168,7 +179,7 @@ async def _bound(asked: Listen) -> Listener:
         certificate = Certificate(asked) if asked.tls is not None else None
     except TlsRefused as refused:
         raise ListenRefused(f"cannot listen on {asked.address} with TLS: {refused}") from refused
-    is_ours = asked.serves != "inference"
+    is_ours = asked.serves not in BY_WORKERS
     live = LiveContext(certificate.material) if certificate is not None and is_ours else None
     listening = await listen(asked.address)
     return Listener(asked, listening, bound_address(listening), certificate, live)

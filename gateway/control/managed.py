@@ -10,6 +10,7 @@ from gateway.control.key_desk import KeyDesk
 from gateway.control.past_desk import PastDesk
 from gateway.control.quota_desk import QuotaDesk
 from gateway.control.reports import MeshView
+from gateway.control.worker_desk import WorkerDesk
 
 
 @dataclass(frozen=True)
@@ -22,3 +23,4 @@ class Managed:
     keys: KeyDesk
     quotas: QuotaDesk
     past: PastDesk
+    workers: WorkerDesk

@@ -20,6 +20,7 @@ class MeshFacts(Struct, frozen=True):
         host_name: as TorchServe's metrics name the machine.
         quotas: how each stands.
         limit_rows: of the limit table, that are taken.
+        loop_lag_s: by how much each worker's loop was late at worst lately, by its index.
         jwks_stale_s: for how long each issuer's keys have been older than they should be.
     """
 
@@ -33,3 +34,4 @@ class MeshFacts(Struct, frozen=True):
     jwks_stale_s: dict[str, float] = {}
     quotas: tuple[Standing, ...] = ()
     limit_rows: int = 0
+    loop_lag_s: dict[int, float] = {}

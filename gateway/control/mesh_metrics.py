@@ -41,6 +41,7 @@ from telemetry.conventions import (
     TS_BY_CLASS,
     TS_LATENCY,
     TS_REQUESTS,
+    WORKER_LOOP_LAG_SECONDS,
     WORKER_RESTARTS,
     Metric,
 )
@@ -64,6 +65,7 @@ def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Fam
         _one(POLICY_REFUSED, facts.is_refused),
         _counters(POLICY_RELOADS, (((outcome,), facts.reloads.get(outcome, 0)) for outcome in OUTCOMES)),
         _one(WORKER_RESTARTS, facts.worker_restarts),
+        _lag_family(facts.loop_lag_s),
         _counters(TELEMETRY_DROPPED, facts.dropped.items()),
         _jwks_family(facts.jwks_stale_s),
         *quota_families(facts.quotas),
@@ -139,6 +141,13 @@ def _jwks_family(stale_s: dict[str, float]) -> Family:
     family = _gauge(JWKS_STALE)
     for issuer, seconds in stale_s.items():
         family.add_metric((issuer,), seconds)
+    return family
+
+
+def _lag_family(loop_lag_s: dict[int, float]) -> Family:
+    family = _gauge(WORKER_LOOP_LAG_SECONDS)
+    for index, lag_s in loop_lag_s.items():
+        family.add_metric((str(index),), lag_s)
     return family
 
 

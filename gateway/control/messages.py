@@ -35,6 +35,7 @@ class PodView(Struct, frozen=True, array_like=True):
         state: STARTING when it did not answer.
         was_ready: it has been ready at least once.
         message: why it is not ready, in its own words, fit to be shown to callers; "" when it is or says nothing.
+        link: version of the link that it speaks; 0 when it speaks HTTP only, or was never asked.
     """
 
     name: str
@@ -44,6 +45,7 @@ class PodView(Struct, frozen=True, array_like=True):
     state: PodState
     was_ready: bool
     message: str = ""
+    link: int = 0
 
 
 class Pods(Struct, frozen=True, tag="pods"):
@@ -58,10 +60,12 @@ class Drain(Struct, frozen=True, tag="drain"):
     Attributes:
         delay_s: seconds to go on accepting after readiness turned false.
         within_s: seconds after which what still runs is cut off.
+        is_replaced: a successor accepts already, so the gateway stays ready while this worker leaves.
     """
 
     delay_s: float
     within_s: float
+    is_replaced: bool = False
 
 
 class OthersRate(Struct, frozen=True, tag="others_rate"):
@@ -138,12 +142,14 @@ class Counts(Struct, frozen=True, tag="counts"):
         by_reason: refusals by reason.
         in_flight: requests being answered now.
         connections: open client connections.
+        lag_s: by how much the worker's loop was late at worst since it last told.
     """
 
     requests: int
     by_reason: dict[str, int]
     in_flight: int
     connections: int
+    lag_s: float = 0.0
 
 
 class RequestCounts(Struct, frozen=True, array_like=True):

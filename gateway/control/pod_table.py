@@ -32,9 +32,10 @@ class Silence(Struct, frozen=True):
 
 
 class Foreign(Struct, frozen=True):
-    """A server that is not ours answered; it is ready when its Open Inference Protocol says so."""
+    """A server that is not ours answered on the path that was asked last; it is ready when that was 200."""
 
     is_ready: bool
+    path: str = "/v2/health/ready"
 
 
 Finding = PodStatus | Foreign | Silence
@@ -61,9 +62,10 @@ class PodRecord(Struct, frozen=True):
     @property
     def view(self) -> PodView:
         """What workers are told."""
-        place = self.place
-        message = shown(self.status.message) if self.status is not None else ""
-        return PodView(place.name, place.model, place.version, place.address, self.state, self.was_ready, message)
+        place, message, link = self.place, "", 0
+        if self.status is not None:
+            message, link = shown(self.status.message), self.status.link
+        return PodView(place.name, place.model, place.version, place.address, self.state, self.was_ready, message, link)
 
 
 def shown(message: str) -> str:
@@ -95,8 +97,8 @@ def observe(record: PodRecord, finding: Finding, now_s: float) -> PodRecord:
         case PodStatus():
             state, message, status = finding.state, finding.message, finding
             was_ready = record.was_ready or finding.was_ready or state is PodState.READY
-        case Foreign(is_ready=False):
-            state, message, was_ready = PodState.STARTING, "/v2/health/ready does not answer 200", record.was_ready
+        case Foreign(is_ready=False, path=path):
+            state, message, was_ready = PodState.STARTING, f"{path} does not answer 200", record.was_ready
     return PodRecord(record.place, state, was_ready, status, message, now_s)
 
 

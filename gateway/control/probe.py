@@ -1,4 +1,4 @@
-"""Asks every pod how it is, about five times a second, and reports what it said."""
+"""Asks every pod how it is, about five times a second or as policy says, and reports what is to be believed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import msgspec
 
 from gateway.control.desired import PodPlace
 from gateway.control.pod_table import Finding, Foreign, Silence
+from gateway.control.steadiness import Steady
 from model_pod.wire.status import STATUS_PATH, PodStatus
+from policies.snapshot import Health
 
 PROBE_EVERY_S = 0.2
 ANSWER_WITHIN_S = 1.0
@@ -20,14 +22,16 @@ ANSWER_WITHIN_S = 1.0
 PROBES_PER_S = 25.0
 AT_ONCE = 32
 _BODY_BYTES = 64 * 1024
-_READY_PATH = "/v2/health/ready"
+# What a server that is not ours is asked, the first that it has: the Open Inference Protocol's path, TorchServe's.
+_READY_PATHS = ("/v2/health/ready", "/ping")
 _OK = 200
+_NO_SUCH_PATH = (404, 405)
 _SENT = "http11.send_request_body.complete"
 
 _decode_status = msgspec.json.Decoder(PodStatus).decode
 
 Report = Callable[[PodPlace, Finding, float], None]
-"""Called with the pod, what the probe found, and the monotonic time of the answer."""
+"""Called with the pod, what is believed after the probe, and the monotonic time of the answer."""
 
 Note = Callable[[str, object], Awaitable[None]]
 """Called with the name of each step of a request that begins or is complete."""
@@ -38,14 +42,14 @@ class PodProbes:
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, str, Health], asyncio.Task[None]] = {}
         self._at_once = asyncio.Semaphore(AT_ONCE)
         # Transports ask for one although no probe uses TLS; making one that loads certificates takes 20 ms.
         self._no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def watch(self, places: Iterable[PodPlace]) -> None:
         """Probe these pods from now on; those that stay are not disturbed."""
-        wanted = {(place.name, place.address): place for place in places}
+        wanted = {(place.name, place.address, place.health): place for place in places}
         for key in self._tasks.keys() - wanted.keys():
             self._tasks.pop(key).cancel()
         for key in wanted.keys() - self._tasks.keys():
@@ -57,24 +61,25 @@ class PodProbes:
         self.watch(())
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    @property
-    def _pause_s(self) -> float:
-        return max(PROBE_EVERY_S, len(self._tasks) / PROBES_PER_S)
+    def _pause_s(self, health: Health) -> float:
+        return max(health.every_s or PROBE_EVERY_S, len(self._tasks) / PROBES_PER_S)
 
     async def _probe_for_ever(self, place: PodPlace) -> None:
+        steady = Steady(place.health)
         while True:
             # A transport whose request was cut off just before it connects counts that connection as in use for ever.
             async with _transport(place.address, self._no_tls) as transport:
-                await self._probe_until_silent(place, transport)
+                await self._probe_until_silent(place, transport, steady)
 
-    async def _probe_until_silent(self, place: PodPlace, transport: httpx.AsyncHTTPTransport) -> None:
-        is_silent = False
-        while not is_silent:
+    async def _probe_until_silent(self, place: PodPlace, transport: httpx.AsyncHTTPTransport, steady: Steady) -> None:
+        finding: Finding | None = None
+        while not isinstance(finding, Silence):
+            # A server that is not ours, and is well, is not bothered with a path that it does not have.
+            is_ours = not (isinstance(finding, Foreign) and finding.is_ready)
             async with self._at_once:
-                finding = await probe(transport, place.address)
-            is_silent = isinstance(finding, Silence)
-            self._report(place, finding, time.monotonic())
-            await asyncio.sleep(self._pause_s)
+                finding = await probe(transport, place.address, place.health.path, may_be_ours=is_ours)
+            self._report(place, steady.after(finding), time.monotonic())
+            await asyncio.sleep(self._pause_s(place.health))
 
 
 def _transport(address: str, no_tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
@@ -83,8 +88,15 @@ def _transport(address: str, no_tls: ssl.SSLContext) -> httpx.AsyncHTTPTransport
     return httpx.AsyncHTTPTransport(verify=no_tls, uds=uds, limits=limits, trust_env=False)
 
 
-async def probe(transport: httpx.AsyncHTTPTransport, address: str) -> Finding:
-    """Ask one pod; every way of not answering is a ``Silence``."""
+async def probe(
+    transport: httpx.AsyncHTTPTransport, address: str, path: str = "", *, may_be_ours: bool = True
+) -> Finding:
+    """Ask one pod; every way of not answering is a ``Silence``.
+
+    Args:
+        path: what a server that is not ours is asked; "" asks the usual ones.
+        may_be_ours: ask it first for the account that our pods give of themselves.
+    """
     origin = "http://pod" if address.startswith("unix:") else f"http://{address}"
     steps: list[str] = []
 
@@ -93,11 +105,11 @@ async def probe(transport: httpx.AsyncHTTPTransport, address: str) -> Finding:
 
     try:
         async with asyncio.timeout(ANSWER_WITHIN_S):
-            status, body = await _get(transport, origin + STATUS_PATH, note)
-            if status == _OK and (account := _account(body)) is not None:
-                return account
-            status, _ = await _get(transport, origin + _READY_PATH, note)
-            return Foreign(is_ready=status == _OK)
+            if may_be_ours:
+                status, body = await _get(transport, origin + STATUS_PATH, note)
+                if status == _OK and (account := _account(body)) is not None:
+                    return account
+            return await _ask_foreign(transport, origin, (path,) if path else _READY_PATHS, note)
     except TimeoutError:
         what = "no answer" if _SENT in steps else "it could not be asked"
         return Silence(f"{what} within {ANSWER_WITHIN_S:g} s", timed_out=True)
@@ -105,6 +117,14 @@ async def probe(transport: httpx.AsyncHTTPTransport, address: str) -> Finding:
         return Silence("nothing listens at its address", timed_out=False)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         return Silence(str(error) or type(error).__name__, timed_out=False)
+
+
+async def _ask_foreign(transport: httpx.AsyncHTTPTransport, origin: str, paths: tuple[str, ...], note: Note) -> Foreign:
+    for path in paths:
+        status, _ = await _get(transport, origin + path, note)
+        if status not in _NO_SUCH_PATH:
+            return Foreign(status == _OK, path)
+    return Foreign(is_ready=False, path=paths[0])
 
 
 def _account(body: bytes) -> PodStatus | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.control.slo_reports import HistoryQuestion, SloHistoryReport, SloReport
@@ -143,6 +143,7 @@ class AddressesReport:
     inference: list[str]
     management: list[str]
     metrics: list[str]
+    inference_grpc: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -159,10 +160,18 @@ class StatusReport:
     readiness: ReadinessReport
     workers: list[WorkerReport]
     worker_restarts: int
+    workers_to_replace: int
     ended_workers: EndedWorkersReport
     pods: list[PodReport]
     addresses: AddressesReport
     state_dir: str
+
+
+@dataclass(frozen=True)
+class RestartReport:
+    """Every worker is being replaced; as many as this have yet to give way, which the status tells as well."""
+
+    workers_to_replace: int
 
 
 @dataclass(frozen=True)

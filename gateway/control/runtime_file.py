@@ -25,6 +25,7 @@ class RunningMesh(Struct, frozen=True):
         started_at: UTC, ISO 8601.
         metrics: URL of what Prometheus reads, "" when it listens nowhere.
         certificate: what the management API shows, as PEM; "" for plain HTTP.
+        inference_grpc: HOST:PORT of the inference API over gRPC, "" when it listens nowhere.
     """
 
     pid: int
@@ -35,6 +36,7 @@ class RunningMesh(Struct, frozen=True):
     started_at: str
     metrics: str = ""
     certificate: str = ""
+    inference_grpc: str = ""
 
     def __repr__(self) -> str:
         """Say nothing of the token."""

@@ -21,6 +21,8 @@ from gateway.control.admin.sign_in import SignIn
 from gateway.control.audit.log import AuditLog
 from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhile
 from gateway.control.desired_pods import FILE_NAME
+from gateway.control.discovery.discovery import Discovery
+from gateway.control.discovery.resolver import ThreadedResolver
 from gateway.control.events import Say
 from gateway.control.gateway_record import GatewayRecord
 from gateway.control.generation_switch import GenerationSwitch, Vetoed
@@ -30,15 +32,16 @@ from gateway.control.key_book import KeyBook
 from gateway.control.key_desk import KeyDesk
 from gateway.control.limit_folder import LimitFolder
 from gateway.control.limit_rows import lack_of_rows, limit_rows
-from gateway.control.listeners import CERTIFICATES_EVERY_S, Listener, Listeners, look_at_certificates
+from gateway.control.listeners import BY_WORKERS, CERTIFICATES_EVERY_S, Listener, Listeners, look_at_certificates
 from gateway.control.managed import Managed
 from gateway.control.mesh_facts import MeshFacts
-from gateway.control.mesh_pods import MeshPods
+from gateway.control.mesh_pods import FIRST_LOOK_S, MeshPods
 from gateway.control.past_desk import PastDesk
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.quota_desk import QuotaDesk
 from gateway.control.quota_keeper import QuotaKeeper
 from gateway.control.reports import AddressesReport, MeshView, PodsReport, PolicyReport, StatusReport
+from gateway.control.rolling_restart import RollingRestart
 from gateway.control.runtime_file import RunningMesh
 from gateway.control.slo_keeper import SloKeeper
 from gateway.control.slo_reports import HistoryQuestion, SloHistoryReport, SloReport
@@ -55,6 +58,7 @@ from gateway.control.view import (
     waiting_report,
     worker_report,
 )
+from gateway.control.worker_desk import WorkerDesk
 from gateway.control.worker_process import PROGRAM, WorkerSpec
 from gateway.control.workers import GenerationBlob, Workers
 from gateway.decisions.folder import FOLDER as DECISIONS
@@ -66,7 +70,6 @@ if TYPE_CHECKING:
     from gateway.control.probe import PodProbes, Report
 
 _DEFECT_PAUSE_S = 1.0
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class SupervisorConfig:
     lifeline_fd: int | None = None
     records: str = ""
     drain_delay_s: float = 0.0
-    drain_within_s: float = 8.0
+    drain_within_s: float = 30.0
     worker_program: tuple[str, ...] = PROGRAM
     audit_checkpoints: Path | None = None
 
@@ -103,8 +106,13 @@ class StopRequest:
         self._asked = asyncio.Event()
         self.why = ""
         loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self._ask, number.name)
+        loop.add_signal_handler(signal.SIGTERM, self._ask, "SIGTERM")
+        # To who runs it by hand it means that the terminal is gone, to all others a rolling restart.
+        self.is_ended_by_hangup = lifeline_fd is None and os.isatty(0)
+        if self.is_ended_by_hangup:
+            loop.add_signal_handler(signal.SIGHUP, self._ask, "SIGHUP")
+        else:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as long as there is nothing to restart
         if lifeline_fd is None:
             loop.add_signal_handler(signal.SIGINT, self._ask, "SIGINT")
         else:
@@ -184,8 +192,9 @@ class Supervisor:
         self._runtime_files = (state / runtime_file.FILE_NAME, config.runtime_file)
         self._limits_fd = open_table(state, config.workers, _rates_of(policy.in_force.snapshot))
         spec = WorkerSpec(
-            listen_fds=tuple(one.socket.fileno() for one in listeners.inference if one.certificate is None),
-            tls_fds=tuple(one.socket.fileno() for one in listeners.inference if one.certificate is not None),
+            listen_fds=tuple(one.socket.fileno() for one in listeners.of_workers if one.certificate is None),
+            tls_fds=tuple(one.socket.fileno() for one in listeners.of_workers if one.certificate is not None),
+            grpc_fds=tuple(one.socket.fileno() for one in listeners.inference_grpc),
             limits_fd=self._limits_fd,
             worker_count=config.workers,
             program=config.worker_program,
@@ -196,6 +205,7 @@ class Supervisor:
         self._workers = Workers(spec, policy.blob(policy.in_force.snapshot), say)
         self._switch = GenerationSwitch(self._workers)
         self._pods = MeshPods(say, self._workers.show_pods)
+        self._discovery = Discovery(self._pods.follow, ThreadedResolver(), say)
         self._slos = SloKeeper(state, say)
         self._limits = LimitTable(self._limits_fd)
         self._limit_folder = LimitFolder(self._limits)
@@ -205,6 +215,9 @@ class Supervisor:
         self._workers.listeners += [self._jwks, self._keys]
         self._quotas = QuotaKeeper(state, self._limits, say)
         self._workers.listeners.append(self._quotas)
+        self._rolling = RollingRestart(self._workers, say)
+        self._worker_desk = WorkerDesk(self._rolling, audit, say)
+        self._by_signal: set[asyncio.Task[None]] = set()
         self._servers = HttpServers()
         self._sign_in = SignIn(
             self._token, lambda: policy.in_force.snapshot, lambda: self._keys.revoked, lambda: self._jwks.trusted
@@ -214,11 +227,12 @@ class Supervisor:
         """Serve until told to stop, then drain."""
         self._announce()
         self._follow(self._policy.in_force.snapshot, None)
-        self._show_certificates(self._listeners.inference)
+        self._show_certificates(self._listeners.of_workers)
         await self._quotas.expect(self._policy.in_force.snapshot)
         self._workers.start_all()
         tasks = [
             self._keep_running("the watch over workers", self._workers.watch),
+            self._keep_running("the rolling restart", self._rolling.run),
             self._keep_running("the policy watch", self._follow_policy),
             self._keep_running("the objectives", self._slos.run),
             self._keep_running("the limits of workers that are gone", self._limit_folder.run),
@@ -239,8 +253,16 @@ class Supervisor:
             ),
         ]
         await self._probe_pods()
+        if not stop.is_ended_by_hangup:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._restart_by_hangup)
         await stop.wait()
         await self._drain(stop.why, tasks, leasing, servers)
+
+    def _restart_by_hangup(self) -> None:
+        if not self._is_draining:
+            task = asyncio.create_task(self._worker_desk.restart_by_signal("SIGHUP"), name="restart by signal")
+            self._by_signal.add(task)
+            task.add_done_callback(self._by_signal.discard)
 
     def _announce(self) -> None:
         mesh = self._running_mesh()
@@ -265,6 +287,7 @@ class Supervisor:
             state_dir=str(self._state),
             started_at=utc(self._started_at_s),
             metrics=metrics.url if metrics else "",
+            inference_grpc=next((one.address for one in self._listeners.inference_grpc), ""),
             certificate=management.certificate.pem if management and management.certificate else "",
         )
 
@@ -332,7 +355,7 @@ class Supervisor:
             places = pod_places_meanwhile(in_force, waiting, self._state)
         pods = desired_pods(waiting or in_force, places)
         write_private(self._state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
-        self._pods.follow(places)
+        self._discovery.follow(places)
         # Keys of an issuer that comes with the next generation are there when it does.
         self._jwks.follow([*(waiting.mesh.jwt if waiting is not None else ()), *in_force.mesh.jwt])
         if waiting is None:
@@ -344,7 +367,7 @@ class Supervisor:
         while True:
             await asyncio.sleep(CERTIFICATES_EVERY_S)
             changed = look_at_certificates(self._listeners.bound, self._say)
-            self._show_certificates(listener for listener in changed if listener.asked.serves == "inference")
+            self._show_certificates(listener for listener in changed if listener.asked.serves in BY_WORKERS)
             if any(listener.asked.serves == "admin" for listener in changed):
                 for path in self._runtime_files:
                     self._publish(path, self._running_mesh())
@@ -355,7 +378,9 @@ class Supervisor:
                 self._workers.keep_told(f"certificate of {listener.address}", listener.told)
 
     async def _probe_pods(self) -> None:
-        self._pods.start_probing(await asyncio.to_thread(_make_probes, self._pods.probed))
+        probes = await asyncio.to_thread(_make_probes, self._pods.probed)
+        await self._discovery.first_look(FIRST_LOOK_S)
+        self._pods.start_probing(probes)
 
     async def _serve_management(self, listener: Listener) -> None:
         view = MeshView(
@@ -365,7 +390,7 @@ class Supervisor:
         keys = KeyDesk(self._keys, lambda: self._policy.in_force.snapshot, self._audit, self._say)
         quotas = QuotaDesk(self._quotas, lambda: self._policy.in_force.snapshot, self._audit, self._say)
         past = PastDesk(self._state, lambda: self._policy.in_force.snapshot)
-        managed = Managed(view, self._slos.engine.costs, self._audit, keys, quotas, past)
+        managed = Managed(view, self._slos.engine.costs, self._audit, keys, quotas, past, self._worker_desk)
         make = partial(management_app, managed, self._sign_in, listener, addresses)
         await self._servers.serve(make, listener)
 
@@ -388,6 +413,7 @@ class Supervisor:
         await self._workers.drain(self._config.drain_delay_s, self._config.drain_within_s)
         # Workers that finish requests still need more of their quotas.
         leasing.cancel()
+        await self._discovery.stop()
         await self._pods.stop()
         self._servers.stop()
         await asyncio.gather(*tasks, leasing, *servers, return_exceptions=True)
@@ -423,12 +449,14 @@ class Supervisor:
             readiness=readiness,
             workers=[worker_report(worker, now_s) for worker in self._workers.running],
             worker_restarts=self._workers.restarts,
+            workers_to_replace=self._rolling.left,
             ended_workers=ended_report(self._workers.ended),
             pods=[pod_report(record, now_s) for record in self._pods.table.values()],
             addresses=AddressesReport(
                 [listener.address for listener in self._listeners.inference],
                 [listener.address for listener in self._listeners.management],
                 [listener.address for listener in self._listeners.metrics],
+                [listener.address for listener in self._listeners.inference_grpc],
             ),
             state_dir=str(self._state),
         )
@@ -450,6 +478,7 @@ class Supervisor:
             jwks_stale_s=self._jwks.stale_s,
             quotas=self._quotas.standings,
             limit_rows=self._limits.row_count,
+            loop_lag_s={worker.index: worker.counts.lag_s for worker in self._workers.running},
             host_name=socket.gethostname(),
         )
 

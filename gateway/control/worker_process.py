@@ -28,7 +28,7 @@ class WorkerSpec:
     """What every worker of this supervisor is started with.
 
     Attributes:
-        listen_fds: inherited listening sockets of the inference API with plain HTTP.
+        listen_fds: inherited listening sockets of the inference API without TLS.
         limits_fd: memory that the workers share for rate limits.
         worker_count: how many accept requests; each has its share of what a pod may have in flight.
         program: the command before our options.
@@ -36,6 +36,7 @@ class WorkerSpec:
         package: version of Penstock, as spans tell it.
         decisions: folder for decision records, "" keeps none.
         tls_fds: like ``listen_fds``, of those with TLS, whose certificates the workers are told.
+        grpc_fds: those of both where gRPC is spoken.
     """
 
     listen_fds: tuple[int, ...]
@@ -46,6 +47,7 @@ class WorkerSpec:
     package: str = ""
     decisions: str = ""
     tls_fds: tuple[int, ...] = ()
+    grpc_fds: tuple[int, ...] = ()
 
     def arguments(self, index: int, control_fd: int) -> list[str]:
         """Return the command line of one worker."""
@@ -54,6 +56,8 @@ class WorkerSpec:
             command += ["--listen-fd", str(descriptor)]
         for descriptor in self.tls_fds:
             command += ["--tls-fd", str(descriptor)]
+        for descriptor in self.grpc_fds:
+            command += ["--grpc-fd", str(descriptor)]
         if self.records:
             command += ["--records", self.records, "--package", self.package]
         if self.decisions:
@@ -66,7 +70,10 @@ class WorkerProcess:
 
     Attributes:
         serial: never used twice, unlike an index or a process id.
-        on_duty_s: monotonic seconds of its start, or of the moment when it ceased to be the spare.
+        started_s: monotonic seconds of its start.
+        on_duty_s: the same, or the moment when it ceased to be the spare.
+        is_gone: it has ended.
+        has_stood_by: it was the spare once.
         has_counted: it has begun to send its counts, which go on as long as it does.
         generation: the one it has committed, 0 before the first.
         silent_ticks: the supervisor's ticks since it was last heard.
@@ -77,10 +84,12 @@ class WorkerProcess:
         self.index = index
         self.serial = serial
         self.pid = process.pid
-        self.on_duty_s = time.monotonic()
+        self.started_s = self.on_duty_s = time.monotonic()
         self.has_counted = False
         self.generation = 0
         self.is_accepting = False
+        self.is_gone = False
+        self.has_stood_by = False
         self.counts = Counts(requests=0, by_reason={}, in_flight=0, connections=0)
         self.silent_ticks = 0
         self.rate_per_s = 0.0
@@ -100,9 +109,9 @@ class WorkerProcess:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.writelines(encode(message, blobs))
 
-    def drain(self, delay_s: float, within_s: float) -> None:
-        """Ask it to finish and exit."""
-        self.send(Drain(delay_s, within_s))
+    def drain(self, delay_s: float, within_s: float, *, is_replaced: bool = False) -> None:
+        """Ask it to finish and exit; the gateway stays ready if its place is taken already."""
+        self.send(Drain(delay_s, within_s, is_replaced))
 
     def kill(self) -> None:
         """End it at once; its exit is reported like any other."""
@@ -129,6 +138,7 @@ class WorkerProcess:
 
     def reap(self) -> str:
         """Collect the ended process and say how it ended."""
+        self.is_gone = True
         if self._transport is not None:
             self._transport.close()
         return ending(self._process.wait())

@@ -78,6 +78,7 @@ class Workers:
         self._pods: Pods | None = None
         self._kept_told: dict[str, ToWorker] = {}
         self._running: dict[int, WorkerProcess] = {}
+        self._leaving: dict[int, WorkerProcess] = {}
         self.spare: WorkerProcess | None = None
         self._next_serial = 1
         self._quick_deaths = 0
@@ -94,7 +95,7 @@ class Workers:
 
     @property
     def running(self) -> list[WorkerProcess]:
-        """The workers that live, by index, without the spare."""
+        """The workers on duty, by index: without the spare, and without those whose places are taken."""
         return sorted(self._running.values(), key=lambda worker: worker.index)
 
     @property
@@ -103,7 +104,7 @@ class Workers:
         return [worker for worker in self.running if worker.is_accepting]
 
     def find(self, serial: int) -> WorkerProcess | None:
-        """Return a worker that lives."""
+        """Return a worker on duty."""
         return self._running.get(serial)
 
     def start_all(self) -> None:
@@ -114,7 +115,7 @@ class Workers:
     def show_pods(self, pods: Pods) -> None:
         """Tell every worker, and each that starts later, what the pods are; none accepts before the first time."""
         self._pods = pods
-        for worker in self.running:
+        for worker in (*self.running, *self._leaving.values()):
             worker.send(pods)
 
     def keep_told(self, key: str, message: ToWorker) -> None:
@@ -145,7 +146,7 @@ class Workers:
         return next(index for index in itertools.count() if index not in taken)
 
     def _everyone(self) -> list[WorkerProcess]:
-        return [*self.running, *([self.spare] if self.spare is not None else [])]
+        return [*self.running, *self._leaving.values(), *([self.spare] if self.spare is not None else [])]
 
     async def _start(self, index: int, pause_s: float) -> None:
         while not await self._draining_within(pause_s):
@@ -163,6 +164,7 @@ class Workers:
             if len(self._running) < self.wanted:
                 self._put_on_duty(worker)
             else:
+                worker.has_stood_by = True
                 self.spare = worker
             return
 
@@ -188,13 +190,16 @@ class Workers:
         match message:
             case Accepting():
                 self._say_accepting(worker)
-                if len(self.accepting) == self.wanted and self.spare is None and not self._starts:
-                    self._start_soon(0.0)
+                self._keep_spare()
             case Prepared(generation=generation, error=error) if error and generation == self._in_force.number:
                 self._say(f"{worker} cannot build generation {generation}, which is in force: {error}")
                 worker.kill()
         for listener in self.listeners:
             listener.said(worker, message)
+
+    def _keep_spare(self) -> None:
+        if len(self.accepting) >= self.wanted and self.spare is None and not self._starts:
+            self._start_soon(restarts.pause_s(self._quick_deaths))
 
     def _say_accepting(self, worker: WorkerProcess) -> None:
         if not self._untold_deaths:
@@ -206,36 +211,74 @@ class Workers:
     def _on_exit(self, worker: WorkerProcess) -> None:
         how = f"{worker} {worker.reap()}"
         self.ended = with_ended(self.ended, worker.counts)
+        had_left = self._leaving.pop(worker.serial, None) is not None
         was_spare = worker is self.spare
         if was_spare:
             self.spare = None
         self._running.pop(worker.serial, None)
         for listener in self.listeners:
             listener.gone(worker)
-        if not self._draining.is_set():
+        if self._draining.is_set():
+            if not self._everyone():
+                self._all_gone.set()
+        elif had_left:
+            self._say(f"{how}; its place was taken before")
+        else:
             self._replace(worker, how, was_spare)
-        elif not self._everyone():
-            self._all_gone.set()
 
     def _replace(self, worker: WorkerProcess, how: str, was_spare: bool) -> None:
         now_s = time.monotonic()
-        self._quick_deaths = restarts.count_quick_deaths(self._quick_deaths, now_s - worker.on_duty_s)
+        # Of its whole life, not of that on duty: a spare that was killed as soon as it had a place was sound. And one
+        # that never came to accept has not lived, however long its start took.
+        has_lived = worker.is_accepting or (worker.has_stood_by and worker.has_counted)
+        lived_s = now_s - worker.started_s if has_lived else 0.0
+        self._quick_deaths = restarts.count_quick_deaths(self._quick_deaths, lived_s)
         pause_s = restarts.pause_s(self._quick_deaths)
         if was_spare:
             self._say(f"{how}; it was the spare")
             self._start_soon(pause_s)
             return
         self.restarts += 1
-        if pause_s:
+        if len(self._running) >= self.wanted:
+            self._say(f"{how}; there are enough others")
+            self._keep_spare()
+            return
+        spare, self.spare = self.spare, None
+        if spare is not None:  # only starts are paced: one that stands by costs nothing
+            self._untold_deaths.append((how, now_s))
+            self._put_on_duty(spare)  # the next spare follows when this one accepts
+        elif pause_s:
             self._say(f"{how} right after its start; the next start is in {pause_s:g} s")
             self._start_soon(pause_s)
-            return
-        self._untold_deaths.append((how, now_s))
-        spare, self.spare = self.spare, None
-        if spare is None:
-            self._start_soon(0.0)
         else:
-            self._put_on_duty(spare)  # the next spare follows when this one accepts
+            self._untold_deaths.append((how, now_s))
+            self._start_soon(0.0)
+
+    # --- successors of workers that live
+
+    @property
+    def next_serial(self) -> int:
+        """The serial of whichever worker is started next."""
+        return self._next_serial
+
+    def relief(self, oldest_serial: int) -> WorkerProcess | None:
+        """Put the spare on duty beside the others and return it, if it has started; an older one makes way for it."""
+        spare = self.spare
+        if spare is None or not spare.has_counted:
+            return None
+        if spare.serial < oldest_serial:
+            spare.drain(0.0, 0.0)
+            return None
+        self.spare = None
+        self._put_on_duty(spare)
+        return spare
+
+    def retire(self, worker: WorkerProcess, within_s: float) -> None:
+        """Let a worker whose place is taken finish what it has and leave."""
+        if self._running.pop(worker.serial, None) is not None:
+            self._leaving[worker.serial] = worker
+            worker.drain(0.0, within_s, is_replaced=True)
+            self._keep_spare()
 
     async def watch(self) -> None:
         """Kill workers that hang, for ever; their exit then brings a successor."""

@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--limits-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", default=[], help="a listening socket; plain HTTP")
     parser.add_argument("--tls-fd", type=int, action="append", default=[], help="one whose certificate is told")
+    parser.add_argument("--grpc-fd", type=int, action="append", default=[], help="one of both where gRPC is spoken")
     parser.add_argument("--package", default="", help="version of Penstock, as spans tell it")
     parser.add_argument("--records", default="", help="path of the sidecar's socket; nothing is recorded without one")
     parser.add_argument("--decisions", type=Path, help="folder for decision records; none are kept without one")
@@ -54,7 +55,7 @@ def main() -> int:
         decisions = DecisionLog(options.decisions, options.worker_count) if options.decisions else None
         worker = partial(
             Worker,
-            doors=Doors(plain, secured),
+            doors=Doors(plain, secured, frozenset(options.grpc_fd)),
             limits=SharedLimits(options.limits_fd),
             share=share,
             recorder=recorder,

@@ -2,53 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from gateway.dataplane import answers, heads
+from gateway.dataplane import answers
+from gateway.dataplane.client import Client, Piece
+from gateway.dataplane.client_heads import decision_value, limit_fields, own_fields, phrase_of
 from gateway.dataplane.credentials import NO_PEER, Peer
-from gateway.dataplane.gateway import MAX_PARKED, AttemptTuple, Gateway, Settled
+from gateway.dataplane.gateway import MAX_PARKED, Gateway
+from gateway.dataplane.pod_heads import idempotency_key, pod_request
 from gateway.dataplane.pods import NoPod, Pod
-from gateway.dataplane.upstream import Exchange, Piece
-from gateway.dataplane.usage import NOT_TOLD, Usage, read_usage
+from gateway.dataplane.retry import BUDGET_USED_UP, Attempts, Failure, Ruling, failure_of_answer, failure_of_attempt
+from gateway.dataplane.settlement import AttemptTuple, Settled
+from gateway.dataplane.upstream import Exchange
+from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
+from gateway.dataplane.waiting import HELD_OF_ONE_BYTES, Tried, Waiter
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.facts import RequestFacts
+from gateway.decide.fair_queue import Ticket
 from gateway.decide.route import Api
-from gateway.errors import CLIENT_GONE, REASONS, PodFailed, PodUnreachable, status_of
-from model_pod.wire.http1 import RequestHead, ResponseHead
-from model_pod.wire.refusals import REASON_HEADER
-from telemetry import conventions
-from telemetry.trace_context import traceparent
+from gateway.errors import CLIENT_GONE, PodFailed, PodUnreachable, status_of
+from model_pod.wire.http1 import RequestHead
+from model_pod.wire.link import PodAnswer, PodCharge
+from model_pod.wire.refusals import Refused
 
-_MAX_ATTEMPTS = 3
+# A pod with so few requests of ours has no queue to speak of.
+_FEW = 8
 # A request waits so long for the ledger at most; it looks after so long, and then ever more seldom.
 _PARKED_AT_MOST_S = 0.1
 _PARKED_LOOK_S = 0.002
-# A pod that answers and tells no cost had none: it refused, or its handler was never reached.
-_COSTS_NOTHING = (0, 0)
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CHUNKED = b"transfer-encoding: chunked\r\n"
-_REASON_FIELD = REASON_HEADER.encode()
-
-
-class Client(Protocol):
-    """The connection that a request came by."""
-
-    def write(self, pieces: list[Piece]) -> None: ...
-    def hold(self, held: bool) -> None:
-        """Stop (or go on) reading the request's body."""
-        ...
-
-    def answered(self, keep_alive: bool) -> None:
-        """The answer is whole; the next request may come if the connection is kept."""
-        ...
-
-    def cut(self) -> None:
-        """The answer cannot be made whole: end the connection so that the client can tell."""
-        ...
-
-    def due(self, deadline_s: float) -> None:
-        """The request's deadline is known."""
-        ...
 
 
 class Forward:
@@ -59,51 +38,73 @@ class Forward:
         settled: it has been counted; nothing more happens.
     """
 
-    def __init__(self, gateway: Gateway, client: Client, request: RequestHead, peer: Peer = NO_PEER) -> None:
+    # What most requests never change is the class's; there are many requests.
+    settled = False
+    _facts: RequestFacts | None = None
+    _decision: Decision
+    _is_parked = False
+    _parked_look_s = _PARKED_LOOK_S
+    _is_replayable = True
+    _key = ""  # of idempotency
+    _ticket: Ticket[Waiter] | None = None
+    _waited_s = 0.0  # for a pod that has room
+    _resets = 0
+    _request_bytes = 0
+    _answer_bytes = 0
+    _request_whole = False
+    _device_us = NOT_TOLD
+    _tokens = 0
+    _has_run = False
+    _exchange: Exchange | None = None
+    _pod: Pod | None = None  # the one that has the request now
+    _attempt_id = ""
+    _attempt_s = 0.0
+    _sent_s = 0.0
+    _answer: PodAnswer | None = None  # of which the head was passed on
+    _why_final = ""  # why a failed attempt was the last, where that is no matter of course
+
+    def __init__(
+        self, gateway: Gateway, client: Client, request: RequestHead, peer: Peer = NO_PEER, now_s: float = 0.0
+    ) -> None:
         self._gateway = gateway
         self._peer = peer
         self._client = client
         self._request = request
-        self._started_s = gateway.now_s()
-        self._request_id = gateway.new_request_id()
-        self._trace = gateway.tracer.begin(request)
-        self._facts: RequestFacts | None = None
-        self._decision = Decision(0, None)
-        self._parked: list[Piece] | None = None  # what came of the body while the request waited for a quota
-        self._parked_look_s = _PARKED_LOOK_S
-        self._cost = (NOT_TOLD, 0)
-        self._request_bytes = 0
-        self._response_bytes = 0
-        self._has_run = False
-        self._exchange: Exchange | None = None
+        self._started_s = started_s = now_s or gateway.now_s()
+        self._trace = trace = gateway.tracer.begin(request)
+        self._request_id = trace.request_id
+        self._body: list[Piece] = []  # what came of it, for the pod that is still to be picked or for another one
         self._tried: list[Pod] = []
         self._attempts: list[AttemptTuple] = []
-        self._attempt_id = ""
-        self._attempt_s = 0.0
-        self._status = 0
-        self._pod_reason = ""
-        self._pod: Pod | None = None  # the one that has the request now
-        self._request_whole = False
-        self._sent_s = 0.0
-        self._chunked_answer = False
-        self._keep_alive = request.keep_alive
-        self._answer_begun = False
-        self.deadline_s = self._started_s + gateway.tables.bounds.max_deadline_s
-        self.settled = False
+        self.deadline_s = started_s + gateway.tables.bounds.max_deadline_s
 
     @property
     def body_limit_bytes(self) -> int:
         """Largest body this request may have."""
-        if self._parked is not None:
+        if self._is_parked:
             return self._gateway.tables.bounds.body_bytes  # its route's may be lower: see _decide
         return self._decision.body_limit_bytes
 
     # --- the request
 
-    def start(self) -> None:
-        """Admit, pick and send; or refuse."""
-        self._facts = self._gateway.facts_of(self._request, self._peer, self._started_s)
-        self._decide(self._started_s)
+    def start(self, body: Piece | None = None) -> None:
+        """Admit, pick and send; or refuse.
+
+        Args:
+            body: the whole of it, if it came with the head.
+        """
+        if body is not None:
+            self._request_whole = True
+            self._sent_s = self._started_s
+            if body:
+                self._body.append(body)
+                self._request_bytes = len(body)
+        gateway, now_s = self._gateway, self._started_s
+        if gateway.refuse_new is not None:
+            self._refuse(gateway.refuse_new)
+            return
+        self._facts = gateway.facts_of(self._request, self._peer, now_s)
+        self._decide(now_s)
 
     def _decide(self, now_s: float) -> None:
         assert self._facts is not None  # noqa: S101 - start() comes first
@@ -114,24 +115,38 @@ class Forward:
             else:
                 self._refuse(decision.refusal)
         elif decision.api is Api.SERVER_METADATA:
-            self._answer(answers.server_metadata(), "")
+            self._answer_ourselves(answers.server_metadata(), "")
         elif decision.api is Api.ME:
-            self._answer(answers.me_answer(self._gateway.me(decision, now_s)), "")
+            self._answer_ourselves(answers.me_answer(self._gateway.me(decision, now_s)), "")
+        elif self._request_bytes > decision.body_limit_bytes:
+            self._refuse(Refusal("body_too_large", f"the body is larger than {decision.body_limit_bytes} bytes"))
         else:
-            self.deadline_s = self._started_s + decision.timeout_s
-            self._client.due(self.deadline_s)
-            body_so_far = self._go_on()
-            if self._request_bytes > decision.body_limit_bytes:
-                self._refuse(Refusal("body_too_large", f"the body is larger than {decision.body_limit_bytes} bytes"))
+            self._begin(now_s)
+
+    def _begin(self, now_s: float) -> None:
+        """The request may enter: find it a pod, or a place among those that wait for one."""
+        decision, gateway = self._decision, self._gateway
+        self.deadline_s = self._started_s + decision.timeout_s
+        self._client.due(self.deadline_s)
+        if self._is_parked:
+            self._is_parked = False
+            self._client.hold(False)
+        shown = self._request.values.get(b"idempotency-key")
+        if shown is not None:
+            try:
+                self._key = idempotency_key(decision.tenant, shown)
+            except Refused as refused:
+                self._refuse(Refusal(refused.reason, refused.message))
                 return
-            self._send_to_a_pod(body_so_far)
-            if self._request.expects_continue and self._request.body_expected and not self.settled:
-                self._client.write([CONTINUE])
+        gateway.retries.note_request(decision.model, now_s)
+        self._send_to_a_pod(now_s)
+        if self._request.expects_continue and not self._request_whole and not self.settled:
+            self._client.go_on()
 
     def _park(self) -> None:
         """Wait for the ledger to grant more of a quota that has room; it takes a few milliseconds."""
-        if self._parked is None:
-            self._parked = []
+        if not self._is_parked:
+            self._is_parked = True
             self._client.due(self.deadline_s)
             self._client.hold(True)
             self._gateway.want(self._decision)
@@ -141,128 +156,234 @@ class Forward:
 
     def _may_wait(self, now_s: float) -> bool:
         waited_s = now_s - self._started_s
-        return waited_s < _PARKED_AT_MOST_S and (self._parked is not None or self._gateway.parked < MAX_PARKED)
+        return waited_s < _PARKED_AT_MOST_S and (self._is_parked or self._gateway.parked < MAX_PARKED)
 
     def _unpark(self) -> None:
         self._gateway.parked -= 1
-        if self.settled:
-            return
-        self._decide(self._gateway.now_s())
+        if not self.settled:
+            self._decide(self._gateway.now_s())
 
-    def _go_on(self) -> list[Piece]:
-        """Return what came of the body meanwhile; the pod is the next to say when it has no room for more."""
-        parked, self._parked = self._parked, None
-        if parked is None:
-            return []
-        self._client.hold(False)
-        return parked
-
-    def on_body(self, piece: memoryview) -> None:
+    def on_body(self, piece: Piece) -> None:
         """Pass a piece of the request's body on."""
         self._request_bytes += len(piece)
-        if self._request.chunked:
-            self._send([b"%x\r\n" % len(piece), piece, b"\r\n"])
-        else:
-            self._send([piece])
-
-    def _send(self, pieces: list[Piece]) -> None:
-        if self._parked is not None:
-            # The client is held, so this is no more than what had been read; and its buffer will be used again.
-            self._parked += [bytes(piece) for piece in pieces]
-        elif self._exchange is not None:
-            for piece in pieces:
-                self._exchange.send(piece)
+        exchange = self._exchange
+        if exchange is None:
+            self._body.append(piece)
+            if self._ticket is not None:
+                self._hold_body(len(piece))
+            return
+        if self._is_replayable:
+            if not exchange.has_begun or self._request_bytes <= self._gateway.retries.replays(self._decision.model):
+                self._body.append(piece)
+            else:
+                self._is_replayable = False
+                self._body.clear()
+        exchange.send(piece)
 
     def on_body_end(self) -> None:
         """The request is whole."""
         self._request_whole = True
         self._sent_s = self._gateway.now_s()
-        if self._request.chunked:
-            self._send([b"0\r\n\r\n"])
         if self._exchange is not None:
             self._exchange.finish()
 
-    def _send_to_a_pod(self, body_so_far: list[Piece]) -> None:
-        now_s = self._gateway.now_s()
-        try:
-            pod = self._gateway.pick(self._decision, now_s, self._tried)
-        except NoPod as none:
-            self._refuse(Refusal(none.reason, str(none)))
+    # --- waiting for a pod that has room (waiting.Waiter)
+
+    def _wait(self, now_s: float) -> None:
+        """Take a place among those that wait, if there is one."""
+        place = self._gateway.wait(self, self._decision, self.deadline_s, now_s)
+        if isinstance(place, Refusal):
+            self._refuse(place)
             return
+        self._ticket = place
+        self._hold_body(self._request_bytes)
+
+    def _hold_body(self, byte_count: int) -> None:
+        assert self._ticket is not None  # noqa: S101 - it waits
+        refusal = self._gateway.waiting.hold(self._ticket, byte_count, self._gateway.now_s())
+        if refusal is not None:
+            self._refuse(refusal)
+        elif self._request_bytes > HELD_OF_ONE_BYTES:
+            self._client.hold(True)
+
+    def resume(self, now_s: float) -> Tried:
+        """Try the pods again."""
+        try:
+            pod = self._pick(now_s, self._tried)
+        except NoPod as none:
+            if none.reason == "pods_busy":
+                return Tried.NOT_FOR_IT if self._key or self._tried else Tried.NO_ROOM
+            self._ticket = None
+            self._refuse(Refusal(none.reason, str(none)))
+            return Tried.GONE
+        if self._ticket is not None:
+            self._waited_s = now_s - self._ticket.since_s
+            self._ticket = None
+        if self._request_bytes > HELD_OF_ONE_BYTES:
+            self._client.hold(False)  # the pod is the next to say when it has no room for more
+        self._send_to(pod, now_s)
+        return Tried.GONE
+
+    # --- an attempt
+
+    def _pick(self, now_s: float, tried: list[Pod]) -> Pod:
+        can_go_elsewhere = self._request_whole or self._is_replayable
+        return self._gateway.pick(self._decision, now_s, tried, self._key, may_probe=can_go_elsewhere)
+
+    def _send_to_a_pod(self, now_s: float) -> None:
+        try:
+            pod = self._pick(now_s, self._tried)
+        except NoPod as none:
+            if none.reason == "pods_busy" and not self._tried:
+                self._wait(now_s)
+            else:
+                self._refuse(Refusal(none.reason, str(none)))
+            return
+        if pod.outstanding >= _FEW and (late := self._gateway.would_be_late(pod, self.deadline_s, now_s)):
+            self._refuse(late)
+            return
+        self._send_to(pod, now_s)
+
+    def _send_to(self, pod: Pod, now_s: float) -> None:
         self._tried.append(pod)
         self._pod = pod
         self._has_run = True
-        pod.outstanding += 1
+        pod.sent(now_s)
         self._attempt_s = now_s
-        self._attempt_id = self._gateway.tracer.new_span_id()
-        left_s = self.deadline_s - now_s
-        head = heads.pod_request_head(
-            self._request, self._request_id, self._trace, self._attempt_id, self._decision, left_s
+        trace = self._trace
+        attempt_id = trace.attempt_id if len(self._tried) == 1 else self._gateway.tracer.new_span_id()
+        self._attempt_id = attempt_id
+        request = pod_request(
+            self._request, self._request_id, trace, attempt_id, self._decision, self.deadline_s - now_s, self._key
         )
-        self._exchange = pod.upstream.open(self._request.method, head, self)
-        for piece in body_so_far:
-            self._exchange.send(piece)
-        if self._request_whole:
-            self._exchange.finish()
+        self._exchange = pod.upstream.open(request, self._body, self, is_whole=self._request_whole)
 
     # --- the pod's answer (upstream.Receiver)
 
-    def on_head(self, response: ResponseHead) -> None:
-        self._status = response.status
-        fields, pod_timing, usage = heads.fields_for_client(response)
-        self._cost = read_usage(usage) if usage else _COSTS_NOTHING
-        if response.status >= 400:
-            self._pod_reason = _known_reason(response)
-            # A pod that refused and tells no cost has not let the request near the model.
-            self._has_run = bool(usage) or not self._pod_reason
-        # A pod that answers before the body is whole leaves bytes on the way that nobody will read.
-        self._keep_alive = self._keep_alive and self._request_whole and not self._gateway.draining
-        framing = self._framing(response)
-        head = heads.client_head(
-            response.status,
-            response.phrase,
-            fields,
-            self._own_fields(pod_timing),
-            framing,
-            heads.connection_field(self._request, keep_alive=self._keep_alive),
-            self._gateway.date,
-        )
-        self._answer_begun = True
-        self._client.write([head])
+    def on_answer(self, answer: PodAnswer, body: Piece) -> None:
+        """The whole answer is here."""
+        now_s = self._gateway.now_s()
+        if answer.status >= 400 and self._is_tried_again(failure_of_answer(answer.reason), now_s, answer):
+            return
+        self._note(answer, now_s)
+        self._answer_bytes = len(body)
+        fields = answer.fields + self._own_fields(now_s, answer.timing)
+        if self._request.method == "HEAD" and answer.content_length:
+            self._client.begin(answer.status, answer.phrase.encode("latin-1"), fields, answer.content_length)
+            self._finish(now_s, answer)
+            self._client.end()
+            return
+        self._finish(now_s, answer)
+        self._client.answer(answer.status, answer.phrase.encode("latin-1"), fields, body)
 
-    def on_data(self, piece: memoryview) -> None:
-        self._response_bytes += len(piece)
-        if self._chunked_answer:
-            self._client.write([b"%x\r\n" % len(piece), piece, b"\r\n"])
-        else:
-            self._client.write([piece])
+    def on_head(self, answer: PodAnswer) -> None:
+        """The answer's head is here, and its body will be."""
+        now_s = self._gateway.now_s()
+        self._answer = answer
+        self._note(answer, now_s)
+        fields = answer.fields + self._own_fields(now_s, answer.timing)
+        self._client.begin(answer.status, answer.phrase.encode("latin-1"), fields, answer.content_length)
 
-    def on_end(self) -> None:
-        if self._chunked_answer:
-            self._client.write([b"0\r\n\r\n"])
-        self._let_go("")
-        self._settle(self._pod_reason, self._status)
-        self._client.answered(self._keep_alive)
+    def on_data(self, piece: Piece) -> None:
+        """Pass a piece of the answer on."""
+        self._answer_bytes += len(piece)
+        announced = self._answer.content_length if self._answer is not None else NOT_TOLD
+        if announced not in (NOT_TOLD, self._answer_bytes) and self._answer_bytes > announced:
+            self._cancel()
+            self._break("pod_bad_answer")
+            return
+        self._client.data(piece)
+
+    def on_end(self, charge: PodCharge | None = None) -> None:
+        """The answer is whole, if its length is what was announced."""
+        answer = self._answer
+        assert answer is not None  # noqa: S101 - on_head comes first
+        if charge is not None:
+            self._device_us, self._tokens = charge.device_us, charge.tokens
+        if answer.content_length not in (NOT_TOLD, self._answer_bytes) and self._request.method != "HEAD":
+            self._break("pod_bad_answer")
+            return
+        self._finish(self._gateway.now_s(), answer)
+        self._client.end()
 
     def on_failed(self, error: PodFailed) -> None:
+        """The attempt has no answer; another pod may have the request if this one cannot have run it."""
+        now_s = self._gateway.now_s()
         self._exchange = None
         unreachable = error if isinstance(error, PodUnreachable) else None
         if unreachable is not None:
             self._has_run = False
-        if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
-            self._pod.suspect(self._gateway.now_s())
-        self._let_go(error.reason)
-        if self._answer_begun:
-            self._settle(error.reason, status_of(error.reason))
-            self._client.cut()
-        elif unreachable is not None and len(self._tried) < _MAX_ATTEMPTS:
-            self._client.hold(False)  # the next pod says by itself when it has no room
-            self._send_to_a_pod(unreachable.unsent[1:])
         else:
+            self._resets += 1
+        if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
+            self._pod.failed(now_s)
+        if self._answer is not None:
+            self._break(error.reason)
+        elif not self._is_tried_again(failure_of_attempt(error), now_s):
             self._refuse(Refusal(error.reason, self._failure_message(error)))
 
+    def _is_tried_again(self, failure: Failure, now_s: float, answer: PodAnswer | None = None) -> bool:
+        """Send the request to another pod, where that does no harm and the budget has room."""
+        if failure is Failure.FINAL:
+            return False
+        so_far = Attempts(
+            len(self._tried), self._resets, self._answer is not None, self._is_replayable, self.deadline_s
+        )
+        ruling = self._gateway.retries.rule(self._decision.model, failure, so_far, now_s)
+        if ruling is not Ruling.RETRY:
+            self._why_final = BUDGET_USED_UP if ruling is Ruling.NO_BUDGET else ""
+            return False
+        pod = self._other_pod(failure, now_s)
+        if pod is None:
+            return False
+        if answer is not None:
+            self._exchange = None
+            self._note(answer, now_s)
+        self._let_go(str(failure), now_s, answer.status if answer is not None else 0)
+        self._client.hold(False)  # the next pod says by itself when it has no room
+        self._send_to(pod, now_s)
+        self._tell_who_waits(now_s)
+        return True
+
+    def _other_pod(self, failure: Failure, now_s: float) -> Pod | None:
+        """Return a pod for another attempt: one that was not tried, or the only one if it may be back by now."""
+        try:
+            return self._pick(now_s, self._tried)
+        except NoPod:
+            if failure is not Failure.CONNECT:
+                return None
+        try:
+            return self._pick(now_s, [])
+        except NoPod:
+            return None
+
     def on_room(self, has_room: bool) -> None:
+        """The way to the pod is full, or has room again."""
         self._client.hold(not has_room)
+
+    def _note(self, answer: PodAnswer, now_s: float) -> None:
+        """Take in what the answer's head says of the request's cost, and of its pod."""
+        self._device_us, self._tokens = answer.device_us, answer.tokens
+        # A pod that refused and tells no cost has not let the request near the model.
+        self._has_run = not answer.reason or answer.device_us != NOT_TOLD
+        pod = self._pod
+        if pod is not None:
+            latency_s = now_s - max(self._attempt_s, self._sent_s)
+            if answer.status < 500:
+                pod.answered(now_s, latency_s, answer.queued_rows, answer.ahead_us)
+            else:
+                pod.refused(now_s, latency_s, answer.status, answer.reason, answer.fields)
+
+    def _finish(self, now_s: float, answer: PodAnswer) -> None:
+        self._exchange = None
+        self._let_go("", now_s, answer.status)
+        self._settle(answer.reason, answer.status, now_s)
+
+    def _break(self, reason: str) -> None:
+        """End an answer that has begun and cannot be made whole."""
+        self._exchange = None
+        self._settle(reason, status_of(reason), self._gateway.now_s())
+        self._client.cut()
 
     # --- the caller
 
@@ -274,19 +395,23 @@ class Forward:
     def client_gone(self) -> None:
         """Nobody waits any more: the pod learns of it."""
         self._cancel()
-        self._settle(CLIENT_GONE, status_of(CLIENT_GONE))
+        self._settle(CLIENT_GONE, status_of(CLIENT_GONE), self._gateway.now_s())
 
     def deadline_passed(self) -> None:
         """The caller's time is over."""
-        reason = "deadline_exceeded_running" if self._tried else "deadline_exceeded"
-        self.refuse(Refusal(reason, "the request's deadline passed before the model answered; it may have been run"))
+        if self._tried:
+            message = "the request's deadline passed before the model answered; it may have been run"
+            self.refuse(Refusal("deadline_exceeded_running", message))
+        else:
+            self.refuse(
+                Refusal("deadline_exceeded", "the request's deadline passed before a pod had it; it was not run")
+            )
 
     def refuse(self, refusal: Refusal) -> None:
         """End the request with a refusal, whatever it was waiting for; an answer that has begun can only be cut."""
         self._cancel()
-        if self._answer_begun:
-            self._settle(refusal.reason, status_of(refusal.reason))
-            self._client.cut()
+        if self._answer is not None:
+            self._break(refusal.reason)
         else:
             self._refuse(refusal)
 
@@ -296,34 +421,31 @@ class Forward:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
+            if self._pod is not None and self._answer is None:
+                now_s = self._gateway.now_s()
+                self._pod.abandoned(now_s, now_s - self._attempt_s)
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._answer(answers.refusal_answer(refusal, self._request_id), refusal.reason)
+        self._answer_ourselves(answers.refusal_answer(refusal, self._request_id), refusal.reason)
 
-    def _answer(self, answer: answers.Answer, reason: str) -> None:
-        # What is left of a body would be read as the next request, so an unread body ends the connection.
-        self._keep_alive = self._keep_alive and (self._request_whole or not self._request.body_expected)
-        body = b"" if self._request.method == "HEAD" else answer.body
-        head = heads.client_head(
-            answer.status,
-            heads.phrase_of(answer.status),
-            [],
-            answer.fields + self._own_fields(b""),
-            b"content-length: %d\r\n" % len(answer.body),
-            heads.connection_field(self._request, keep_alive=self._keep_alive),
-            self._gateway.date,
-        )
-        self._settle(reason, answer.status)
-        self._client.write([head, body])
-        self._client.answered(self._keep_alive)
+    def _answer_ourselves(self, answer: answers.Answer, reason: str) -> None:
+        now_s = self._gateway.now_s()
+        fields = answer.fields + self._own_fields(now_s, b"")
+        self._settle(reason, answer.status, now_s)
+        self._client.answer(answer.status, phrase_of(answer.status), fields, answer.body)
 
-    def _settle(self, reason: str, status: int) -> None:
+    def _settle(self, reason: str, status: int, now_s: float) -> None:
         """Count the request, once."""
         if self.settled:
             return
         self.settled = True
-        self._let_go(reason)
-        self._gateway.settle(
+        if self._ticket is not None:
+            self._gateway.waiting.leave(self._ticket, now_s)
+        self._let_go(reason, now_s)
+        usage = NOTHING_USED
+        if self._tried or self._request_bytes:
+            usage = Usage(self._device_us, self._tokens, self._request_bytes, self._answer_bytes)
+        self._gateway.settlement.settle(
             Settled(
                 self._trace,
                 self._decision,
@@ -334,56 +456,50 @@ class Forward:
                 reason,
                 self._attempts,
                 self._facts,
-                Usage(*self._cost, self._request_bytes, self._response_bytes),
+                usage,
                 self._has_run,
             ),
-            self._gateway.now_s(),
+            now_s,
         )
+        if self._tried:
+            self._tell_who_waits(now_s)
 
-    def _let_go(self, reason: str) -> None:
+    def _tell_who_waits(self, now_s: float) -> None:
+        """A pod may have room now."""
+        if self._gateway.waiting.count:
+            self._gateway.waiting.on_free(self._decision.model, self._decision.version, now_s)
+
+    def _let_go(self, reason: str, now_s: float, status: int = 0) -> None:
         """End the attempt that is under way; ``reason`` is "" when the pod answered it."""
         pod, self._pod = self._pod, None
         if pod is not None:
-            pod.outstanding -= 1
-            now_s = self._gateway.now_s()
-            self._attempts.append((self._attempt_id, pod.view.name, self._attempt_s, now_s, reason, self._status))
+            pod.let_go()
+            self._attempts.append((self._attempt_id, pod.view.name, self._attempt_s, now_s, reason, status))
 
-    def _own_fields(self, pod_timing: bytes) -> bytes:
-        now_s, trace = self._gateway.now_s(), self._trace
-        in_pod_s = now_s - self._sent_s if self._sent_s and self._tried else 0.0
-        own_ms = (now_s - self._started_s - in_pod_s) * 1000
-        pod = self._tried[-1].view.name if self._tried else ""
-        return (
-            f"{conventions.REQUEST_ID}: {self._request_id}\r\n"
-            f"{conventions.TRACERESPONSE}: {traceparent(trace.trace_id, trace.span_id, trace.sampled)}\r\n"
-            f"{conventions.DECISION}: {heads.decision_value(self._decision, pod, len(self._tried))}\r\n"
-            f"{heads.limit_fields(self._decision)}"
-            f"{conventions.SERVER_TIMING}: gateway;dur={own_ms:.3f}"
-        ).encode() + (b", %b\r\n" % pod_timing if pod_timing else b"\r\n")
-
-    def _framing(self, response: ResponseHead) -> bytes:
-        if response.status in (204, 304):
-            return b""
-        if response.content_length is not None:
-            return b"content-length: %d\r\n" % response.content_length
-        if self._request.method == "HEAD":
-            return b""
-        if self._request.minor_version == 0:
-            self._keep_alive = False
-            return b""
-        self._chunked_answer = True
-        return _CHUNKED
+    def _own_fields(self, now_s: float, pod_timing: bytes) -> bytes:
+        decision = self._decision
+        in_pod_s, pod = 0.0, ""
+        if self._tried:
+            pod = self._tried[-1].view.name
+            if self._sent_s:
+                in_pod_s = now_s - self._sent_s - self._waited_s
+        return own_fields(
+            self._request_id,
+            self._trace,
+            decision_value(decision, pod, len(self._tried)),
+            limit_fields(decision.policy, decision.rooms),
+            now_s - self._started_s - in_pod_s - self._waited_s,
+            self._waited_s,
+            pod_timing,
+        )
 
     def _failure_message(self, error: PodFailed) -> str:
         name = f"{self._decision.model}/{self._decision.version}"
         if isinstance(error, PodUnreachable):
-            return f"no pod of {name} could be reached; try again shortly"
+            return f"no pod of {name} could be reached{self._why_final}; try again shortly"
         if error.reason == "pod_bad_answer":
             return f"the pod of {name} did not answer in HTTP"
-        return f"the pod of {name} was lost while it had this request; it may have been run"
+        return f"the pod of {name} was lost while it had this request{self._why_final}; it may have been run"
 
 
-def _known_reason(response: ResponseHead) -> str:
-    """Return why a pod refused; "" where its handler chose the status, whatever it says of itself."""
-    named = next((value for name, value in response.fields if name.lower() == _REASON_FIELD), b"").decode("latin-1")
-    return named if named in REASONS else ""
+Forward._decision = Decision(0, None)

@@ -13,7 +13,7 @@ from gateway.decide.decision import Decision
 from gateway.decide.limits import Counters, Standing, known_tat_ns, nanoseconds, room
 from gateway.decide.quota_windows import forecast_s
 from gateway.decide.tables import Admission, Caller, QuotaBound, RateBound, SlotBound, Tables
-from policies.snapshot import EVERY_MODEL, Key, Quota
+from policies.snapshot import EVERY_MODEL, Key, Quota, Tier
 
 # What is told stays readable, and cheap to tell: of thousands of models, the limits of these many.
 _MAX_MODELS = 100
@@ -50,6 +50,15 @@ class MyPlaces(Struct, frozen=True):
     in_flight: int
     is_enforced: bool
     models: tuple[str, ...]
+
+
+class MyQueue(Struct, frozen=True):
+    """How requests wait while pods are busy: who goes first, and how many for how long."""
+
+    priority: int
+    weight: int
+    most_waiting: int
+    longest_wait_s: float
 
 
 class MyStep(Struct, frozen=True):
@@ -94,6 +103,7 @@ class Me(Struct, frozen=True):
     rates: tuple[MyRate, ...]
     in_flight: tuple[MyPlaces, ...]
     quotas: tuple[MyQuota, ...]
+    queue: MyQueue
     generation: int
 
 
@@ -121,8 +131,13 @@ def me(tables: Tables, decision: Decision, counters: Counters, wall_s: float, no
         rates=tuple(_rate(bound, tuple(of), counters, now_s) for bound, of in _first(rates)),
         in_flight=tuple(_places(bound, tuple(of), counters) for bound, of in _first(slots)),
         quotas=tuple(quota_told(bound, counters.standing(bound.account), wall_s) for bound in quotas),
+        queue=_queue(caller.tier),
         generation=tables.generation,
     )
+
+
+def _queue(tier: Tier) -> MyQueue:
+    return MyQueue(tier.priority, tier.weight, tier.queue_length, tier.queue_wait_s)
 
 
 def _admissions(tables: Tables, caller: Caller, models: list[str]) -> Iterator[tuple[str, Admission]]:

@@ -1,37 +1,43 @@
-"""Pods: what this worker knows of every pod, and its way to each of them."""
+"""Pods: every pod with this worker's way to it, and which one a request goes to."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Mapping, Sequence
 
 from gateway.control.messages import PodView
-from gateway.dataplane.balance import PodLoad, pick_pod
+from gateway.dataplane.pod_http import HttpUpstream
+from gateway.dataplane.pod_link import LinkUpstream
+from gateway.dataplane.siblings import Family, Member, NoneFree, Siblings
 from gateway.dataplane.upstream import Upstream
+from model_pod.wire.status import PodState
+from policies.snapshot import Route
 
-_SUSPECT_S = 1.0
 
-
-class Pod:
+class Pod(Member):
     """One pod.
 
     Attributes:
         view: as the supervisor last described it.
-        outstanding: requests of this worker that it has and has not answered.
+        upstream: the way to it.
     """
 
-    def __init__(self, view: PodView, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, view: PodView, family: Family, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(view.name, family)
         self.view = view
-        self.outstanding = 0
-        self.upstream = Upstream(view.address, loop)
-        self.suspect_until_s = 0.0
+        self.upstream = _way_to(view, loop)
+        self._link_version = view.link
+        self._loop = loop
 
-    def suspect(self, now_s: float) -> None:
-        """Use it only when no other pod is left, until the supervisor's probe has had time to look."""
-        self.suspect_until_s = now_s + _SUSPECT_S
-
-    def load(self, now_s: float) -> PodLoad:
-        """Return what the balance needs to know."""
-        return PodLoad(self.view.state, self.view.was_ready, self.outstanding, now_s < self.suspect_until_s)
+    def see(self, view: PodView, now_s: float) -> None:
+        """The supervisor describes it anew; one that does not answer has not forgotten what it speaks."""
+        if view.state is PodState.READY and view.link != self._link_version:
+            self._link_version = view.link
+            self.upstream.close()
+            self.upstream = _way_to(view, self._loop)
+        self.view = view
+        self.describe(view.state, was_ready=view.was_ready, now_s=now_s)
 
 
 class NoPod(Exception):
@@ -51,40 +57,109 @@ class PodTable:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._routes: Mapping[str, Route] = {}
         self._by_key: dict[tuple[str, str], Pod] = {}
-        self._by_version: dict[tuple[str, str], list[Pod]] = {}
+        self._by_version: dict[tuple[str, str], Siblings[Pod]] = {}
+
+    def use(self, routes: Mapping[str, Route]) -> None:
+        """Pick and eject by what these routes say from now on."""
+        self._routes = routes
+        for (model, version), siblings in self._by_version.items():
+            self._instruct(siblings, model, version)
+
+    def _instruct(self, siblings: Siblings[Pod], model: str, version: str) -> None:
+        route = self._routes.get(model)
+        if route is not None and version in route.versions:
+            siblings.use(route.versions[version].balance, route.versions[version].eject)
 
     def replace(self, views: tuple[PodView, ...]) -> None:
         """Take over the supervisor's view; pods that are gone finish what they have."""
+        now_s = time.monotonic()
         keep: dict[tuple[str, str], Pod] = {}
-        by_version: dict[tuple[str, str], list[Pod]] = {}
+        members: dict[tuple[str, str], list[Pod]] = {}
         for view in views:
             key = (view.name, view.address)
-            pod = self._by_key.pop(key, None) or Pod(view, self._loop)
-            pod.view = view
+            siblings = self._siblings(view.model, view.version)
+            pod = self._by_key.pop(key) if key in self._by_key else Pod(view, siblings, self._loop)
+            pod.see(view, now_s)
             keep[key] = pod
-            by_version.setdefault((view.model, view.version), []).append(pod)
+            members.setdefault((view.model, view.version), []).append(pod)
         for gone in self._by_key.values():
             gone.upstream.close()
-        self._by_key, self._by_version = keep, by_version
+        self._by_key = keep
+        self._by_version = {version: self._by_version[version] for version in members}
+        for version, pods in members.items():
+            self._by_version[version].replace(pods, now_s)
 
-    def of_version(self, model: str, version: str) -> list[Pod]:
+    def _siblings(self, model: str, version: str) -> Siblings[Pod]:
+        siblings = self._by_version.get((model, version))
+        if siblings is None:
+            siblings = self._by_version[model, version] = Siblings()
+            self._instruct(siblings, model, version)
+        return siblings
+
+    def of_version(self, model: str, version: str) -> Sequence[Pod]:
         """Return the version's pods."""
-        return self._by_version.get((model, version), [])
+        siblings = self._by_version.get((model, version))
+        return siblings.members if siblings is not None else ()
 
-    def pick(self, model: str, version: str, in_flight: int, draw: float, now_s: float, tried: list[Pod]) -> Pod:
+    def usual_latency_s(self, model: str, version: str) -> float:
+        """Return how long the version's pods usually take to answer; 0.0 when that is not known yet."""
+        siblings = self._by_version.get((model, version))
+        return siblings.usual.latency_s if siblings is not None and siblings.usual.is_known else 0.0
+
+    def pick(
+        self,
+        model: str,
+        version: str,
+        in_flight: int,
+        draw: float,
+        now_s: float,
+        tried: Sequence[Pod],
+        *,
+        may_probe: bool = True,
+    ) -> Pod:
         """Return the pod for the next attempt.
+
+        Args:
+            in_flight: most requests of this worker that one pod may have.
+            draw: uniform in [0, 1).
+            may_probe: it may try a pod that failed; better not if the request cannot be sent again.
 
         Raises:
             NoPod: with the reason and a sentence that says what the pods are doing.
         """
-        pods = [pod for pod in self.of_version(model, version) if pod not in tried]
-        pick = pick_pod([pod.load(now_s) for pod in pods], in_flight, draw)
-        if pick.index >= 0:
-            return pods[pick.index]
-        if pick.reason == "pods_busy":
-            raise NoPod(pick.reason, f"every pod of {model}/{version} has {in_flight} requests; try again shortly")
+        siblings = self._by_version.get((model, version))
+        if siblings is None:
+            raise self._no_pod(NoneFree.NO_POD_READY, model, version, in_flight)
+        pod = siblings.pick(in_flight, draw, now_s, tried, may_probe)
+        if pod is None:
+            raise self._no_pod(siblings.why_none(tried), model, version, in_flight)
+        return pod
+
+    def pick_keyed(self, model: str, version: str, key: bytes, in_flight: int, tried: Sequence[Pod]) -> Pod:
+        """Return the pod that a request with an idempotency key belongs to, whichever worker has the request.
+
+        Raises:
+            NoPod: as ``pick`` does.
+        """
+        siblings = self._by_version.get((model, version))
+        if siblings is None:
+            raise self._no_pod(NoneFree.NO_POD_READY, model, version, in_flight)
+        pod = siblings.pick_keyed(key, in_flight, tried)
+        if pod is None:
+            raise self._no_pod(siblings.why_none(tried), model, version, in_flight)
+        return pod
+
+    def _no_pod(self, why: NoneFree, model: str, version: str, in_flight: int) -> NoPod:
+        if why is NoneFree.PODS_BUSY:
+            return NoPod(why.value, f"every pod of {model}/{version} has {in_flight} requests; try again shortly")
         views = [pod.view for pod in self.of_version(model, version)]
         doing = ", ".join(sorted({str(view.state) for view in views})) or "none exists"
-        why = next((f": {view.message}" for view in views if view.message), "")
-        raise NoPod(pick.reason, f"no pod of {model}/{version} is ready ({doing}{why}); try again shortly")
+        message = next((f": {view.message}" for view in views if view.message), "")
+        return NoPod(why.value, f"no pod of {model}/{version} is ready ({doing}{message}); try again shortly")
+
+
+def _way_to(view: PodView, loop: asyncio.AbstractEventLoop) -> Upstream:
+    """Take the link to a pod of ours, HTTP/1.1 to any other server, and to one of which nothing is known yet."""
+    return LinkUpstream(view.address, loop) if view.link else HttpUpstream(view.address, loop)

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
+import struct
 from typing import cast
 
-from gateway.dataplane import answers, heads
+from gateway.dataplane import answers
+from gateway.dataplane.client import Piece
+from gateway.dataplane.client_heads import phrase_of, status_line
 from gateway.dataplane.credentials import NO_PEER
 from gateway.dataplane.forward import Forward
 from gateway.dataplane.gateway import Gateway
 from gateway.dataplane.pace import LINGER_BYTES, Deadline, Late, Pace, Phase
 from gateway.dataplane.tls import peer_of
-from gateway.dataplane.upstream import Piece
+from gateway.dataplane.vanished import has_left
 from gateway.decide.decision import Refusal
 from model_pod.wire.http1 import End, RequestHead, RequestReader
+from model_pod.wire.http1.head import METHODS
+from model_pod.wire.link import NOT_TOLD
 from model_pod.wire.refusals import Refused
 from telemetry import conventions
 
 _WRITE_BUFFER_BYTES = 64 * 1024
+# A copy of a small body costs less than another buffer to write.
+_JOINED_BYTES = 16 * 1024
+_NO_LINGER = struct.pack("ii", 1, 0)
+_BETWEEN = (Phase.FIRST_BYTE, Phase.IDLE)
 _ENDED = (Phase.LINGERING, Phase.CLOSING)
+# A client that has sent its last byte is looked for this soon, and then this often.
+_FIRST_LOOK_S = 0.02
+_LOOK_AGAIN_S = 0.05
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_BODYLESS = (204, 304)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -36,7 +51,11 @@ class ClientConnection(asyncio.Protocol):
         self._forward: Forward | None = None
         self._identity_from = identity_from
         self._peer = NO_PEER
-        self._advancing = False
+        self._advancing = self._is_paused = False
+        self._is_half_closed = self._answer_begun = False
+        self._request: RequestHead | None = None  # that is being answered
+        self._chunked_answer = False
+        self._keep_alive = False
         self._pace = Pace(gateway.now_s())
         self.look_at_s = math.inf
         self.bucket = -1
@@ -56,18 +75,40 @@ class ClientConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now_s = self._gateway.now_s()
         self._pace.heard_s = now_s
-        if self._pace.phase in _ENDED:
+        phase = self._pace.phase
+        if phase in _BETWEEN:
+            if self._take_first(data, now_s):
+                return
+        elif phase in _ENDED:
             self._discard(data)
             return
-        if self._pace.phase in (Phase.FIRST_BYTE, Phase.IDLE):
-            self._enter(Phase.HEAD)
-        self._reader.feed(data)
+        else:
+            self._reader.feed(data)
         self._advance()
         if self._pace.phase is Phase.ANSWER and self._reader.unread_bytes:
-            self._transport.pause_reading()  # pipelined requests wait in the socket, not in our memory
+            self._is_paused = True  # pipelined requests wait in the socket, not in our memory
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
-        return False  # a client that closes its side has left: our side closes too, and the pod learns of it
+        """Answer a client that only says that it sends no more; over TCP one that has left looks the same at first."""
+        is_plain = self._transport.get_extra_info("ssl_object") is None  # TLS has no half of a connection to close
+        if self._forward is None or self._pace.phase is not Phase.ANSWER or not is_plain:
+            return False
+        self._is_half_closed = True
+        request = self._request
+        if request is not None and request.minor_version and not self._answer_begun:
+            self._write(_CONTINUE)  # any client of HTTP/1.1 passes over it; one that has left resets the connection
+        self._gateway.later(_FIRST_LOOK_S, self._look_for_client)
+        return True
+
+    def _look_for_client(self) -> None:
+        """End the request of a client that has left; one that only sends no more is looked for again."""
+        if self._transport.is_closing() or self._forward is None:
+            return
+        if self._has_left():
+            self._transport.abort()
+        else:
+            self._gateway.wheel.watch(self, self._gateway.now_s() + _LOOK_AGAIN_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pace.phase = Phase.CLOSING
@@ -92,6 +133,23 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the request
 
+    def _take_first(self, data: bytes, now_s: float) -> bool:
+        """Begin a request with the first bytes of it; True when they are all of it, as they mostly are."""
+        self._pace.enter(Phase.HEAD, now_s)
+        try:
+            first = self._reader.first(data)
+        except Refused as refused:
+            self._refuse_and_close(_refusal_of(refused))
+            return True
+        if first is None:
+            return False
+        request, body = first
+        if body is None or len(body) > self._gateway.tables.bounds.body_bytes:
+            self._begin(request, None, now_s)
+            return False
+        self._begin(request, body, now_s)
+        return True
+
     def _advance(self) -> None:
         """Handle every event that the bytes so far give; an answer that ends meanwhile lets the next request begin."""
         if self._advancing:
@@ -100,28 +158,34 @@ class ClientConnection(asyncio.Protocol):
         try:
             while self._pace.phase not in _ENDED and (event := self._next_event()) is not None:
                 if isinstance(event, RequestHead):
-                    self._begin(event)
+                    self._begin(event, None, self._gateway.now_s())
                 elif isinstance(event, End):
                     self._end_of_request()
                 else:
                     self._on_body(event)
         except Refused as refused:
-            self._refuse_and_close(Refusal(refused.reason, refused.message))
+            self._refuse_and_close(_refusal_of(refused))
         finally:
             self._advancing = False
+        if self._is_half_closed and self._pace.phase in (Phase.HEAD, Phase.BODY):
+            self._transport.abort()  # what is missing of this request will not come
 
     def _next_event(self) -> RequestHead | memoryview | End | None:
         limit = self._forward.body_limit_bytes if self._forward else self._gateway.tables.bounds.body_bytes
         return self._reader.next_event(limit)
 
-    def _begin(self, request: RequestHead) -> None:
-        self._enter(Phase.BODY if request.body_expected else Phase.ANSWER)
-        if answers.is_health_path(request.path):
+    def _begin(self, request: RequestHead, body: bytes | None, now_s: float) -> None:
+        """Begin a request; ``body`` is the whole of it when it is here already."""
+        self._pace.enter(Phase.BODY if body is None and request.body_expected else Phase.ANSWER, now_s)
+        self._request = request
+        self._answer_begun = False
+        if request.path.startswith(answers.HEALTH) and answers.is_health_path(request.path):
             self._answer_health(request)
             return
-        self._gateway.in_flight += 1
-        self._forward = forward = Forward(self._gateway, self, request, self._peer)
-        forward.start()
+        gateway = self._gateway
+        gateway.in_flight += 1
+        self._forward = forward = Forward(gateway, self, request, self._peer, now_s)
+        forward.start(body)
 
     def due(self, deadline_s: float) -> None:
         self._pace.request_deadline_s = deadline_s
@@ -141,28 +205,106 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the client as Forward sees it
 
-    def write(self, pieces: list[Piece]) -> None:
+    def answer(self, status: int, phrase: bytes, fields: bytes, body: Piece) -> None:
+        request = self._request
+        if request is not None and (request.method == "HEAD" or not request.minor_version or status in _BODYLESS):
+            self.begin(status, phrase, fields, len(body))
+            self.data(body)
+            self.end()
+            return
+        keep_alive = self._may_keep(request)
+        connection = b"" if keep_alive else b"connection: close\r\n"
+        head = b"%b%bcontent-length: %d\r\n%b%b" % (
+            status_line(status, phrase),
+            fields,
+            len(body),
+            connection,
+            self._gateway.head_end,
+        )
         if not self._transport.is_closing():
-            self._transport.writelines(pieces)
+            if len(body) <= _JOINED_BYTES:
+                self._transport.write(head + body)
+            else:
+                self._transport.writelines((head, body))
+        self._answered(keep_alive)
+
+    def begin(self, status: int, phrase: bytes, fields: bytes, content_length: int) -> None:
+        self._answer_begun = True
+        request = self._request
+        is_http_11 = request is None or request.minor_version == 1
+        self._chunked_answer = False
+        self._keep_alive = self._may_keep(request)
+        framing = b""
+        if status not in _BODYLESS:
+            if content_length != NOT_TOLD:
+                framing = b"content-length: %d\r\n" % content_length
+            elif is_http_11:
+                framing = b"transfer-encoding: chunked\r\n"
+                self._chunked_answer = request is None or request.method != "HEAD"
+            else:
+                self._keep_alive = False
+        if not self._keep_alive:
+            framing += b"connection: close\r\n"
+        elif not is_http_11:
+            framing += b"connection: keep-alive\r\n"
+        self._write(status_line(status, phrase) + fields + framing + self._gateway.head_end)
+
+    def data(self, piece: Piece) -> None:
+        if self._request is not None and self._request.method == "HEAD":
+            return
+        if self._chunked_answer:
+            if piece:
+                self._write(b"%x\r\n%b\r\n" % (len(piece), bytes(piece)))
+        else:
+            self._write(piece)
+
+    def end(self) -> None:
+        if self._chunked_answer:
+            self._write(b"0\r\n\r\n")
+        self._answered(self._keep_alive)
+
+    def go_on(self) -> None:
+        self._write(_CONTINUE)
+
+    def _may_keep(self, request: RequestHead | None) -> bool:
+        """Whether the connection lives on: what is left of a body would be read as the next request."""
+        return (
+            request is not None
+            and request.keep_alive
+            and not self._gateway.draining
+            and not (self._is_half_closed and not self._reader.unread_bytes)
+            and (self._pace.phase is Phase.ANSWER or not request.body_expected)
+        )
+
+    def _write(self, data: Piece) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
     def hold(self, held: bool) -> None:
         self._pace.held = held
         if self._transport.is_closing():
             return
         if held:
+            self._is_paused = True
             self._transport.pause_reading()
         else:
             self._pace.heard_s = self._gateway.now_s()
+            self._read_on()
+
+    def _read_on(self) -> None:
+        self._is_paused = False
+        if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def answered(self, keep_alive: bool) -> None:
+    def _answered(self, keep_alive: bool) -> None:
         whole = self._pace.phase is Phase.ANSWER
         self._take_forward()
         if not keep_alive:
             self._close()
         elif whole and not self._advancing:
             self._await_next()
-            self._advance()
+            if self._reader.unread_bytes:
+                self._advance()
 
     def close_if_idle(self) -> None:
         """The worker is leaving: close if nothing is being answered."""
@@ -179,7 +321,15 @@ class ClientConnection(asyncio.Protocol):
     def cut(self) -> None:
         self._take_forward()
         self._pace.phase = Phase.CLOSING
+        if not self._chunked_answer:
+            self._reset_at_the_end()
         self._transport.abort()
+
+    def _reset_at_the_end(self) -> None:
+        """Without chunks or a length, an ordinary end of the connection would make the answer look whole."""
+        shown = self._transport.get_extra_info("socket")
+        if shown is not None and shown.family != socket.AF_UNIX:
+            shown.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
     def _take_forward(self) -> Forward | None:
         forward, self._forward = self._forward, None
@@ -194,9 +344,9 @@ class ClientConnection(asyncio.Protocol):
         if self._pace.stalled_since_s < math.inf:
             return  # or a client that pipelines and never reads would fill our memory; see resume_writing
         self._reader.start_next()
-        self._enter(Phase.HEAD if self._reader.unread_bytes else Phase.IDLE)
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._pace.enter(Phase.HEAD if self._reader.unread_bytes else Phase.IDLE, self._gateway.now_s())
+        if self._is_paused:
+            self._read_on()
 
     # --- answers without a Forward
 
@@ -204,40 +354,27 @@ class ClientConnection(asyncio.Protocol):
         if self._forward is not None:
             self._forward.refuse(refusal)
         else:
-            self._gateway.count_refused(refusal.reason, self._pace.since_s)
-            request_id = self._gateway.new_request_id()
-            self._write_answer(answers.refusal_answer(refusal, request_id), request_id, None, keep_alive=False)
+            gateway = self._gateway
+            gateway.settlement.count_refused(refusal.reason, self._pace.since_s, gateway.now_s())
+            self._request = None
+            request_id = gateway.tracer.new_request_id()
+            self._answer_at_once(answers.refusal_answer(refusal, request_id), request_id)
         self._close()
 
     def _answer_health(self, request: RequestHead) -> None:
-        keep_alive = request.keep_alive and not request.body_expected and not self._gateway.draining
-        request_id = self._gateway.new_request_id()
-        answer = answers.health_answer(request.path, self._gateway.readiness(), request_id)
-        self._write_answer(answer, request_id, request, keep_alive=keep_alive)
-        if not keep_alive:
-            self._close()
+        request_id = self._gateway.tracer.new_request_id()
+        self._answer_at_once(answers.health_answer(request.path, self._gateway.readiness(), request_id), request_id)
 
-    def _write_answer(
-        self, answer: answers.Answer, request_id: str, request: RequestHead | None, *, keep_alive: bool
-    ) -> None:
-        head = heads.client_head(
-            answer.status,
-            heads.phrase_of(answer.status),
-            [],
-            answer.fields + f"{conventions.REQUEST_ID}: {request_id}\r\n".encode(),
-            b"content-length: %d\r\n" % len(answer.body),
-            heads.connection_field(request, keep_alive=keep_alive),
-            self._gateway.date,
-        )
-        has_body = request is None or request.method != "HEAD"
-        self.write([head, answer.body if has_body else b""])
+    def _answer_at_once(self, answer: answers.Answer, request_id: str) -> None:
+        fields = answer.fields + f"{conventions.REQUEST_ID}: {request_id}\r\n".encode()
+        self.answer(answer.status, phrase_of(answer.status), fields, answer.body)
 
     def _close(self) -> None:
         """End the connection once what was written is out; read on for a while if a request is still coming."""
         phase = self._pace.phase
         if phase in (Phase.HEAD, Phase.BODY) and not self._transport.is_closing():
             self._enter(Phase.LINGERING)
-            self._transport.resume_reading()
+            self._read_on()
             if self._transport.can_write_eof():  # TLS has no half of a connection to close
                 self._transport.write_eof()
         elif phase not in _ENDED:
@@ -263,10 +400,21 @@ class ClientConnection(asyncio.Protocol):
         self._gateway.wheel.watch(self, now_s + self._gateway.shortest_wait_s)
 
     def look(self, now_s: float) -> float:
+        if self._is_half_closed and not self._transport.is_closing() and self._has_left():
+            self._transport.abort()
+            return math.inf
         deadline = self._pace.next_deadline(self._gateway.tables.bounds)
         if deadline.at_s <= now_s:
             self._on_late(deadline)
-        return min(self._pace.request_deadline_s, now_s + self._gateway.shortest_wait_s)
+            deadline = self._pace.next_deadline(self._gateway.tables.bounds)
+        look_again_s = _LOOK_AGAIN_S if self._is_half_closed else self._gateway.shortest_wait_s
+        # A deadline that has passed and is still there is a client that takes its time to go.
+        at_s = deadline.at_s if deadline.at_s > now_s else math.inf
+        return min(at_s, now_s + look_again_s)
+
+    def _has_left(self) -> bool:
+        shown = self._transport.get_extra_info("socket")
+        return shown is not None and has_left(shown)
 
     def _on_late(self, deadline: Deadline) -> None:
         match deadline.late:
@@ -278,3 +426,8 @@ class ClientConnection(asyncio.Protocol):
                 self._refuse_and_close(Refusal(deadline.reason, deadline.message))
             case Late.DEADLINE if self._forward is not None:
                 self._forward.deadline_passed()
+
+
+def _refusal_of(refused: Refused) -> Refusal:
+    allow = tuple(METHODS.values()) if refused.reason == "method_not_allowed" else ()
+    return Refusal(refused.reason, refused.message, allow=allow)

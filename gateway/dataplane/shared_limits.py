@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from gateway.dataplane.estimates import Estimates
 from gateway.decide.limits import Charge, QuotaCharge, RateCharge, SlotCharge, Standing
 from gateway.decide.quota_windows import may_come_back
-from gateway.limits.table import Busy, LimitTable, RowKind, TableFull, domain_of
+from gateway.limits.table import TAT_WORD, Busy, LimitTable, RowKind, TableFull, domain_of
 from model_pod.wire.refusals import Refused
 
 _KINDS: dict[type[Charge], RowKind] = {
@@ -43,6 +43,7 @@ class SharedLimits:
     def __init__(self, fd: int) -> None:
         self._table = LimitTable(fd)
         self._table.take_column()
+        self._words = self._table.words
         self._places: dict[str, tuple[int, int]] = {}
         self.estimates = Estimates()
 
@@ -50,11 +51,13 @@ class SharedLimits:
 
     def tat_ns(self, key: str) -> int:
         """Return a rate's theoretical arrival time."""
-        return self._table.tat_ns(self._row(key, RowKind.RATE))
+        place = self._places.get(key)
+        return self._words[(self._row(key, RowKind.RATE) if place is None else place[0]) + TAT_WORD]
 
     def in_flight(self, key: str) -> int:
         """Return how many requests hold a place."""
-        return self._table.in_flight(self._row(key, RowKind.IN_FLIGHT))
+        place = self._places.get(key)
+        return self._table.in_flight(place[0] if place is not None else self._row(key, RowKind.IN_FLIGHT))
 
     def standing(self, account: str) -> Standing | None:
         """Return how a quota stands; None until the supervisor has written its row."""
@@ -80,24 +83,48 @@ class SharedLimits:
         """Write all charges, or none because one of them does not hold any more."""
         if not charges:
             return Committed.DONE
-        table = self._table
         try:
             places = [self._place(charge) for charge in charges]
-            domains = {domain for _, domain in places}
-            table.lock(domains)
         except (Busy, TableFull):
             return Committed.BUSY
+        domains = {place[1] for place in places}
+        if len(domains) == 1:  # as it is unless a model or a shared limit has one too
+            return self._commit_in_one(charges, places, places[0][1])
         try:
-            for charge, (offset, _) in zip(charges, places, strict=True):
-                if not self._holds(charge, offset):
-                    return Committed.CHANGED
-            for charge, (offset, _) in zip(charges, places, strict=True):
-                if type(charge) is RateCharge:
-                    table.put_tat(offset, charge.new_tat_ns)
-                else:
-                    table.add(offset, charge.amount if type(charge) is QuotaCharge else 1)
+            self._table.lock(domains)
+        except Busy:
+            return Committed.BUSY
+        try:
+            return self._write(charges, places)
         finally:
-            table.unlock(domains)
+            self._table.unlock(domains)
+
+    def _commit_in_one(self, charges: Sequence[Charge], places: Sequence[tuple[int, int]], domain: int) -> Committed:
+        try:
+            self._table.lock_one(domain)
+        except Busy:
+            return Committed.BUSY
+        try:
+            return self._write(charges, places)
+        finally:
+            self._table.unlock_one(domain)
+
+    def _write(self, charges: Sequence[Charge], places: Sequence[tuple[int, int]]) -> Committed:
+        table, words = self._table, self._words
+        for charge, (offset, _) in zip(charges, places, strict=True):
+            if type(charge) is RateCharge:
+                if words[offset + TAT_WORD] != charge.seen_tat_ns:
+                    return Committed.CHANGED
+            elif type(charge) is SlotCharge:
+                if charge.most and table.in_flight(offset) >= charge.most:
+                    return Committed.CHANGED
+            elif not self._is_granted(charge, offset):
+                return Committed.CHANGED
+        for charge, (offset, _) in zip(charges, places, strict=True):
+            if type(charge) is RateCharge:
+                words[offset + TAT_WORD] = charge.new_tat_ns
+            else:
+                table.add(offset, charge.amount if type(charge) is QuotaCharge else 1)
         return Committed.DONE
 
     def settle(self, charges: Sequence[Charge], cost: Callable[[QuotaCharge], int], wall_s: float) -> None:
@@ -110,11 +137,7 @@ class SharedLimits:
                 if more > 0 or (more and may_come_back(charge.per, charge.resets_at_s, wall_s)):
                     self._table.add(self._place(charge)[0], more)
 
-    def _holds(self, charge: Charge, offset: int) -> bool:
-        if type(charge) is RateCharge:
-            return self._table.tat_ns(offset) == charge.seen_tat_ns
-        if type(charge) is SlotCharge:
-            return not charge.most or self._table.in_flight(offset) < charge.most
+    def _is_granted(self, charge: Charge, offset: int) -> bool:
         assert type(charge) is QuotaCharge  # noqa: S101 - there is no fourth
         row = self._table.quota(offset)
         return row.used + charge.amount <= row.granted

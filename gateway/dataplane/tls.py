@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.control.messages import ShowCertificate
 from gateway.dataplane.credentials import Peer
-from gateway.tls import LiveContext, TlsMaterial, identity_of
+from gateway.tls import GRPC_ALPN, HTTP_ALPN, LiveContext, TlsMaterial, identity_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +20,30 @@ class Door:
     Attributes:
         context: None for plain HTTP.
         identity_from: what of a caller's certificate names it; "" where none is asked for.
+        speaks_grpc: instead of HTTP/1.1.
     """
 
     socket: socket.socket
     context: ssl.SSLContext | None = None
     identity_from: str = ""
+    speaks_grpc: bool = False
 
 
 class Doors:
-    """Every listening socket of a worker; those of TLS stay shut until their certificate is known."""
+    """Every listening socket of a worker; those of TLS stay shut until their certificate is known.
 
-    def __init__(self, plain: Sequence[socket.socket], secured: Sequence[socket.socket] = ()) -> None:
-        self._shut = [Door(listening) for listening in plain]
+    Args:
+        grpc_fds: descriptors of those of both where gRPC is spoken.
+    """
+
+    def __init__(
+        self,
+        plain: Sequence[socket.socket],
+        secured: Sequence[socket.socket] = (),
+        grpc_fds: frozenset[int] = frozenset(),
+    ) -> None:
+        self._grpc_fds = grpc_fds
+        self._shut = [Door(listening, speaks_grpc=listening.fileno() in grpc_fds) for listening in plain]
         self._waiting = {listening.fileno(): listening for listening in secured}
         self._live: dict[int, LiveContext] = {}
 
@@ -41,12 +53,14 @@ class Doors:
         Raises:
             TlsRefused: it cannot be used; the supervisor has used it, so this is a defect.
         """
-        material = TlsMaterial(told.cert, told.key, told.ca, told.is_required)
+        speaks_grpc = told.listen_fd in self._grpc_fds
+        alpn = GRPC_ALPN if speaks_grpc else HTTP_ALPN
+        material = TlsMaterial(told.cert, told.key, told.ca, told.is_required, alpn)
         if told.listen_fd in self._live:
             self._live[told.listen_fd].use(material)
         elif told.listen_fd in self._waiting:
             live = self._live[told.listen_fd] = LiveContext(material)
-            self._shut.append(Door(self._waiting.pop(told.listen_fd), live.context, told.identity_from))
+            self._shut.append(Door(self._waiting.pop(told.listen_fd), live.context, told.identity_from, speaks_grpc))
 
     def take_shut(self) -> list[Door]:
         """Return every door that can be opened now and was not taken before."""

@@ -11,21 +11,28 @@ from policies.snapshot import Tracing
 from telemetry.head_sampling import HeadSampler
 from telemetry.trace_context import NOTHING_INBOUND, Inbound, inbound, kept_baggage
 
+# Request, trace, span and attempt.
+_ID_BYTES = 16 + 16 + 8 + 8
 
-class Trace(Struct, frozen=True):
+
+class Trace(Struct, frozen=True, gc=False):
     """Where a request is in a trace.
 
     Attributes:
+        request_id: 32 hex digits that no other request has.
         trace_id: 32 hex digits.
         span_id: of its ``gateway.request``.
+        attempt_id: for the span of its first attempt.
         parent_id: the caller's span, "" without one.
         sampled: the trace is of the kept share.
         trace_state, baggage: of the caller, as far as they go on to the pod.
         link: ``traceparent`` of the caller's trace, when it is linked and not joined.
     """
 
+    request_id: str
     trace_id: str
     span_id: str
+    attempt_id: str
     parent_id: str
     sampled: bool
     trace_state: str
@@ -33,7 +40,7 @@ class Trace(Struct, frozen=True):
     link: str
 
 
-NO_TRACE = Trace("", "", "", False, "", "", "")
+NO_TRACE = Trace("", "", "", "", "", False, "", "", "")
 
 
 class Tracer:
@@ -45,7 +52,7 @@ class Tracer:
 
     def __init__(self, tracing: Tracing, is_recorded: bool) -> None:
         self._is_recorded = is_recorded
-        self._random_bits = random.Random().getrandbits
+        self._random_bytes = random.Random().randbytes
         self._sampler = HeadSampler(tracing.kept_per_s)
         self.use(tracing)
 
@@ -58,20 +65,32 @@ class Tracer:
 
     def begin(self, request: RequestHead) -> Trace:
         """Return the trace of a request: its caller's if that is believed, else a new one."""
-        bits = self._random_bits
-        given = request.get(b"traceparent")
+        given = request.values.get(b"traceparent")
         caller = NOTHING_INBOUND if given is None else self._inbound(request, given)
-        own_id = (bits(128) | 1).to_bytes(16).hex()
-        trace_id = caller.trace_id or own_id
+        # All ids of the request in one draw; one that is all zeros has no chance worth a question.
+        ids = self._random_bytes(_ID_BYTES).hex()
+        own_id = ids[:32]
         # By our own chance even where the trace is the caller's: it could choose an id that is of every share.
         kept = self._sampler.keeps(own_id) and self.is_on
-        sampled = kept if caller.sampled is None else caller.sampled
-        baggage = self._kept_baggage(request) if self._baggage else ""
-        return Trace(trace_id, self.new_span_id(), caller.parent_id, sampled, caller.trace_state, baggage, caller.link)
+        return Trace(
+            ids[32:64],
+            caller.trace_id or own_id,
+            ids[64:80],
+            ids[80:],
+            caller.parent_id,
+            kept if caller.sampled is None else caller.sampled,
+            caller.trace_state,
+            self._kept_baggage(request) if self._baggage else "",
+            caller.link,
+        )
 
     def new_span_id(self) -> str:
-        """Return 16 hex digits, not all zero."""
-        return (self._random_bits(64) | 1).to_bytes(8).hex()
+        """Return 16 hex digits, for the span of an attempt that is not the first."""
+        return self._random_bytes(8).hex()
+
+    def new_request_id(self) -> str:
+        """Return an id that no other request has, for one that leaves no trace."""
+        return self._random_bytes(16).hex()
 
     def measure(self, elapsed_s: float) -> None:
         """Fit the kept share to the rate of requests since the last time."""
@@ -82,10 +101,12 @@ class Tracer:
         self._sampler.others_rate_per_s = rate_per_s
 
     def _inbound(self, request: RequestHead, given: bytes) -> Inbound:
-        if len(_values(request, b"traceparent")) > 1:
-            return NOTHING_INBOUND  # which of them is meant nobody can tell
-        trace_state = b",".join(_values(request, b"tracestate")).decode("latin-1")
-        return inbound(self._callers, given.decode("latin-1"), trace_state)
+        state = request.values.get(b"tracestate", b"")
+        if len(request.values) != len(request.fields):  # some field came more than once
+            if len(_values(request, b"traceparent")) > 1:
+                return NOTHING_INBOUND  # which of them is meant nobody can tell
+            state = b",".join(_values(request, b"tracestate"))
+        return inbound(self._callers, given.decode("latin-1"), state.decode("latin-1"))
 
     def _kept_baggage(self, request: RequestHead) -> str:
         return kept_baggage((request.get(b"baggage") or b"").decode("latin-1"), self._baggage)

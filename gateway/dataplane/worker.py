@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine, Iterator
 from functools import partial
@@ -26,15 +27,22 @@ from gateway.control.messages import (
     ShowCertificate,
     ToWorker,
 )
+from gateway.dataplane.accepting import Acceptor, Reserve
+from gateway.dataplane.answers import refusal_answer
+from gateway.dataplane.client_heads import status_line
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.gateway import Gateway, Share, decode_snapshot
+from gateway.dataplane.grpc.connection import GrpcConnection
+from gateway.dataplane.memory import MemoryGauge
+from gateway.dataplane.pressure import PressureWatch
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.tls import Door, Doors
+from gateway.decide.decision import Refusal
 from gateway.decide.tables import Tables
-from gateway.tls import HANDSHAKE_WITHIN_S
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 from policies.snapshot import Snapshot
+from telemetry.conventions import REQUEST_ID
 from telemetry.record import Recorder
 
 _COUNTS_EVERY_S = 1.0
@@ -76,7 +84,9 @@ class Worker:
         self._pods: Pods | None = None
         self._revoked: frozenset[str] = frozenset()
         self._issuer_keys: dict[str, bytes] = {}
-        self._servers: list[asyncio.Server] = []
+        self._acceptors: list[Acceptor] = []
+        self._reserve = Reserve()
+        self._pressure = PressureWatch(loop, MemoryGauge(), _tell, self._refuse_new)
         self._tasks: set[asyncio.Task[None]] = set()
         self.done: asyncio.Future[None] = loop.create_future()
 
@@ -86,6 +96,7 @@ class Worker:
         """The control channel stands."""
         self._control = transport
         self._send_counts()
+        self._pressure.start()
 
     def on_message(self, message: ToWorker, blobs: list[memoryview]) -> None:
         """Do what the supervisor says."""
@@ -149,6 +160,7 @@ class Worker:
         snapshot, tables = self._prepared.pop(generation)
         if self._gateway is None:
             self._gateway = Gateway(self._loop, snapshot, self._limits, self._share, self._recorder, self._decisions)
+            self._gateway.refuse_new = self._pressure.refusal
             self._gateway.on_wanted = self._say_unless_unread
             self._gateway.credentials.on_unknown_kid = self._say
             self._gateway.revoke(self._revoked)
@@ -178,19 +190,20 @@ class Worker:
         if self._gateway is not None and self._pods is not None and self._doors.all_known:
             doors = self._doors.take_shut()
             if doors:
-                self._start(self._accept(self._gateway, doors))
+                self._accept(self._gateway, doors)
 
-    async def _accept(self, gateway: Gateway, doors: list[Door]) -> None:
+    def _accept(self, gateway: Gateway, doors: list[Door]) -> None:
         for door in doors:
-            server = await self._loop.create_server(
-                partial(ClientConnection, gateway, door.identity_from),
-                sock=door.socket,
-                backlog=4096,
-                ssl=door.context,
-                ssl_handshake_timeout=HANDSHAKE_WITHIN_S if door.context is not None else None,
-            )
-            self._servers.append(server)
+            speaks: type[ClientConnection | GrpcConnection] = GrpcConnection if door.speaks_grpc else ClientConnection
+            make_protocol = partial(speaks, gateway, door.identity_from)
+            acceptor = Acceptor(self._loop, door, make_protocol, self._reserve, partial(_refused_connection, gateway))
+            self._acceptors.append(acceptor)
+            self._pressure.guard(acceptor)
         self._say(Accepting())
+
+    def _refuse_new(self, refusal: Refusal | None) -> None:
+        if self._gateway is not None:
+            self._gateway.refuse_new = refusal
 
     def _send_counts(self) -> None:
         """Say how much was done; while there is nothing to count, that this worker lives."""
@@ -204,13 +217,15 @@ class Worker:
         if gateway is None:
             self._say(Counts(0, {}, 0, 0))
         else:
-            by_reason = dict(gateway.refusals)
-            self._say(Counts(gateway.requests, by_reason, gateway.in_flight, len(gateway.connections)))
+            settlement = gateway.settlement
+            by_reason = dict(settlement.refusals)
+            lag_s = self._pressure.take_worst_lag_s()
+            self._say(Counts(settlement.requests, by_reason, gateway.in_flight, len(gateway.connections), lag_s))
             # A supervisor that is stopped reads nothing: what waits for it here is bounded, what is written is not.
             if self._control is not None and self._control.get_write_buffer_size() < _UNREAD_BYTES:
-                for tally in gateway.take_tallies():
+                for tally in settlement.take_tallies():
                     self._say(tally)
-                for uses in gateway.take_uses():
+                for uses in settlement.take_uses():
                     self._say(uses)
 
     # --- the end
@@ -222,19 +237,20 @@ class Worker:
             if gateway.draining:
                 return  # told twice, or orphaned while draining: the first goes on
             gateway.draining = True
+            gateway.is_replaced = drain.is_replaced
             await asyncio.sleep(drain.delay_s)
-            for server in self._servers:
-                server.close()
+            for acceptor in self._acceptors:
+                acceptor.close()
             begun_s = self._loop.time()
             while gateway.connections and (drained_s := self._loop.time() - begun_s) < drain.within_s:
                 if drained_s >= min(_IDLE_GRACE_S, drain.within_s / 2):
                     for connection in list(gateway.connections):
-                        cast(ClientConnection, connection).close_if_idle()
+                        cast(ClientConnection | GrpcConnection, connection).close_if_idle()
                 await asyncio.sleep(_DRAIN_LOOK_S)
             if gateway.in_flight:
                 print(f"gateway: {gateway.in_flight} requests were refused at the end of the drain", file=sys.stderr)
                 for connection in list(gateway.connections):
-                    cast(ClientConnection, connection).give_up()
+                    cast(ClientConnection | GrpcConnection, connection).give_up()
                 await asyncio.sleep(_DRAIN_LOOK_S)  # lets the refusals reach their callers
             if self._recorder is not None:
                 self._recorder.close()
@@ -254,6 +270,21 @@ async def _in_turns(work: Iterator[None]) -> None:
     """Do a piece of work in each turn of the loop."""
     for _ in work:
         await asyncio.sleep(0)
+
+
+def _refused_connection(gateway: Gateway) -> bytes:
+    """Count a connection for which there is no descriptor, and return what it is answered."""
+    now_s = gateway.now_s()
+    gateway.settlement.count_refused("connections_full", now_s, now_s)
+    request_id = gateway.tracer.new_request_id()
+    refusal = Refusal("connections_full", "this gateway worker has no descriptor left; try again shortly")
+    answer = refusal_answer(refusal, request_id)
+    of_its_own = f"{REQUEST_ID}: {request_id}\r\nconnection: close\r\ncontent-length: {len(answer.body)}\r\n".encode()
+    return status_line(answer.status, b"") + answer.fields + of_its_own + gateway.head_end + answer.body
+
+
+def _tell(line: str) -> None:
+    print(f"gateway: worker (pid {os.getpid()}): {line}", file=sys.stderr, flush=True)
 
 
 class ControlProtocol(asyncio.Protocol):

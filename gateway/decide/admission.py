@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.decide.limits import (
+    ANOTHER_RATES_NS,
     NS,
     Charge,
     Counters,
@@ -15,9 +16,8 @@ from gateway.decide.limits import (
     RateCharge,
     SlotCharge,
     Standing,
-    gcra,
+    known_tat_ns,
     nanoseconds,
-    room,
 )
 from gateway.decide.tables import Admission, QuotaBound, RateBound, SlotBound
 from gateway.decide.waits import wait_text
@@ -104,6 +104,8 @@ def admit(admission: Admission, counters: Counters, work: Work, wall_s: float, n
         failure = _try_slot(slot, counters.in_flight(slot.key), charges, rooms)
         if failure is not None:
             failed.append(failure)
+    if not admission.quotas and not failed:
+        return Admitted(tuple(charges), tuple(rooms))
     shares: list[tuple[QuotaBound, float]] = []
     for bound in admission.quotas:
         costs = _costs(bound, counters, work)
@@ -135,13 +137,19 @@ def _costs(bound: QuotaBound, counters: Counters, work: Work) -> tuple[int, int]
 def _try_rate(
     bound: RateBound, seen_tat_ns: int, now_ns: int, charges: list[Charge], rooms: list[Room]
 ) -> Obstacle | None:
-    new_tat_ns, early_ns = gcra(bound.interval_ns, bound.burst, seen_tat_ns, now_ns)
-    if early_ns > 0:
-        return _over_rate(bound, early_ns / NS, rooms)
+    # ``limits.gcra`` and ``limits.room`` written out: this is done for every request. Their tests hold for it too.
+    interval_ns = bound.interval_ns
+    burst_ns = bound.burst * interval_ns
+    tat_ns = seen_tat_ns
+    if tat_ns < 0 or tat_ns > now_ns + burst_ns + ANOTHER_RATES_NS:
+        tat_ns = known_tat_ns(interval_ns, burst_ns, tat_ns, now_ns)
+    new_tat_ns = (tat_ns if tat_ns > now_ns else now_ns) + interval_ns
+    ahead_ns = new_tat_ns - now_ns
+    if ahead_ns > burst_ns:
+        return _over_rate(bound, (ahead_ns - burst_ns) / NS, rooms)
     charges.append(RateCharge(bound.key, seen_tat_ns, new_tat_ns))
     if not bound.observe:
-        left = room(bound.interval_ns, bound.burst, new_tat_ns, now_ns)
-        rooms.append(Room(bound.name, left, bound.interval_ns / NS, 1))
+        rooms.append(Room(bound.name, (burst_ns - ahead_ns) // interval_ns, interval_ns / NS, 1))
     return None
 
 

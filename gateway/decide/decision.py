@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from gateway.decide.admission import NOTHING_LIMITS, Admitted, Obstacle, Room, Work, admit
+from gateway.decide.admission import Admitted, Room, Work, admit
+from gateway.decide.credentials import KeyShown
 from gateway.decide.facts import RequestFacts
 from gateway.decide.identity import check_still_valid, identify
 from gateway.decide.limits import Charge, Counters
-from gateway.decide.placed import Placed, known_place, remember
+from gateway.decide.placed import Placed, remember
 from gateway.decide.release import Arm, choose_version
 from gateway.decide.route import ABOUT_THE_SERVER, DEFAULT_SCOPE, METHODS, SCOPES, Api, Target, match_path
 from gateway.decide.tables import Caller, Tables
@@ -77,21 +78,22 @@ class Decision(Struct, frozen=True):
 class _Known:
     """What was found out about a request before it was refused: whom the refusal is counted for."""
 
+    __slots__ = ("api", "caller", "model")
+
     def __init__(self) -> None:
         self.caller: Caller | None = None
         self.api: Api | None = None
         self.model = ""
-        self.policy = ""
-        self.admitted: Admitted = NOTHING_LIMITS
 
 
 class _Limited(Refused):
-    def __init__(self, obstacles: tuple[Obstacle, ...]) -> None:
-        first = obstacles[0]
+    def __init__(self, admitted: Admitted, policy: str) -> None:
+        first = admitted.obstacles[0]
         super().__init__(first.reason, first.message)
         # One that waits for the longest to have room is admitted by all of them.
-        self.retry_after_s = max(obstacle.retry_after_s for obstacle in obstacles)
-        self.obstacles = obstacles
+        self.retry_after_s = max(obstacle.retry_after_s for obstacle in admitted.obstacles)
+        self.admitted = admitted
+        self.policy = policy
 
 
 class _WrongMethod(Refused):
@@ -106,26 +108,51 @@ def decide(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     Order: who calls (before whether the path exists, so that names do not leak), what for, may it, which version, is
     there room.
     """
-    known = _Known()
+    known = _NOTHING_KNOWN
+    placed: Placed | None = tables.placed.get((facts.credential, facts.method, facts.path, facts.pinned_version))
     try:
-        return _admit(tables, facts, counters, now_s, known)
+        if placed is None:
+            known = _Known()
+            placed = _place_anew(tables, facts, known)
+            if placed is None:
+                return Decision(tables.generation, None, *_names(known.caller), known.api)
+        else:  # what may have changed since the place was found
+            key = placed.caller.key
+            has_dates = key.not_after_s is not None or key.not_before_s is not None
+            if has_dates or key.id in tables.revoked or type(facts.credential) is not KeyShown:
+                check_still_valid(tables, key, facts.credential, facts.wall_s)
+        return _admit(tables, facts, counters, now_s, placed)
     except _Limited as limited:
-        limits = tuple(obstacle.limit for obstacle in limited.obstacles)
-        wanted = tuple((obstacle.limit, obstacle.wanted) for obstacle in limited.obstacles if obstacle.wanted)
+        obstacles = limited.admitted.obstacles
+        limits = tuple(obstacle.limit for obstacle in obstacles)
+        wanted = tuple((obstacle.limit, obstacle.wanted) for obstacle in obstacles if obstacle.wanted)
         refusal = Refusal(limited.reason, limited.message, limited.retry_after_s, limits=limits, wanted=wanted)
+        return _refused(tables, refusal, placed, known, limited)
     except _WrongMethod as wrong:
         refusal = Refusal(wrong.reason, wrong.message, allow=wrong.allow)
     except Refused as refused:
         refusal = Refusal(refused.reason, refused.message)
+    return _refused(tables, refusal, placed, known)
+
+
+def _refused(
+    tables: Tables, refusal: Refusal, placed: Placed | None, known: _Known, limited: _Limited | None = None
+) -> Decision:
+    caller, api, model = known.caller, known.api, known.model
+    if placed is not None:
+        caller, api, model = placed.caller, placed.api, placed.route.model
+    if limited is None:
+        return Decision(tables.generation, refusal, *_names(caller), api, model)
+    admitted = limited.admitted
     return Decision(
         tables.generation,
         refusal,
-        *_names(known.caller),
-        known.api,
-        known.model,
-        policy=known.policy,
-        rooms=known.admitted.rooms,
-        observed=known.admitted.observed,
+        *_names(caller),
+        api,
+        model,
+        policy=limited.policy,
+        rooms=admitted.rooms,
+        observed=admitted.observed,
     )
 
 
@@ -136,17 +163,14 @@ def _names(caller: Caller | None) -> tuple[str, str, str, tuple[str, ...]]:
     )
 
 
-def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, known: _Known) -> Decision:
-    asked = (facts.credential, facts.method, facts.path, facts.pinned_version)
-    placed = known_place(tables, asked)
-    if placed is None:
-        placed = place(tables, facts, known)
-        if placed is None:
-            return Decision(tables.generation, None, *_names(known.caller), known.api)
-        remember(tables, asked, placed)
-    else:
-        known.caller, known.api, known.model = placed.caller, placed.api, placed.route.model
-        check_still_valid(tables, placed.caller.key, facts.credential, facts.wall_s)
+def _place_anew(tables: Tables, facts: RequestFacts, known: _Known) -> Placed | None:
+    placed = place(tables, facts, known)
+    if placed is not None:
+        remember(tables, (facts.credential, facts.method, facts.path, facts.pinned_version), placed)
+    return placed
+
+
+def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, placed: Placed) -> Decision:
     body_limit_bytes = placed.body_limit_bytes
     if facts.content_length > body_limit_bytes:
         raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
@@ -154,10 +178,9 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     if facts.timeout_ms:
         timeout_s = timeout_of(tables, placed.caller, placed.route, facts.timeout_ms)
     work = Work(placed.route.model, placed.version, facts.content_length)
-    known.policy = placed.admission.policy
-    known.admitted = admitted = admit(placed.admission, counters, work, facts.wall_s, now_s)
+    admitted = admit(placed.admission, counters, work, facts.wall_s, now_s)
     if admitted.obstacles:
-        raise _Limited(admitted.obstacles)
+        raise _Limited(admitted, placed.admission.policy)
     caller = placed.caller
     return Decision(
         tables.generation,
@@ -263,3 +286,6 @@ def timeout_of(tables: Tables, caller: Caller, route: Route, asked_ms: str) -> f
     if int(asked_ms) == 0:
         raise Refused("deadline_exceeded", "penstock-timeout-ms is 0: there is no time left to answer in")
     return min(int(asked_ms) / 1000.0, ceiling_s)
+
+
+_NOTHING_KNOWN = _Known()

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 NS = 1_000_000_000
 # A worker may decide by a moment that a sibling has passed: it was held up, but no longer than it may live so.
-_ANOTHER_RATES_NS = 10 * NS
+ANOTHER_RATES_NS = 10 * NS
 
 
 class RateCharge(Struct, frozen=True, gc=False):
@@ -151,7 +151,7 @@ def known_tat_ns(interval_ns: int, burst_ns: int, tat_ns: int, now_ns: int) -> i
     """
     if tat_ns < 0:
         tat_ns = burst_ns - tat_ns
-    if tat_ns > now_ns + burst_ns + _ANOTHER_RATES_NS:
+    if tat_ns > now_ns + burst_ns + ANOTHER_RATES_NS:
         return now_ns + burst_ns - interval_ns
     return tat_ns
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from msgspec import Struct
 
 from gateway.decide.credentials import Credential
@@ -38,11 +36,6 @@ class Placed(Struct, frozen=True):
     body_limit_bytes: int
     in_flight: int
     usual_timeout_s: float
-
-
-def known_place(tables: Tables, asked: Asked) -> Placed | None:
-    """Return where an earlier request that asked the same belonged."""
-    return cast("Placed | None", tables.placed.get(asked))
 
 
 def remember(tables: Tables, asked: Asked, placed: Placed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from msgspec import Struct
 
@@ -136,7 +137,7 @@ class Tables:
         self._shared: tuple[SharedLimit, ...] = snapshot.shared
         self._models = {name: frozenset(tenant.may_call) for name, tenant in snapshot.tenants.items()}
         self._admissions: dict[tuple[str, str], Admission] = {}
-        self.placed: dict[object, object] = {}
+        self.placed: dict[Any, Any] = {}  # what it holds is built on these tables, and would know them and be known
         self.callers: dict[bytes, Caller] = {}
         self.tenants_by_token: dict[tuple[str, str], Tenant] = {}
         self.tenants_by_certificate: dict[str, Tenant] = {}

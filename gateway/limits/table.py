@@ -34,7 +34,7 @@ MAX_ROWS = 2**17
 _ROWS_AT = _SLOTS_AT + 2 * _SLOTS
 _MAX_PROBES = 256
 # A row: its digest, these words, its kind, and a word for each column.
-_TAT = _GRANTED = 1
+TAT_WORD = _TAT = _GRANTED = 1
 _FOLDED, _SHIFT, _LIMIT, _RESETS_AT_MS, _RATE_MICRO, _KIND = 2, 3, 4, 5, 6, 7
 _OWN_WORDS = 8
 _MOST = 2**62
@@ -91,6 +91,9 @@ class LimitTable:
 
     Args:
         fd: of a file made by ``gateway.limits.file``; it stays the caller's.
+
+    Attributes:
+        words: the whole table; whoever has to be quick reads a rate's time at ``place + TAT_WORD``.
     """
 
     def __init__(self, fd: int) -> None:
@@ -105,7 +108,8 @@ class LimitTable:
         self._fd = fd
         self._map = mmap.mmap(fd, table_bytes(self.columns))
         # Aligned words, each read and written in one go: a reader sees the old or the new, also of one that is killed.
-        self._words = memoryview(self._map).cast("q")
+        self.words = memoryview(self._map).cast("q")
+        self._own_word = _OWN_WORDS
         self._row_words: int = _OWN_WORDS + columns
         self._column: int | None = None
         self._places: dict[str, int] = {}
@@ -114,15 +118,15 @@ class LimitTable:
 
     def tat_ns(self, place: int) -> int:
         """Return a rate's theoretical arrival time; negative while nothing is known before that moment."""
-        return self._words[place + _TAT]
+        return self.words[place + _TAT]
 
     def in_flight(self, place: int) -> int:
         """Return how many requests hold a place, over all columns."""
-        return sum(self._words[place + _OWN_WORDS : place + self._row_words].tolist())
+        return sum(self.words[place + _OWN_WORDS : place + self._row_words])
 
     def quota(self, place: int) -> QuotaRow:
         """Return a quota's row."""
-        _, granted, folded, shift, limit, resets_at_ms, rate_micro, _, *used = self._words[
+        _, granted, folded, shift, limit, resets_at_ms, rate_micro, _, *used = self.words[
             place : place + self._row_words
         ].tolist()
         return QuotaRow(granted, folded + sum(used), shift, limit, resets_at_ms / 1e3, rate_micro / 1e6)
@@ -145,6 +149,21 @@ class LimitTable:
             self.unlock(held)
             raise
 
+    def lock_one(self, domain: int) -> None:
+        """Take the lock of one domain; ``unlock_one`` gives it back.
+
+        Raises:
+            Busy: it was not to be had.
+        """
+        try:
+            fcntl.lockf(self._fd, _TRY, 1, _LOCKS_AT + domain)
+        except OSError:
+            self._lock(_LOCKS_AT + domain)
+
+    def unlock_one(self, domain: int) -> None:
+        """Give a lock back."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, _LOCKS_AT + domain)
+
     def unlock(self, domains: Collection[int]) -> None:
         """Give locks back."""
         for domain in domains:
@@ -166,18 +185,18 @@ class LimitTable:
 
     def put_tat(self, place: int, tat_ns: int) -> None:
         """Write a rate's theoretical arrival time; its domain is locked."""
-        self._words[place + _TAT] = tat_ns
+        self.words[place + _TAT] = tat_ns
 
     def add(self, place: int, amount: int) -> None:
         """Add to what this process holds or has used; nobody else writes there."""
         assert self._column is not None, "a process without a column holds nothing"  # noqa: S101
-        self._words[place + _OWN_WORDS + self._column] += amount
+        self.words[place + self._own_word] += amount
 
     def put_quota(
         self, place: int, *, granted: int, shift: int, limit: int, resets_at_s: float, rate_per_s: float
     ) -> None:
         """Write what the ledger says of a quota; its domain is locked."""
-        words = self._words
+        words = self.words
         words[place + _SHIFT] = shift
         words[place + _LIMIT] = limit
         words[place + _RESETS_AT_MS] = round(min(resets_at_s * 1e3, _MOST))
@@ -206,7 +225,7 @@ class LimitTable:
         """Whether a limit has a row; none is made."""
         digest = _digest(key)
         for probe in range(_MAX_PROBES):
-            found = self._words[_SLOTS_AT + (digest + probe) % _SLOTS * 2]
+            found = self.words[_SLOTS_AT + (digest + probe) % _SLOTS * 2]
             if found in (digest, 0):
                 return found == digest
         return False
@@ -215,9 +234,9 @@ class LimitTable:
         digest = _digest(key)
         for probe in range(_MAX_PROBES):
             slot = _SLOTS_AT + (digest + probe) % _SLOTS * 2
-            found = self._words[slot]
+            found = self.words[slot]
             if found == digest:
-                return self._place_of(self._words[slot + 1])
+                return self._place_of(self.words[slot + 1])
             if found == 0:
                 return self._take_row(slot, digest, kind)
         raise TableFull
@@ -226,7 +245,7 @@ class LimitTable:
         row = self.row_count
         if row >= MAX_ROWS:
             raise TableFull
-        place, words = self._place_of(row), self._words
+        place, words = self._place_of(row), self.words
         words[place] = digest
         words[place + _KIND] = int(kind)
         if kind is RowKind.RATE and self.is_cautious:
@@ -240,7 +259,7 @@ class LimitTable:
     @property
     def row_count(self) -> int:
         """How many rows are taken."""
-        return self._words[_COUNT]
+        return self.words[_COUNT]
 
     # --- columns
 
@@ -254,6 +273,7 @@ class LimitTable:
             if self._has_locked_column(column):
                 self._fold(column)
                 self._column = column
+                self._own_word = _OWN_WORDS + column
                 return
         raise TableFull
 
@@ -268,7 +288,7 @@ class LimitTable:
     def _column_words(self, column: int) -> list[int]:
         """Return what one column counts, row by row."""
         first = _ROWS_AT + _OWN_WORDS + column
-        return self._words[first : first + self.row_count * self._row_words : self._row_words].tolist()
+        return self.words[first : first + self.row_count * self._row_words : self._row_words].tolist()
 
     def is_deserted(self) -> bool:
         """Whether no other process has a column."""
@@ -284,11 +304,11 @@ class LimitTable:
         """Write every limit into an empty table that has more columns; nobody else writes in either."""
         os.pwrite(fd, struct.pack("<d", self.born_s), _BORN_AT)
         wider = LimitTable(fd)
-        wider._words[_SLOTS_AT:_ROWS_AT] = self._words[_SLOTS_AT:_ROWS_AT]
+        wider.words[_SLOTS_AT:_ROWS_AT] = self.words[_SLOTS_AT:_ROWS_AT]
         for row in range(self.row_count):
             mine, theirs = self._place_of(row), wider._place_of(row)
-            wider._words[theirs : theirs + _OWN_WORDS] = self._words[mine : mine + _OWN_WORDS]
-        wider._words[_COUNT] = self.row_count
+            wider.words[theirs : theirs + _OWN_WORDS] = self.words[mine : mine + _OWN_WORDS]
+        wider.words[_COUNT] = self.row_count
 
     def copy_rates_to(self, fd: int, keys: Iterable[str]) -> None:
         """Write these rates, as far as there are rows of them, into an empty table; nobody else writes in either."""
@@ -306,7 +326,7 @@ class LimitTable:
 
     def _fold(self, column: int) -> None:
         """Places that nobody holds any more are free; use of quotas stays used."""
-        words = self._words
+        words = self.words
         for row, left in enumerate(self._column_words(column)):
             if left:
                 place = self._place_of(row)

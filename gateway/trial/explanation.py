@@ -25,7 +25,7 @@ from gateway.decide.route import ABOUT_THE_SERVER, DEFAULT_SCOPE, SCOPES, Target
 from gateway.decide.tables import Admission, Caller, QuotaBound, RateBound, SlotBound, Tables
 from gateway.trial.amounts import amount_text, used_text
 from model_pod.wire.refusals import Refused
-from policies.snapshot import EVERY_MODEL, Route, Version
+from policies.snapshot import EVERY_MODEL, Route, Tier, Version
 from policies.units import duration_text, percent_text, rate_text, size_text
 
 OK, REFUSED, OBSERVED, WARNED, DEMOTED = "ok", "refused", "observed", "warned", "demoted"
@@ -36,8 +36,8 @@ class Step:
     """One thing that was looked at.
 
     Attributes:
-        about: credential, tenant, path, model, may call, scope, body, version, deadline, limits, limit NAME, quota NAME
-            or pods.
+        about: credential, tenant, path, model, may call, scope, body, version, deadline, limits, limit NAME,
+            quota NAME, pods or queue.
         verdict: ok, refused, observed (a limit that would refuse if it were enforced), warned or demoted.
         says: what was found, and why that follows.
     """
@@ -115,6 +115,8 @@ class _Walk:
         if self._has_room(caller, route, choice.version):
             self._about = "pods"
             self._ok(_pods_say(route.versions[choice.version]))
+            self._about = "queue"
+            self._ok(_queue_says(caller.tier))
 
     def _has_room(self, caller: Caller, route: Route, version: str) -> bool:
         """Look at every limit, as a decision does."""
@@ -158,9 +160,19 @@ def _pods_say(version: Version) -> str:
         source = f"{version.launch.count} started from {version.launch.archive}"
     elif version.static is not None:
         source = f"at {', '.join(version.static.addresses)}"
+    elif version.dns:
+        source = f"at every address of {version.dns}"
     else:
         source = "none"
     return f"version {version.name}: {source}; whether one is ready is seen when a request is sent, not decided here"
+
+
+def _queue_says(tier: Tier) -> str:
+    if not tier.queue_wait_s:
+        return f"tier {tier.name}: refused at once when the pods are busy"
+    who = f"at most {tier.queue_length} of the tenant for {duration_text(tier.queue_wait_s)}"
+    first = ", refused first" if tier.priority < 0 else ""
+    return f"tier {tier.name}: when the pods are busy, {who}; priority {tier.priority}{first}, weight {tier.weight}"
 
 
 def _limit_steps(admission: Admission, admitted: Admitted, counters: Counters) -> Iterator[Step]:

@@ -52,38 +52,47 @@ class Isolated(Generic[Answer]):
     stopped: bool = False
 
 
-def isolate(rows: Sequence[Row], run: Callable[[Sequence[Row]], Sequence[Answer]]) -> Isolated[Answer]:
+def _always(row: object) -> bool:
+    return True
+
+
+def isolate(
+    rows: Sequence[Row],
+    run: Callable[[Sequence[Row]], Sequence[Answer]],
+    may_run_again: Callable[[Row], bool] = _always,
+) -> Isolated[Answer]:
     """Run rows together, and parts of them again where that fails, until every row is answered or refused.
 
     Halving n rows down to every single one takes 2n - 1 runs, and running them singly n + 1; no mixture takes more.
 
     Args:
         run: returns one answer per row it is given, or raises ``RunFailed``.
+        may_run_again: asked of each row after a run that failed; where it may not, the failure is the row's outcome,
+            whoever was the culprit.
     """
     outcomes: list[Answer | RowRefused | None] = [None] * len(rows)
-    waiting = deque([range(len(rows))] if rows else [])
+    waiting: deque[Sequence[int]] = deque([range(len(rows))] if rows else [])
     runs = 0
     while waiting:
         part = waiting.popleft()
         runs += 1
         try:
-            answers = run(rows[part.start : part.stop])
+            answers = run([rows[index] for index in part])
         except RunFailed as failure:
             if failure.remedy is Remedy.STOP:
                 return Isolated(tuple(outcome or failure.refusal for outcome in outcomes), runs, stopped=True)
-            if len(part) == 1:
-                outcomes[part.start] = failure.refusal
-            waiting.extendleft(reversed(_parts_to_run_again(part, failure.remedy)))
+            again = [index for index in part if len(part) > 1 and may_run_again(rows[index])]
+            for index in set(part).difference(again):
+                outcomes[index] = failure.refusal
+            waiting.extendleft(reversed(_parts_to_run(again, failure.remedy)))
         else:
             for index, answer in zip(part, answers, strict=True):
                 outcomes[index] = answer
     return Isolated(tuple(outcome for outcome in outcomes if outcome is not None), runs)
 
 
-def _parts_to_run_again(part: range, remedy: Remedy) -> list[range]:
-    if len(part) == 1:
-        return []
+def _parts_to_run(rows: Sequence[int], remedy: Remedy) -> list[Sequence[int]]:
     if remedy is Remedy.RUN_SINGLY:
-        return [range(index, index + 1) for index in part]
-    middle = part.start + len(part) // 2
-    return [range(part.start, middle), range(middle, part.stop)]
+        return [[index] for index in rows]
+    middle = len(rows) // 2
+    return [part for part in (rows[:middle], rows[middle:]) if part]

@@ -33,6 +33,7 @@ _PHRASE = re.compile(r"[\t\x20-\x7e]{0,128}")
 _FRAMING = frozenset(("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"))
 # The content type is told beside the others, and tokens are for the pod's server alone.
 _NOT_SENT = _FRAMING | {"content-type", TOKENS}
+_BODYLESS = (204, 304)
 _LENGTH = struct.Struct("<I")
 
 
@@ -70,7 +71,7 @@ def row_outcome(
         if row.tensors:
             tensors = tuple(_encode_tensors(value, signature, outbox))
             return RowAnswer(status, phrase, content_type, headers, tensors=tensors, tokens=tokens)
-        return RowAnswer(status, phrase, content_type, headers, outbox.put(_encode_body(value)), tokens=tokens)
+        return RowAnswer(status, phrase, content_type, headers, outbox.put(encode_body(value)), tokens=tokens)
     except BadOutput as error:
         return RowRefused("bad_output", str(error))
     except BaseException as error:
@@ -78,6 +79,18 @@ def row_outcome(
         if is_out_of_memory(error):
             return RowRefused("out_of_memory", "There was no memory left for this row's answer.")
         return RowRefused("bad_output", f"The handler's answer cannot be sent: {describe(error)}")
+
+
+def stream_head(processor: RequestProcessor) -> RowAnswer:
+    """Return how a streamed answer begins; its bytes are beside it.
+
+    Raises:
+        BadOutput: HTTP cannot carry it.
+    """
+    status, phrase, content_type, headers, _ = _head(processor)
+    if status in _BODYLESS:
+        raise BadOutput(f"The handler set the status {status}, whose answers have no body, and sends one.")
+    return RowAnswer(status, phrase, content_type, headers)
 
 
 def _head(processor: RequestProcessor) -> tuple[int, str, str, tuple[tuple[str, str], ...], int]:
@@ -110,7 +123,8 @@ def _tokens(fields: list[tuple[str, str]]) -> int:
     return int(told[-1])
 
 
-def _encode_body(value: object) -> Buffer:
+def encode_body(value: object) -> Buffer:
+    """Return a handler's value as TorchServe writes it."""
     if isinstance(value, bytes | bytearray):
         return value
     if isinstance(value, str):

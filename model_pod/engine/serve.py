@@ -7,23 +7,21 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
 
 import msgspec
 from setproctitle import setproctitle
 
+from model_pod.engine.conversation import Conversation
 from model_pod.engine.loading import LoadedModel, load_model
+from model_pod.engine.row_streams import RowStreams
 from model_pod.engine.stages import BatchRunner
 from model_pod.engine.tracing import Tracing
 from model_pod.wire import frames
-from model_pod.wire.frames import BadFrame, Buffer, FrameDecoder
-from model_pod.wire.inference import Load, LoadFailed, Ran, Run, ToInference
+from model_pod.wire.frames import BadFrame, Buffer
+from model_pod.wire.inference import Load, LoadFailed, Ran, Run
 from model_pod.wire.rows import RowRefused
 
 EXIT_DONE, EXIT_LOAD_FAILED, EXIT_DEVICE_LOST, EXIT_BAD_FRAME = 0, 1, 3, 4
-RECEIVE_BYTES = 2**20
-# Small pieces go out in one call; a large blob is not copied only to save a call.
-JOIN_BELOW_BYTES = 64 * 2**10
 
 
 def serve(channel: socket.socket) -> int:
@@ -32,22 +30,23 @@ def serve(channel: socket.socket) -> int:
     tracing = Tracing()
     _end_with_server(channel, tracing)
     try:
-        return _answer(channel, tracing)
+        return _answer(Conversation(channel), tracing)
     finally:
         tracing.end()
 
 
-def _answer(channel: socket.socket, tracing: Tracing) -> int:
+def _answer(conversation: Conversation, tracing: Tracing) -> int:
     runner: BatchRunner | None = None
     try:
-        for message, blobs in _receive(channel):
+        while order := conversation.next_order():
+            message, blobs = order
             if isinstance(message, Load):
                 answer = _load(message, tracing)
-                send(channel, answer if isinstance(answer, LoadFailed) else answer.loaded)
+                conversation.send(answer if isinstance(answer, LoadFailed) else answer.loaded)
                 if isinstance(answer, LoadFailed):
                     return EXIT_LOAD_FAILED
                 runner = answer.runner
-            elif runner is None or not _run(channel, runner, message, blobs):
+            elif runner is None or not _run(conversation, runner, message, blobs):
                 return EXIT_BAD_FRAME if runner is None else EXIT_DEVICE_LOST
     except BadFrame:
         return EXIT_BAD_FRAME
@@ -56,27 +55,16 @@ def _answer(channel: socket.socket, tracing: Tracing) -> int:
     return EXIT_DONE
 
 
-def send(channel: socket.socket, message: msgspec.Struct, blobs: Sequence[Buffer] = ()) -> None:
-    """Write one frame; the stream blocks until the server takes it."""
-    _write(channel, frames.encode(message, blobs))
-
-
-def _write(channel: socket.socket, pieces: list[Buffer]) -> None:
-    if sum(len(piece) for piece in pieces) <= JOIN_BELOW_BYTES:
-        pieces = [b"".join(pieces)]
-    for piece in pieces:
-        channel.sendall(piece)
-
-
 def _load(load: Load, tracing: Tracing) -> LoadedModel | LoadFailed:
     setproctitle(f"penstock pod {load.model}/{load.version} inference")
     return load_model(load, tracing)
 
 
-def _run(channel: socket.socket, runner: BatchRunner, run: Run, blobs: list[memoryview]) -> bool:
+def _run(conversation: Conversation, runner: BatchRunner, run: Run, blobs: list[memoryview]) -> bool:
     """Return whether the process can go on."""
     began_s = time.monotonic()
-    result = runner.run(run.rows, blobs, run.traceparent)
+    with RowStreams(run.batch_id, conversation) as streams:
+        result = runner.run(run.rows, blobs, run.traceparent, streams)
     ended_s = time.monotonic()
     ran = Ran(
         run.batch_id,
@@ -88,7 +76,7 @@ def _run(channel: socket.socket, runner: BatchRunner, run: Run, blobs: list[memo
         ended_s,
         result.charged_us,
     )
-    _write(channel, _encode(ran, result.blobs))
+    conversation.write(_encode(ran, result.blobs))
     return not result.must_restart
 
 
@@ -98,12 +86,6 @@ def _encode(ran: Ran, blobs: list[Buffer]) -> list[Buffer]:
     except ValueError:  # the names of a handler's outputs are its own, in number, length and characters
         refused = RowRefused("bad_output", "The names in the handler's answers cannot be sent.")
         return frames.encode(msgspec.structs.replace(ran, outcomes=(refused,) * len(ran.outcomes)))
-
-
-def _receive(channel: socket.socket) -> Iterator[tuple[ToInference, list[memoryview]]]:
-    decoder: FrameDecoder[ToInference] = FrameDecoder(ToInference)  # type: ignore[arg-type]  # a union, not a class
-    while data := channel.recv(RECEIVE_BYTES):
-        yield from decoder.feed(data)
 
 
 def _end_with_server(channel: socket.socket, tracing: Tracing) -> None:

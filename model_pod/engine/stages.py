@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from ts.context import Context, RequestProcessor
+from ts.handler_utils.utils import StreamCancelled
 
 from model_pod.engine.charges import Held, charge_rows
 from model_pod.engine.device import CPU
@@ -21,7 +22,9 @@ from model_pod.engine.failures import failure_of, is_out_of_memory
 from model_pod.engine.handler import Handler
 from model_pod.engine.inputs import BadInput, handler_row, request_header
 from model_pod.engine.isolation import Remedy, RunFailed, isolate
+from model_pod.engine.outlet import RunOutlet
 from model_pod.engine.outputs import Outbox, row_outcome
+from model_pod.engine.row_streams import RowStreams
 from model_pod.engine.tracing import Tracing
 from model_pod.protocols.signature import Signature
 from model_pod.wire.frames import Buffer
@@ -29,6 +32,8 @@ from model_pod.wire.inference import StageTimes
 from model_pod.wire.rows import Row, RowAnswer, RowOutcome, RowRefused
 
 STAGES = ("preprocess", "inference", "postprocess")
+# Of a row whose caller had left before it was run; nobody reads it.
+NOT_WAITED_FOR = RowRefused("deadline_exceeded", "Nobody waits for this row.")
 
 
 class StageClock:
@@ -180,11 +185,20 @@ class BatchRunner:
     def timed_stages(self) -> bool:
         return self._clock.timed_stages
 
-    def run(self, rows: Sequence[Row], blobs: Sequence[Buffer], traceparent: str = "") -> BatchResult:
+    def run(
+        self,
+        rows: Sequence[Row],
+        blobs: Sequence[Buffer],
+        traceparent: str = "",
+        streams: RowStreams | None = None,
+    ) -> BatchResult:
         """Run one batch; a row that makes the handler fail is found and refused, and the others are answered.
+
+        A row of which a piece was sent is never run again, and one whose caller has left is not run at all.
 
         Args:
             traceparent: the batch's span as a W3C value; "" when nobody records.
+            streams: where pieces of answers go; None where the handler's go nowhere.
         """
         outbox = Outbox()
         calls: list[Held] = []
@@ -192,32 +206,47 @@ class BatchRunner:
         def run_part(places: Sequence[int]) -> list[RowOutcome]:
             held_before_us = self._clock.device_us
             try:
-                return self._run_part([rows[place] for place in places], blobs, traceparent, outbox)
+                return self._run_part([rows[place] for place in places], places, blobs, traceparent, outbox, streams)
             finally:
                 calls.append(Held(places, self._clock.device_us - held_before_us))
 
-        isolated = isolate(range(len(rows)), run_part)
-        row_tokens = [outcome.tokens if isinstance(outcome, RowAnswer) else 0 for outcome in isolated.outcomes]
+        def may_run_again(place: int) -> bool:
+            return streams is None or (streams.is_open(place) and not streams.has_begun(place))
+
+        awaited = [place for place in range(len(rows)) if streams is None or streams.is_open(place)]
+        isolated = isolate(awaited, run_part, may_run_again)
+        outcomes: list[RowOutcome] = [NOT_WAITED_FOR] * len(rows)
+        for place, outcome in zip(awaited, isolated.outcomes, strict=True):
+            outcomes[place] = outcome
+        row_tokens = [outcome.tokens if isinstance(outcome, RowAnswer) else 0 for outcome in outcomes]
         charged_us = charge_rows(row_tokens, calls)
         times = self._clock.take()
         # What a handler's own threads ran between batches is in none of the calls, and so is nobody's.
         device_s = sum(charged_us) / 1e6
-        return BatchResult(
-            isolated.outcomes, outbox.blobs, times, device_s, isolated.runs, charged_us, isolated.stopped
-        )
+        return BatchResult(tuple(outcomes), outbox.blobs, times, device_s, isolated.runs, charged_us, isolated.stopped)
 
     def _run_part(
-        self, rows: Sequence[Row], blobs: Sequence[Buffer], traceparent: str, outbox: Outbox
+        self,
+        rows: Sequence[Row],
+        places: Sequence[int],
+        blobs: Sequence[Buffer],
+        traceparent: str,
+        outbox: Outbox,
+        streams: RowStreams | None,
     ) -> list[RowOutcome]:
         started_s = time.perf_counter()
         data = _decode(rows, blobs)
         processors = [RequestProcessor(request_header(row)) for row in rows]
+        outlet = None if streams is None else RunOutlet(streams, places, rows, processors)
         self._context.request_ids = {index: row.request_id for index, row in enumerate(rows)}
         self._context.request_processor = processors
+        self._context.outlet = outlet
         self._clock.add("preprocess", time.perf_counter() - started_s)
         with self._tracing.around(rows, traceparent, data) as data:
             answers = self._call(data)
         started_s = time.perf_counter()
+        if outlet is not None:
+            answers = outlet.send_last(answers)
         outcomes = [
             row_outcome(row, answer, processor, self._signature, outbox)
             for row, answer, processor in zip(rows, answers, processors, strict=True)
@@ -225,14 +254,15 @@ class BatchRunner:
         self._clock.add("postprocess", time.perf_counter() - started_s)
         return outcomes
 
-    def _call(self, data: list[dict[str, Any]]) -> list[object]:
+    def _call(self, data: list[dict[str, Any]]) -> list[Any]:
         row_count = len(data)
         failure = None
         try:
             answers = self._clock.run(lambda: self._handler.handle(data, self._context))
         except BaseException as error:
             # SystemExit too: a handler that calls sys.exit on one row must not take its batch-mates along.
-            self._log.note(error, row_count)
+            if not isinstance(error, StreamCancelled):
+                self._log.note(error, row_count)
             failure = failure_of(error)
             is_memory = is_out_of_memory(error)
         # Raised outside the handler of the exception, whose traceback would keep the batch's tensors alive.

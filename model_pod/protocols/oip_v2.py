@@ -12,17 +12,26 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput, RowOutput, check_names
+from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput, RowOutput
+from model_pod.protocols.oip_checks import (
+    GivenTensor,
+    bad,
+    check_inputs,
+    check_tensor,
+    output_names,
+    output_tensor,
+    requested_outputs,
+    row_answer,
+    row_count,
+)
 from model_pod.protocols.signature import Signature, TensorSpec
 from model_pod.protocols.tensors import BYTES, DTYPES, elements_from_json, pack_strings, to_json_values
 from model_pod.wire.frames import Buffer
 from model_pod.wire.refusals import Refused
-from model_pod.wire.rows import Row, RowAnswer, RowRefused, Tensor
+from model_pod.wire.rows import Row, RowAnswer, Tensor
 
 BINARY_HEADER = b"inference-header-content-length"
 JSON_TYPE: HeaderFields = (("content-type", "application/json"),)
-MAX_TENSORS = 256
-MAX_RANK = 32
 
 
 class _Input(Struct):
@@ -90,72 +99,39 @@ def decode(facts: RequestFacts, body: Buffer, signature: Signature | None, row_l
         raise Refused("bad_input", f"the request is not an Open Inference Protocol request: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("malformed_body", f"the body is not JSON: {error}") from error
-    _check_names(request.inputs, signature)
+    check_inputs(request.inputs, signature)
     specs = {spec.name: spec for spec in signature.inputs} if signature else {}
     for tensor in request.inputs:
         _check_tensor(tensor, specs.get(tensor.name))
-    row_count = _row_count(request.inputs, row_limit)
+    rows_given = row_count(request.inputs, row_limit)
     columns = [_column(tensor) for tensor in request.inputs]
+    rows, key = rows_of(facts, request.inputs, columns, rows_given)
+    wanted = tuple(output.name for output in request.outputs or ())
+    return InferRequest(request.id, rows, key, requested_outputs(wanted, signature))
+
+
+def rows_of(
+    facts: RequestFacts, inputs: Sequence[GivenTensor], columns: Sequence[Sequence[Buffer]], row_count: int
+) -> tuple[tuple[RowInput, ...], BatchKey]:
+    """Return a request's rows, and with which others they may run.
+
+    Args:
+        columns: of each input, its data cut into rows.
+    """
     tensors = tuple(
-        Tensor(tensor.name, tensor.datatype, tuple(tensor.shape[1:]), index)
-        for index, tensor in enumerate(request.inputs)
+        Tensor(tensor.name, tensor.datatype, tuple(tensor.shape[1:]), index) for index, tensor in enumerate(inputs)
     )
     row = Row(facts.request_id, facts.headers, (), tensors)
     rows = tuple(RowInput(row, tuple(column[index] for column in columns)) for index in range(row_count))
-    key = BatchKey(False, tuple((tensor.name, tensor.datatype, tensor.shape) for tensor in tensors))
-    return InferRequest(request.id, rows, key, _requested(request.outputs, signature))
-
-
-def _bad(message: str) -> Refused:
-    return Refused("bad_input", message)
-
-
-def _check_names(inputs: list[_Input], signature: Signature | None) -> None:
-    names = [tensor.name for tensor in inputs]
-    if not names or len(names) > MAX_TENSORS:
-        raise _bad(f"the request has {len(names)} inputs; it needs 1 to {MAX_TENSORS}")
-    check_names(names)
-    if repeated := next((name for index, name in enumerate(names) if name in names[:index]), None):
-        raise _bad(f"input {repeated!r} is there twice")
-    if signature is None:
-        return
-    known = [spec.name for spec in signature.inputs]
-    for name in names:
-        if name not in known:
-            raise _bad(f"input {name!r} is unknown; the model takes {_listed(known)}")
-    for name in known:
-        if name not in names:
-            raise _bad(f"input {name!r} is missing; the model takes {_listed(known)}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)
+    return rows, BatchKey(False, tuple((tensor.name, tensor.datatype, tensor.shape) for tensor in tensors))
 
 
 def _check_tensor(tensor: _Input, spec: TensorSpec | None) -> None:
-    shape = tensor.shape
-    if not 1 <= len(shape) <= MAX_RANK or min(shape) < 1:
-        raise _bad(f"input {tensor.name!r} has the shape {shape!s:.80}; it needs 1 to {MAX_RANK} sizes of at least 1")
     if tensor.datatype == "FP16":
-        raise _bad(f"input {tensor.name!r} is FP16, which JSON cannot carry; send it as FP32 if the model takes that")
-    if tensor.datatype != BYTES and tensor.datatype not in DTYPES:
-        raise _bad(f"input {tensor.name!r} has the unknown datatype {tensor.datatype!r:.80}")
+        raise bad(f"input {tensor.name!r} is FP16, which JSON cannot carry; send it as FP32 if the model takes that")
+    check_tensor(tensor, spec)
     if not bytes(tensor.data):
-        raise _bad(f"input {tensor.name!r} has no `data`; this model takes tensors as JSON arrays only")
-    if spec is not None:
-        _check_against(tensor, spec)
-
-
-def _check_against(tensor: _Input, spec: TensorSpec) -> None:
-    if tensor.datatype != spec.datatype:
-        raise _bad(f"input {tensor.name!r} is {tensor.datatype}; the model takes {spec.datatype}")
-    if len(tensor.shape) != len(spec.shape) or any(
-        declared not in (-1, size) for size, declared in zip(tensor.shape, spec.shape, strict=True)
-    ):
-        raise _bad(
-            f"input {tensor.name!r} has the shape {tensor.shape}; "
-            f"the model takes {list(spec.shape)}, where -1 is any size"
-        )
+        raise bad(f"input {tensor.name!r} has no `data`; this model takes tensors as JSON arrays only")
 
 
 def _column(tensor: _Input) -> list[Buffer]:
@@ -163,40 +139,13 @@ def _column(tensor: _Input) -> list[Buffer]:
     try:
         elements = elements_from_json(tensor.data, tensor.datatype)
     except ValueError as error:
-        raise _bad(f"input {tensor.name!r} {error}") from error
+        raise bad(f"input {tensor.name!r} {error}") from error
     wanted = math.prod(tensor.shape)
     if len(elements) != wanted:
-        raise _bad(f"input {tensor.name!r} has {len(elements)} elements; its shape {tensor.shape} takes {wanted}")
+        raise bad(f"input {tensor.name!r} has {len(elements)} elements; its shape {tensor.shape} takes {wanted}")
     per_row = wanted // tensor.shape[0]
     rows = (elements[start : start + per_row] for start in range(0, wanted, per_row))
     return [pack_strings(row) if isinstance(row, list) else row.tobytes() for row in rows]
-
-
-def _row_count(inputs: list[_Input], row_limit: int) -> int:
-    first = inputs[0]
-    if first.shape[0] > row_limit:
-        raise _bad(f"the request has {first.shape[0]} rows; one request may have {row_limit}")
-    for tensor in inputs:
-        if tensor.shape[0] != first.shape[0]:
-            raise _bad(
-                f"inputs {first.name!r} and {tensor.name!r} have {first.shape[0]} and {tensor.shape[0]} rows; "
-                "all inputs need as many"
-            )
-    return first.shape[0]
-
-
-def _requested(outputs: list[_RequestedOutput] | None, signature: Signature | None) -> tuple[str, ...]:
-    names = tuple(output.name for output in outputs or ())
-    if len(names) > MAX_TENSORS:
-        raise _bad(f"the request asks for {len(names)} outputs; it may ask for {MAX_TENSORS}")
-    check_names(names)
-    known = [spec.name for spec in signature.outputs] if signature else []
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise _bad(f"output {name!r} is asked for twice")
-        if known and name not in known:
-            raise _bad(f"output {name!r} is unknown; the model gives {_listed(known)}")
-    return names
 
 
 def encode(
@@ -207,8 +156,8 @@ def encode(
     Raises:
         Refused: a row was refused, or the rows' tensors do not fit together or into JSON.
     """
-    answers = [_answer(output, index, len(outputs)) for index, output in enumerate(outputs)]
-    names = request.outputs or _output_names(answers[0], signature)
+    answers = [row_answer(output, index, len(outputs)) for index, output in enumerate(outputs)]
+    names = request.outputs or output_names(answers[0], signature)
     merged = [_merge(wanted, answers, [output.blobs for output in outputs]) for wanted in names]
     body: dict[str, Any] = {"model_name": name.model, "model_version": name.version}
     if request.id:
@@ -217,25 +166,8 @@ def encode(
     return HttpAnswer(200, JSON_TYPE, msgspec.json.encode(body))
 
 
-def _answer(output: RowOutput, index: int, row_count: int) -> RowAnswer:
-    place = f"row {index}: " if row_count > 1 else ""
-    outcome = output.outcome
-    if isinstance(outcome, RowRefused):
-        raise Refused(outcome.reason, place + outcome.message, outcome.status)
-    if 400 <= outcome.status <= 599:
-        raise Refused("row_refused", f"{place}the handler answered status {outcome.status}", outcome.status)
-    if not outcome.tensors:
-        raise Refused("bad_output", f"{place}the handler answered no tensors")
-    return outcome
-
-
-def _output_names(answer: RowAnswer, signature: Signature | None) -> tuple[str, ...]:
-    declared = signature.outputs if signature else ()
-    return tuple(spec.name for spec in declared) or tuple(tensor.name for tensor in answer.tensors)
-
-
 def _merge(name: str, answers: Sequence[RowAnswer], blobs: Sequence[Sequence[Buffer]]) -> dict[str, Any]:
-    tensors = [_tensor(answer, name) for answer in answers]
+    tensors = [output_tensor(answer, name) for answer in answers]
     first = tensors[0]
     if any((tensor.datatype, tensor.shape) != (first.datatype, first.shape) for tensor in tensors):
         raise Refused("bad_output", f"output {name!r} differs in datatype or shape from row to row")
@@ -250,13 +182,6 @@ def _merge(name: str, answers: Sequence[RowAnswer], blobs: Sequence[Sequence[Buf
     if len(data) != math.prod(shape):
         raise Refused("bad_output", f"output {name!r} has {len(data)} elements, not what its shape {shape} says")
     return {"name": name, "datatype": first.datatype, "shape": shape, "data": data}
-
-
-def _tensor(answer: RowAnswer, name: str) -> Tensor:
-    for tensor in answer.tensors:
-        if tensor.name == name:
-            return tensor
-    raise Refused("bad_output", f"the handler gave no output {name!r}")
 
 
 def metadata(name: ModelName, signature: Signature | None) -> HttpAnswer:

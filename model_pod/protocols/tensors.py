@@ -107,7 +107,7 @@ def to_json_values(blob: Buffer, datatype: str) -> list[Any]:
         ValueError: an element has no JSON form (NaN, infinity, bytes that are not UTF-8) or the blob is cut short.
     """
     if datatype == BYTES:
-        return [element.decode() for element in _unpack_strings(memoryview(blob))]
+        return [element.decode() for element in unpack_strings(memoryview(blob))]
     elements = np.frombuffer(blob, dtype=DTYPES[datatype])
     if elements.dtype.kind == "f" and not np.isfinite(elements).all():
         raise ValueError("has NaN or infinity, which JSON cannot carry")
@@ -115,7 +115,8 @@ def to_json_values(blob: Buffer, datatype: str) -> list[Any]:
     return values
 
 
-def _unpack_strings(blob: memoryview) -> list[bytes]:
+def unpack_strings(blob: memoryview) -> list[bytes]:
+    """Return the elements of a BYTES blob; raises ``ValueError`` when it is cut short."""
     elements, at = [], 0
     while at < len(blob):
         if at + _LENGTH.size > len(blob):

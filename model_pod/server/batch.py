@@ -19,13 +19,16 @@ class Batch:
         trace_id, span_id: of its ``pod.batch``; "" where nothing is recorded.
         queued_rows: that were left waiting when it was sent.
         is_hung: it ran longer than a handler may.
+        heard_s: when its handler last sent a piece; 0 when it has sent none.
     """
 
     __slots__ = (
         "__weakref__",
+        "_by_row",
         "_times",
         "answered_s",
         "batch_id",
+        "heard_s",
         "is_hung",
         "queued_rows",
         "ran",
@@ -54,9 +57,11 @@ class Batch:
         self.trace_id, self.span_id = span
         self.queued_rows = queued_rows
         self.is_hung = False
+        self.heard_s = 0.0
         self.ran: Ran | None = None
         self.answered_s = 0.0
         self._times: Packed | None = None
+        self._by_row: list[QueuedRequest] = []
 
     def ended(self, ran: Ran | None, now_s: float) -> None:
         """It has run, or (None) it never will."""
@@ -66,6 +71,31 @@ class Batch:
             # It begins a lying-ready batch before we hear that the one before it has ended.
             self.started_s = min(self.started_s, ran.began_s)
         self._times = None
+
+    def request_at(self, row: int) -> QueuedRequest | None:
+        """Return the request that a row belongs to; None when there is no such row."""
+        if not self._by_row:
+            self._by_row = [request for request in self.requests for _ in range(request.row_count)]
+        return self._by_row[row] if 0 <= row < len(self._by_row) else None
+
+    def rows_of(self, wanted: QueuedRequest) -> tuple[int, ...]:
+        """Return the positions of a request's rows."""
+        first = 0
+        for request in self.requests:
+            if request is wanted:
+                return tuple(range(first, first + request.row_count))
+            first += request.row_count
+        return ()
+
+    @property
+    def streaming(self) -> list[QueuedRequest]:
+        """Requests whose answer has begun and not ended."""
+        return [request for request in self.requests if (stream := request.stream) and stream.has_begun]
+
+    @property
+    def awaits_a_reader(self) -> bool:
+        """Whether a reader has yet to take some of a row's pieces, for which its handler may be waiting."""
+        return any(stream.unread_bytes for request in self.streaming if (stream := request.stream))
 
     def times(self) -> Packed:
         """Return its times as far as they are known, a ``telemetry.records.BatchTimes`` as a tuple."""
@@ -113,6 +143,7 @@ class Batch:
     def let_go(self) -> None:
         """Forget the requests: each knows its batch, and a circle would keep their bodies until it is collected."""
         self.requests = ()
+        self._by_row = []
 
     def waited_s(self, request: QueuedRequest) -> float:
         """Return how long a request of this batch waited for it."""

@@ -27,6 +27,7 @@ class PodConfig:
         queue_bytes: most bytes that arriving bodies, waiting requests and running batches hold together.
         lifeline_fd: the process stops at once when this pipe ends; -1 when there is none.
         records: path of the sidecar's socket; "" records nothing.
+        outcomes_kept_s: how long the answer of a request with an idempotency key is kept.
         kept_per_s: traces kept per second of requests that come by no gateway.
     """
 
@@ -44,6 +45,7 @@ class PodConfig:
     max_body_bytes: int = 64 * 2**20
     lifeline_fd: int = -1
     records: str = ""
+    outcomes_kept_s: float = 600.0
     kept_per_s: float = 20.0
 
     @property
@@ -70,6 +72,7 @@ def parse_arguments(argv: Sequence[str]) -> PodConfig:
     parser.add_argument("--max-body-bytes", type=_number(1, 2**29), default=64 * 2**20)
     parser.add_argument("--lifeline-fd", type=_number(0, 2**20), default=-1, help="a pipe; its end stops the pod")
     parser.add_argument("--records", default="", help="path of the sidecar's socket; nothing is recorded without one")
+    parser.add_argument("--outcomes-kept-s", type=float, default=600.0, help="answers by key are kept so long (600)")
     parser.add_argument("--kept-per-s", type=float, default=20.0, help="traces kept of requests without a gateway (20)")
     return PodConfig(**vars(parser.parse_args(argv)))
 

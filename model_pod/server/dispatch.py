@@ -7,6 +7,7 @@ the next process, because the inference process runs batches strictly one after 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from collections import deque
@@ -16,13 +17,14 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from model_pod.protocols.exchange import RowInput, RowOutput, moved
+from model_pod.server.answer_stream import AnswerStream
 from model_pod.server.batch import Batch
 from model_pod.server.batching import BatchingPolicy, Plan, plan_batch, plan_expiry
 from model_pod.server.inference_process import InferenceProcess
 from model_pod.server.queue import QueuedRequest, RequestQueue
 from model_pod.server.reply import Usage
 from model_pod.wire.frames import Buffer
-from model_pod.wire.inference import Ran, Run
+from model_pod.wire.inference import Cut, Gone, Partial, Piece, Ran, Run, Taken
 from model_pod.wire.refusals import Refused
 from model_pod.wire.rows import Row, RowAnswer
 from telemetry.record import Recorder
@@ -35,7 +37,7 @@ MAX_BATCHES_SENT = 2
 
 
 class WrongAnswer(Exception):
-    """The inference process answered a batch that it was not given, or with another number of outcomes or charges."""
+    """The inference process answered what it was not given, or with another number of outcomes or charges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,8 @@ class Engine:
     """An inference process that is ready for batches.
 
     Attributes:
-        response_timeout_s: how long one batch may run before the process is taken for hung and killed.
+        response_timeout_s: how long one batch may run, or send no piece of an answer, before the process is taken for
+            hung and killed.
         device: where it runs, as spans tell it.
         records_spans: the handler records spans of its own, and is told whose children they are.
     """
@@ -79,6 +82,7 @@ class Dispatcher:
         self._wake_at_s = math.inf
         self._wake: asyncio.TimerHandle | None = None
         self._hang_watch: asyncio.TimerHandle | None = None
+        self._late_watch: asyncio.TimerHandle | None = None
 
     @property
     def has_engine(self) -> bool:
@@ -89,6 +93,11 @@ class Dispatcher:
     def running_rows(self) -> int:
         """Rows of the batch that runs now."""
         return self._batches[0].row_count if self._batches else 0
+
+    @property
+    def row_count(self) -> int:
+        """Rows that wait, lie ready or run."""
+        return self.queue.row_count + sum(batch.row_count for batch in self._batches)
 
     def expect(self) -> None:
         """Count a request that was let in and is not queued yet; ``arrived`` ends that."""
@@ -114,9 +123,15 @@ class Dispatcher:
             self._wake_by(parts[0].deadline_s)
 
     def forget(self, parts: Iterable[QueuedRequest]) -> None:
-        """Drop the parts of a request that is settled or cancelled; those in a batch run on and are not told."""
+        """Drop the parts of a request that is settled."""
         self.queue.remove(parts)
         self._note_idle()
+
+    def abandon(self, parts: Iterable[QueuedRequest]) -> None:
+        """Drop the parts of a request whose caller has left, and say so of those that run or lie ready."""
+        for part in parts:
+            self._tell_gone(part)
+        self.forget(parts)
 
     def refuse_queued(self, refused: Refused) -> None:
         """Refuse everything that waits."""
@@ -163,6 +178,81 @@ class Dispatcher:
         self._pump()  # before the answers are written, so that the device does not wait for that
         self._answer(batch, ran, blobs)
         self._note_idle()
+
+    def on_partial(self, partial: Partial, blobs: Sequence[Buffer]) -> None:
+        """Pass pieces of answers on; those for callers who have left are dropped.
+
+        Raises:
+            WrongAnswer: the process has lost count and cannot be trusted any more.
+        """
+        batch = self._running(partial.batch_id)
+        batch.heard_s = time.monotonic()
+        for piece in partial.pieces:
+            request = _request_at(batch, piece.row)
+            stream = request.stream
+            if stream is not None:
+                self._pass_on(batch, request, stream, piece, blobs)
+            elif not request.reply.is_settled:
+                raise WrongAnswer(f"a piece for row {piece.row}, whose answer is made whole")
+        if any(piece.head is not None for piece in partial.pieces):
+            self._watch_deadlines()
+
+    def on_cut(self, cut: Cut) -> None:
+        """End the answer of one row whose reader the inference process has given up.
+
+        Raises:
+            WrongAnswer: the process has lost count and cannot be trusted any more.
+        """
+        _request_at(self._running(cut.batch_id), cut.row).reply.refuse(Refused(cut.reason, cut.message))
+
+    def _watch_deadlines(self) -> None:
+        """Watch those of the answers that have begun, whose batch may take longer than a caller gives it."""
+        if self._late_watch:
+            self._late_watch.cancel()
+            self._late_watch = None
+        streaming = self._batches[0].streaming if self._batches else ()
+        if streaming:
+            wait_s = min(request.deadline_s for request in streaming) - time.monotonic()
+            self._late_watch = asyncio.get_running_loop().call_later(max(0.0, wait_s), self._on_late)
+
+    def _on_late(self) -> None:
+        now_s = time.monotonic()
+        for request in self._batches[0].streaming:
+            if request.deadline_s <= now_s:
+                self._tell_gone(request)
+                message = "the request's deadline passed while its answer was made"
+                request.reply.refuse(Refused("deadline_exceeded_running", message))
+        self._watch_deadlines()
+
+    def _running(self, batch_id: int) -> Batch:
+        if not self._batches or self._batches[0].batch_id != batch_id:
+            raise WrongAnswer(f"batch {batch_id}, which does not run")
+        return self._batches[0]
+
+    def _pass_on(
+        self, batch: Batch, request: QueuedRequest, stream: AnswerStream, piece: Piece, blobs: Sequence[Buffer]
+    ) -> None:
+        if stream.has_begun:
+            stream.more(blobs[piece.blob])
+        elif piece.head is None:
+            raise WrongAnswer(f"a piece for row {piece.row} before its first")
+        else:
+            so_far = Usage(batch_rows=batch.row_count, queue_s=batch.waited_s(request))
+            on_taken = functools.partial(self._credit, batch.batch_id, piece.row)
+            try:
+                stream.begin(RowOutput(piece.head, blobs), so_far, on_taken)
+            except Refused as refused:
+                self._tell_gone(request)
+                request.reply.refuse(refused)
+
+    def _credit(self, batch_id: int, row: int, byte_count: int) -> None:
+        if self._engine is not None:
+            self._engine.process.send(Taken(batch_id, row, byte_count))
+
+    def _tell_gone(self, part: QueuedRequest) -> None:
+        for batch in self._batches:
+            if batch is part.batch and self._engine is not None:
+                self._engine.process.send(Gone(batch.batch_id, batch.rows_of(part)))
 
     def _answer(self, batch: Batch, ran: Ran, blobs: Sequence[Buffer]) -> None:
         first = 0
@@ -266,12 +356,21 @@ class Dispatcher:
         if self._hang_watch:
             self._hang_watch.cancel()
             self._hang_watch = None
+        if self._late_watch:
+            self._late_watch.cancel()
+            self._late_watch = None
         if self._batches and self._engine:
             loop = asyncio.get_running_loop()
             self._hang_watch = loop.call_later(self._engine.response_timeout_s, self._on_hang, self._engine)
 
     def _on_hang(self, engine: Engine) -> None:
-        self._batches[0].is_hung = True
+        batch = self._batches[0]
+        quiet_s = 0.0 if batch.awaits_a_reader else time.monotonic() - batch.heard_s
+        if quiet_s < engine.response_timeout_s:
+            wait_s = engine.response_timeout_s - quiet_s
+            self._hang_watch = asyncio.get_running_loop().call_later(wait_s, self._on_hang, engine)
+            return
+        batch.is_hung = True
         engine.process.kill()
 
     def _wake_by(self, at_s: float) -> None:
@@ -299,3 +398,10 @@ def _with_parents(request: QueuedRequest) -> Sequence[RowInput]:
         return request.inputs
     parent = traceparent(span.trace_id, part_id(span.span_id, request.part, Stage.INFERENCE), span.sampled)
     return [RowInput(replace(row, traceparent=parent), blobs) for row, blobs in request.inputs]
+
+
+def _request_at(batch: Batch, row: int) -> QueuedRequest:
+    request = batch.request_at(row)
+    if request is None:
+        raise WrongAnswer(f"row {row} of a batch with {batch.row_count}")
+    return request

@@ -7,50 +7,98 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
-from model_pod.protocols import oip_v2, torchserve
-from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput
+from msgspec import Struct
+from msgspec.structs import replace
+
+from model_pod.protocols import grpc_inference, grpc_torchserve, oip_v2, torchserve
+from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput, RowOutput
+from model_pod.protocols.grpc_inference import GrpcInference
+from model_pod.protocols.grpc_messages import CONTENT_TYPE, METHOD_FIELD, unframed
 from model_pod.protocols.oip_v2 import InferRequest, ModelName, json_answer
 from model_pod.protocols.signature import Signature
-from model_pod.server.answers import refusal, usage_headers
+from model_pod.server.answer_stream import AnswerStream
+from model_pod.server.answers import refusal
 from model_pod.server.decoding import Decoding
 from model_pod.server.events import say
+from model_pod.server.grpc_responder import ONE_ANSWER, MessageStream, OneMessage
+from model_pod.server.kept_answer import KeptAnswer, refusal_of, replayed
+from model_pod.server.outcomes import Begun, OutcomeBounds, OutcomeKey, Outcomes
 from model_pod.server.pod import Pod
-from model_pod.server.queue import split
-from model_pod.server.reply import Settled
+from model_pod.server.queue import QueuedRequest, split
+from model_pod.server.reply import Settled, Usage
 from model_pod.server.request_span import RequestSpan
+from model_pod.server.responder import Responder
 from model_pod.server.routes import Endpoint, Route, match
-from model_pod.wire.http1 import RequestHead
+from model_pod.server.work_ahead import WorkAhead
 from model_pod.wire.refusals import Refused
-from telemetry.conventions import REQUEST_ID, TIMEOUT_MS
+from telemetry.conventions import SERVER_TIMING
 
-# A caller that names no deadline gets the longest that the mesh gives by default.
-DEFAULT_DEADLINE_S = 120.0
 # Decoding so much takes about 2 ms, which the other connections can wait; a body of 16 MiB takes over 100 ms.
 DECODE_HERE_BYTES = 256 * 2**10
+MAX_ROUTES_KEPT = 1024
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
-_MILLISECONDS = re.compile(rb"[0-9]{1,9}\Z")
 
-Respond = Callable[[HttpAnswer], None]
 Cancel = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class WholeRequest:
-    """A request whose body is complete."""
+class Head(Protocol):
+    """What an edge knows of a request before its body.
 
-    head: RequestHead
+    Attributes:
+        fields: the client's header fields, in its order and spelling.
+    """
+
+    fields: list[tuple[bytes, bytes]]
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the value of the last field of that lower-case name."""
+        ...
+
+
+class OipForm(Protocol):
+    """A form of the Open Inference Protocol: JSON, or protobuf by gRPC."""
+
+    def decode(
+        self, facts: oip_v2.RequestFacts, body: bytes, signature: Signature | None, row_limit: int
+    ) -> InferRequest:
+        """Return a request's rows; may refuse them."""
+        ...
+
+    def encode(
+        self, request: InferRequest, name: ModelName, signature: Signature | None, outputs: Sequence[RowOutput]
+    ) -> HttpAnswer:
+        """Return the answer; may refuse the rows' outcomes."""
+        ...
+
+
+class WholeRequest(Struct, frozen=True):
+    """A request whose body is complete.
+
+    Attributes:
+        deadline_s: moment after which it need not be run.
+        outcome_key: under which its outcome is kept; None keeps none.
+        payload_sha256: of what was asked, where there is a key.
+    """
+
+    head: Head
     route: Route
     request_id: str
     body: bytes
-    arrived_s: float
+    deadline_s: float
     span: RequestSpan | None = None
+    outcome_key: OutcomeKey | None = None
+    payload_sha256: bytes = b""
 
 
-def request_id_of(head: RequestHead) -> str:
+def is_grpc(head: Head) -> bool:
+    """Whether a request is a call of gRPC, which the gateway passes on as it is."""
+    return head.get(b"content-type") == CONTENT_TYPE
+
+
+def request_id_of(given: bytes | None) -> str:
     """Return the caller's request id, or a new one when there is none that can be sent back."""
-    given = head.get(REQUEST_ID.encode())
     return given.decode("ascii") if given and _REQUEST_ID.match(given) else new_request_id()
 
 
@@ -64,6 +112,10 @@ class Endpoints:
 
     Args:
         server_version: what ``GET /v2`` says.
+
+    Attributes:
+        outcomes: of requests with an idempotency key.
+        work: what rows took of the device lately.
     """
 
     def __init__(self, pod: Pod, server_version: str) -> None:
@@ -71,14 +123,27 @@ class Endpoints:
         self._server_version = server_version
         self._name = ModelName(pod.config.model, pod.config.version)
         self._decoding = Decoding(pod.dispatcher)
+        self._routes: dict[tuple[str, str], Route] = {}
+        self.outcomes = Outcomes(OutcomeBounds(age_s=pod.config.outcomes_kept_s))
+        self.work = WorkAhead()
 
-    def route(self, head: RequestHead) -> Route:
-        """Return what a request asks for, by its head.
+    def route(self, method: str, path: str) -> Route:
+        """Return what a request asks for; what was asked for lately is found without reading the path.
 
         Raises:
             Refused: the path, the method, the model or the version is not ours.
         """
-        route = match(head.method, head.path)
+        asked = method, path
+        route = self._routes.get(asked)
+        if route is None:
+            route = self._match(method, path)
+            if len(self._routes) >= MAX_ROUTES_KEPT:
+                self._routes.clear()
+            self._routes[asked] = route
+        return route
+
+    def _match(self, method: str, path: str) -> Route:
+        route = match(method, path)
         if route.model and route.model != self._name.model:
             raise Refused("model_not_found", f"Model not found: {route.model}")
         if route.version and route.version != self._name.version:
@@ -95,13 +160,13 @@ class Endpoints:
         if route.needs_inference:
             self.pod.admit()
 
-    def begin_span(self, head: RequestHead, route: Route, request_id: str) -> RequestSpan | None:
+    def begin_span(self, route: Route, request_id: str, tenant: str, traceparent: str) -> RequestSpan | None:
         """Return the span of a request; None for what is no inference, or where nothing is recorded."""
         spans = self.pod.spans
         if spans is None or not route.needs_inference:
             return None
         endpoint = "explain" if route.explain else route.endpoint.name.lower()
-        span = spans.begin(head, endpoint, request_id, time.monotonic())
+        span = spans.begin(traceparent, tenant, endpoint, request_id, time.monotonic())
         span.cold = not self.pod.is_ready
         return span
 
@@ -110,12 +175,30 @@ class Endpoints:
         if self.pod.spans is not None:
             self.pod.spans.end(span, status, reason, time.monotonic())
 
-    def answer(self, request: WholeRequest, respond: Respond) -> Cancel:
+    def answer(self, request: WholeRequest, respond: Responder) -> Cancel:
         """Answer a request, now or later; return what to call when its caller leaves.
+
+        What runs already under an idempotency key runs on then, and its answer is kept.
 
         Raises:
             Refused: the request ends here.
         """
+        key = request.outcome_key
+        if key is None or not request.route.needs_inference:
+            return self._answer(request, respond)
+        begun = self.outcomes.begin(key, request.payload_sha256, time.monotonic())
+        if isinstance(begun, HttpAnswer):
+            respond(replayed(begun))
+            return _nothing
+        if begun is not Begun.NEW:
+            raise refusal_of(begun)
+        try:
+            return self._answer(request, KeptAnswer(self.outcomes, key, respond))
+        except BaseException:
+            self.outcomes.forget(key)
+            raise
+
+    def _answer(self, request: WholeRequest, respond: Responder) -> Cancel:
         match request.route.endpoint:
             case Endpoint.PREDICT:
                 return self._predict(request, respond)
@@ -125,36 +208,47 @@ class Endpoints:
                 respond(self._account(endpoint))
                 return _nothing
 
-    def _predict(self, request: WholeRequest, respond: Respond) -> Cancel:
+    def _predict(self, request: WholeRequest, respond: Responder) -> Cancel:
         route = request.route
         content_type = (request.head.get(b"content-type") or b"").decode("latin-1")
         facts = torchserve.RequestFacts(
             request.request_id, _fields(request.head), content_type, route.url_path, route.explain
         )
-        row = torchserve.decode(facts, request.body)
+        if is_grpc(request.head):
+            message = unframed(request.body, self.pod.config.max_body_bytes)
+            row = grpc_torchserve.decode(facts, message, self._name)
+            has_one = request.head.get(METHOD_FIELD) == ONE_ANSWER
+            respond = OneMessage(respond, request.request_id) if has_one else MessageStream(respond)
+        else:
+            row = torchserve.decode(facts, request.body)
 
         def on_settled(settled: Settled) -> HttpAnswer:
             return torchserve.encode(settled.outputs[0])
 
-        return self._enqueue(request, (row,), BatchKey(explain=route.explain), on_settled, respond)
+        stream = AnswerStream(respond, self._stream_head)
+        return self._enqueue(request, (row,), BatchKey(explain=route.explain), on_settled, respond, stream)
 
-    def _infer(self, request: WholeRequest, respond: Respond) -> Cancel:
+    def _infer(self, request: WholeRequest, respond: Responder) -> Cancel:
         signature = self.pod.served().signature
         if request.head.get(oip_v2.BINARY_HEADER) is not None:
             message = "the binary tensor extension is not supported; send tensors as JSON, without {}"
             raise Refused("malformed_body", message.format(oip_v2.BINARY_HEADER.decode()))
+        protocol: OipForm = oip_v2
+        if is_grpc(request.head):
+            is_streamed = request.head.get(METHOD_FIELD) == grpc_inference.STREAMED
+            protocol = GrpcInference(self._name, self.pod.config.max_body_bytes, is_streamed=is_streamed)
         facts = oip_v2.RequestFacts(request.request_id, _fields(request.head))
         max_rows = self.pod.dispatcher.queue.max_rows
-        late_at_s = deadline_s(request)
+        late_at_s = request.deadline_s
 
         def decode() -> InferRequest:
             if time.monotonic() >= late_at_s:
                 raise Refused("deadline_exceeded", "the request's deadline passed before its body was decoded")
-            return oip_v2.decode(facts, request.body, signature, max_rows)
+            return protocol.decode(facts, request.body, signature, max_rows)
 
         def enqueue(inference: InferRequest) -> Cancel:
             def on_settled(settled: Settled) -> HttpAnswer:
-                return oip_v2.encode(inference, self._name, signature, settled.outputs)
+                return protocol.encode(inference, self._name, signature, settled.outputs)
 
             return self._enqueue(request, inference.rows, inference.batch_key, on_settled, respond)
 
@@ -167,7 +261,7 @@ class Endpoints:
         request: WholeRequest,
         decode: Callable[[], InferRequest],
         enqueue: Callable[[InferRequest], Cancel],
-        respond: Respond,
+        respond: Responder,
     ) -> Cancel:
         cancel: Cancel
 
@@ -178,7 +272,13 @@ class Endpoints:
             except Refused as refused:
                 respond(refusal(refused, request.request_id))
 
-        cancel = self._decoding.start(len(request.body), decode, on_decoded)
+        stop = self._decoding.start(len(request.body), decode, on_decoded)
+
+        def cancel_decoding() -> None:
+            self._forget(request)
+            stop()
+
+        cancel = cancel_decoding
         return lambda: cancel()
 
     def _enqueue(
@@ -187,37 +287,68 @@ class Endpoints:
         rows: Sequence[RowInput],
         batch_key: BatchKey,
         encode: Callable[[Settled], HttpAnswer],
-        respond: Respond,
+        respond: Responder,
+        stream: AnswerStream | None = None,
     ) -> Cancel:
         dispatcher = self.pod.dispatcher
 
         def on_settled(settled: Settled) -> None:
             dispatcher.forget(parts)
-            respond(self._settled(request, settled, encode))
+            if settled.usage.batch_rows and settled.outputs:
+                self.work.ran(settled.usage.device_us, len(settled.outputs))
+            if stream is not None and stream.has_begun:
+                stream.finish(settled)
+            else:
+                respond(self._settled(request, settled, encode), settled.usage)
 
         max_rows = self.pod.served().policy.max_rows
-        late_at_s = deadline_s(request)
-        parts = split(rows, batch_key, time.monotonic(), late_at_s, max_rows, on_settled, request.span)
+        now_s = time.monotonic()
+        parts = split(rows, batch_key, now_s, request.deadline_s, max_rows, on_settled, request.span, stream)
         dispatcher.add(parts)
 
         def cancel() -> None:
+            if self._runs_on(request, parts):
+                return
+            self._forget(request)
             parts[0].reply.cancel()
-            dispatcher.forget(parts)
+            dispatcher.abandon(parts)
 
         return cancel
+
+    def _runs_on(self, request: WholeRequest, parts: Sequence[QueuedRequest]) -> bool:
+        """Return whether a request whose caller left is worth its end: it has begun, and its answer will be kept."""
+        key = request.outcome_key
+        return key is not None and self.outcomes.awaits(key) and any(part.batch is not None for part in parts)
+
+    def _forget(self, request: WholeRequest) -> None:
+        if request.outcome_key is not None:
+            self.outcomes.forget(request.outcome_key)
 
     def _settled(self, request: WholeRequest, settled: Settled, encode: Callable[[Settled], HttpAnswer]) -> HttpAnswer:
         try:
             if settled.refused:
                 raise settled.refused
-            answer = encode(settled)
-            return answer._replace(headers=answer.headers + usage_headers(settled.usage))
+            return self._written(lambda: encode(settled))
         except Refused as refused:
-            return refusal(refused, request.request_id, settled.usage)
+            return refusal(refused, request.request_id)
+
+    def _stream_head(self, output: RowOutput, so_far: Usage) -> HttpAnswer:
+        """Return how an answer begins whose cost is not known yet, but how long it waited is.
+
+        Raises:
+            Refused: it cannot be sent.
+        """
+        answer = self._written(lambda: torchserve.encode(output))
+        return answer._replace(headers=(*answer.headers, (SERVER_TIMING, f"queue;dur={so_far.queue_s * 1e3:.3f}")))
+
+    def _written(self, encode: Callable[[], HttpAnswer]) -> HttpAnswer:
+        try:
+            return encode()
+        except Refused:
+            raise
         except Exception as error:  # batch-mates are answered after this one, whatever this one's answer holds
             say(f"pod {self.pod.config.name}", f"an answer could not be written: {type(error).__name__}: {error}")
-            bad_output = Refused("bad_output", "the model's answer could not be written")
-            return refusal(bad_output, request.request_id, settled.usage)
+            raise Refused("bad_output", "the model's answer could not be written") from error
 
     def _account(self, endpoint: Endpoint) -> HttpAnswer:
         """Answer what needs no inference."""
@@ -227,7 +358,7 @@ class Endpoints:
                 body = b'{\n  "status": "%b"\n}\n' % word
                 return HttpAnswer(200 if self.pod.is_ready else 500, oip_v2.JSON_TYPE + torchserve.NO_CACHE, body)
             case Endpoint.STATUS:
-                return json_answer(self.pod.status())
+                return json_answer(replace(self.pod.status(), outcomes_dropped=self.outcomes.dropped_count))
             case Endpoint.SERVER_LIVE:
                 return json_answer({"live": True})
             case Endpoint.SERVER:
@@ -250,21 +381,7 @@ class Endpoints:
             raise Refused("pod_draining" if self.pod.is_draining else "model_not_ready", message)
 
 
-def deadline_s(request: WholeRequest) -> float:
-    """Return the moment after which a request need not be run.
-
-    Raises:
-        Refused: the caller's deadline is no whole number of milliseconds.
-    """
-    given = request.head.get(TIMEOUT_MS.encode())
-    if given is None:
-        return request.arrived_s + DEFAULT_DEADLINE_S
-    if not _MILLISECONDS.match(given):
-        raise Refused("malformed_http", f"{TIMEOUT_MS} is not a whole number of milliseconds")
-    return request.arrived_s + int(given) / 1000.0
-
-
-def _fields(head: RequestHead) -> HeaderFields:
+def _fields(head: Head) -> HeaderFields:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields)
 
 

@@ -19,7 +19,8 @@ from model_pod.server.opened_model import ModelUnusable, OpenedModel, open_model
 from model_pod.server.queue import RequestQueue
 from model_pod.server.request_span import RequestSpans
 from model_pod.wire.frames import Buffer
-from model_pod.wire.inference import FromInference, Load, Loaded, LoadFailed, Ran
+from model_pod.wire.inference import Cut, FromInference, Load, Loaded, LoadFailed, Partial, Ran
+from model_pod.wire.link import LINK_VERSION
 from model_pod.wire.refusals import Refused
 from model_pod.wire.status import PodState, PodStatus
 
@@ -113,6 +114,7 @@ class Pod:
             pid=os.getpid(),
             inference_pid=self._process.pid if self._process else 0,
             load_s=self._loaded.load_s if self._loaded else 0.0,
+            link=LINK_VERSION,
         )
 
     async def keep_running(self) -> None:
@@ -202,7 +204,7 @@ class Pod:
                 case LoadFailed() as failed:
                     self._show(failed.detail)
                     raise _LoadingFailed(failed.message)
-                case Ran():
+                case Partial() | Cut() | Ran():
                     raise _LoadingFailed("The model's process answered a batch that nobody sent.")
         if ended.done():
             raise _LoadingFailed(f"The model's process ended with {ended.result()} while it loaded the model.")
@@ -223,9 +225,15 @@ class Pod:
 
     def _on_message(self, message: FromInference, blobs: Sequence[Buffer]) -> None:
         try:
-            if not isinstance(message, Ran):
-                raise WrongAnswer(f"a {type(message).__name__} after loading")
-            self.dispatcher.on_ran(message, blobs)
+            match message:
+                case Ran():
+                    self.dispatcher.on_ran(message, blobs)
+                case Partial():
+                    self.dispatcher.on_partial(message, blobs)
+                case Cut():
+                    self.dispatcher.on_cut(message)
+                case Loaded() | LoadFailed():
+                    raise WrongAnswer(f"a {type(message).__name__} after loading")
         except WrongAnswer as error:
             self._say(f"the model's process answered wrongly ({error}); it is killed")
             if self._process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from model_pod.protocols.exchange import BatchKey, RowInput, RowOutput
+from model_pod.server.answer_stream import AnswerStream
 from model_pod.server.reply import Reply, Settled, Usage
 from model_pod.server.request_span import RequestSpan, TimedBatch
 from model_pod.wire.refusals import Refused
@@ -23,6 +24,7 @@ class QueuedRequest:
     """
 
     __slots__ = (
+        "_stream",
         "batch",
         "batch_key",
         "byte_count",
@@ -46,6 +48,7 @@ class QueuedRequest:
         part: int = 0,
         byte_count: int = 0,
         span: RequestSpan | None = None,
+        stream: AnswerStream | None = None,
     ) -> None:
         self.inputs = inputs
         self.row_count = len(inputs)
@@ -58,6 +61,12 @@ class QueuedRequest:
         self.batch: TimedBatch | None = None
         self.device_us = 0
         self.span = span
+        self._stream = stream
+
+    @property
+    def stream(self) -> AnswerStream | None:
+        """Where pieces of its answer go; None for one that is made whole, or of which nothing may be told any more."""
+        return None if self.reply.is_settled else self._stream
 
     def resolve(self, outputs: Sequence[RowOutput], usage: Usage) -> None:
         """Answer it; resolving twice is harmless."""
@@ -72,15 +81,20 @@ def split(
     max_rows: int,
     on_settled: Callable[[Settled], None],
     span: RequestSpan | None = None,
+    stream: AnswerStream | None = None,
 ) -> list[QueuedRequest]:
-    """Return the parts of a request, each with at most ``max_rows`` rows, which share one reply."""
+    """Return the parts of a request, each with at most ``max_rows`` rows, which share one reply.
+
+    Args:
+        stream: where pieces of the answer go; only for a request of one row.
+    """
     starts = range(0, len(inputs), max_rows)
     reply = Reply(len(starts), on_settled)
     parts = []
     for part, start in enumerate(starts):
         rows = inputs[start : start + max_rows]
         byte_count = sum(row.byte_count for row in rows)
-        parts.append(QueuedRequest(rows, batch_key, enqueued_s, deadline_s, reply, part, byte_count, span))
+        parts.append(QueuedRequest(rows, batch_key, enqueued_s, deadline_s, reply, part, byte_count, span, stream))
     if span is not None:
         span.parts = parts
     return parts

@@ -7,14 +7,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from model_pod.wire.http1 import RequestHead
-from telemetry.conventions import TENANT, TRACEPARENT
 from telemetry.head_sampling import HeadSampler
 from telemetry.record import Packed, Recorder
 from telemetry.trace_context import parse_traceparent
 
 CALLER_LEFT = 499
-_TRACEPARENT, _TENANT = TRACEPARENT.encode(), TENANT.encode()
 
 
 class TimedBatch(Protocol):
@@ -95,12 +92,14 @@ class RequestSpans:
         self.recorder = recorder
         self._sampler = HeadSampler(kept_per_s)
 
-    def begin(self, head: RequestHead, endpoint: str, request_id: str, now_s: float) -> RequestSpan:
-        """Return the span of a request whose head has come."""
+    def begin(self, traceparent: str, tenant: str, endpoint: str, request_id: str, now_s: float) -> RequestSpan:
+        """Return the span of a request whose head has come.
+
+        Args:
+            traceparent: of the gateway's attempt; "" when the pod was asked directly.
+        """
         span_id = self.recorder.new_span_id()
-        tenant = (head.get(_TENANT) or b"").decode("latin-1")
-        given = head.get(_TRACEPARENT)
-        context = parse_traceparent(given.decode("latin-1")) if given else None
+        context = parse_traceparent(traceparent) if traceparent else None
         if context is None:
             trace_id = self.recorder.new_trace_id()
             sampled = self._sampler.keeps(trace_id)

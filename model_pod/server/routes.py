@@ -44,7 +44,7 @@ class Route(NamedTuple):
     @property
     def needs_inference(self) -> bool:
         """Whether only the model can answer."""
-        return self.endpoint in (Endpoint.PREDICT, Endpoint.INFER)
+        return self.endpoint is Endpoint.PREDICT or self.endpoint is Endpoint.INFER
 
 
 _FIXED = {

@@ -46,12 +46,15 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
         await edge.listen(listener)
         await _either(keeper, stop.wait(), None)
         pod.begin_drain()
+        edge.leave()
         await _either(keeper, _last_requests(edge, is_orphan), None)
         edge.stop_listening()
+        drain_until_s = time.monotonic() + DRAIN_WITHIN_S
         drained = asyncio.ensure_future(pod.drain(DRAIN_WITHIN_S))
         await _either(keeper, _first(drained, is_orphan), None)
         if not is_orphan.is_set():
-            await edge.close(0.0, CLOSE_WITHIN_S)
+            # What is answered may be large, and its reader slow: it has what is left of the drain.
+            await edge.close(0.0, max(CLOSE_WITHIN_S, drain_until_s - time.monotonic()))
     finally:
         keeper.cancel()
         await asyncio.wait((keeper,))
@@ -79,7 +82,7 @@ async def _last_requests(edge: HttpEdge, is_orphan: asyncio.Event) -> None:
     """Serve on for a moment, unless nobody is left to serve."""
     begun_s = time.monotonic()
     while not is_orphan.is_set() and (lasted_s := time.monotonic() - begun_s) < LAST_REQUESTS_S:
-        if lasted_s >= SEEN_AFTER_S and not edge.connections:
+        if lasted_s >= SEEN_AFTER_S and edge.is_idle:
             return
         await asyncio.sleep(_LOOK_EVERY_S)
 

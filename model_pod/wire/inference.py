@@ -1,14 +1,22 @@
 """The conversation between a pod's server and its inference process, over one inherited socketpair.
 
 ``Load`` is answered by ``Loaded`` or ``LoadFailed``; each ``Run`` by one ``Ran`` with one outcome per row, in order.
-The end of the stream means that the other process is gone.
+Before its ``Ran`` a batch may be answered in part, by ``Partial`` and ``Cut``, as far as ``Taken`` gives room; ``Gone``
+says whom no caller waits for any more. The end of the stream means that the other process is gone.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from model_pod.wire.rows import Row, RowOutcome
+from model_pod.wire.link import CREDIT_BYTES, WINDOW_BYTES
+from model_pod.wire.rows import Row, RowAnswer, RowOutcome
+
+# Of one row's pieces the inference process sends so much beyond what ``Taken`` has told of.
+STREAM_WINDOW_BYTES = WINDOW_BYTES
+# ``Taken`` tells of so much at once, and no piece is larger. With what an edge leaves unread without a word, which is
+# less than CREDIT_BYTES, they fit the window; were their sum larger, both ends could wait for each other.
+PIECE_BYTES = (STREAM_WINDOW_BYTES - CREDIT_BYTES) // 2
 
 
 class Load(Struct, frozen=True, tag="load"):
@@ -39,7 +47,30 @@ class Run(Struct, frozen=True, tag="run"):
     traceparent: str = ""
 
 
-ToInference = Load | Run
+class Taken(Struct, frozen=True, tag="taken"):
+    """The reader of a row's pieces has taken so many bytes more.
+
+    Attributes:
+        row: position in the batch.
+    """
+
+    batch_id: int
+    row: int
+    byte_count: int
+
+
+class Gone(Struct, frozen=True, tag="gone"):
+    """Nobody waits for these rows any more; a batch that has not begun is run without them.
+
+    Attributes:
+        rows: positions in the batch.
+    """
+
+    batch_id: int
+    rows: tuple[int, ...]
+
+
+ToInference = Load | Run | Taken | Gone
 
 
 class Loaded(Struct, frozen=True, tag="loaded"):
@@ -80,6 +111,42 @@ class StageTimes(Struct, frozen=True, array_like=True):
     postprocess_s: float = 0.0
 
 
+class Piece(Struct, frozen=True, array_like=True):
+    """A part of one row's answer, at most ``PIECE_BYTES`` long.
+
+    Attributes:
+        row: position in the batch.
+        blob: index of the bytes among the frame's blobs.
+        head: how the answer begins; only in the first piece of a row.
+    """
+
+    row: int
+    blob: int
+    head: RowAnswer | None = None
+
+
+class Partial(Struct, frozen=True, tag="partial"):
+    """Parts of answers that a handler sends while its batch runs; the outcome of such a row is the last part."""
+
+    batch_id: int
+    pieces: tuple[Piece, ...]
+
+
+class Cut(Struct, frozen=True, tag="cut"):
+    """One row's answer ends here, unfinished, while its batch runs on.
+
+    Attributes:
+        row: position in the batch.
+        reason: a name from ``refusals.REASONS``.
+        message: one sentence for the caller, should nothing have been sent yet.
+    """
+
+    batch_id: int
+    row: int
+    reason: str
+    message: str
+
+
 class Ran(Struct, frozen=True, tag="ran"):
     """One batch has run.
 
@@ -101,4 +168,4 @@ class Ran(Struct, frozen=True, tag="ran"):
     charged_us: tuple[int, ...] = ()
 
 
-FromInference = Loaded | LoadFailed | Ran
+FromInference = Loaded | LoadFailed | Partial | Cut | Ran

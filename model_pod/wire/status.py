@@ -31,6 +31,8 @@ class PodStatus(Struct, frozen=True):
         running_rows: rows in the batch that runs now.
         restarts: how often the inference process was started anew.
         inference_pid: 0 when there is none.
+        link: version of the link that it speaks on its address; 0 speaks HTTP/1.1 alone.
+        outcomes_dropped: idempotency keys and answers let go before their time because there were too many.
         load_s: seconds from the start of the inference process to its being ready, the last time.
     """
 
@@ -46,3 +48,5 @@ class PodStatus(Struct, frozen=True):
     pid: int = 0
     inference_pid: int = 0
     load_s: float = 0.0
+    link: int = 0
+    outcomes_dropped: int = 0

@@ -23,10 +23,10 @@ class LimitWritten(Written, frozen=True, kw_only=True):
 
 
 class QueueWritten(Written, frozen=True, kw_only=True):
-    """How many requests of a tier may wait, and how long."""
+    """How many requests of each tenant may wait for the pods of a version while they are busy, and how long."""
 
-    length: Annotated[Count, Meta(description="Most requests waiting.")]
-    wait: Annotated[Duration, Meta(description="Longest wait.")]
+    length: Annotated[Annotated[int, Meta(ge=1, le=4096)], Meta(description="Most requests waiting.")]
+    wait: Annotated[Duration, Meta(description="Longest wait; 0s refuses at once.")]
 
 
 class TierWritten(Written, frozen=True, kw_only=True):
@@ -34,10 +34,11 @@ class TierWritten(Written, frozen=True, kw_only=True):
 
     priority: Annotated[
         Annotated[int, Meta(ge=-1000, le=1000)] | None,
-        Meta(description="Strict order between tiers; below 0 is refused first when pods are saturated."),
+        Meta(description="Strict order between tiers when pods are busy, 0 when left out; below 0 is refused first."),
     ] = None
     weight: Annotated[
-        Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="Share among tenants of the same priority.")
+        Annotated[int, Meta(ge=1, le=1000)] | None,
+        Meta(description="Share among tenants of the same priority; 1 when left out."),
     ] = None
     rate: Annotated[Rate | None, Meta(description="Requests per time of each tenant; no limit when left out.")] = None
     burst: Annotated[
@@ -45,7 +46,9 @@ class TierWritten(Written, frozen=True, kw_only=True):
     ] = None
     in_flight: Annotated[Count | None, Meta(description="Requests of one tenant running at once.")] = None
     mode: LimitMode = "enforce"
-    queue: Annotated[QueueWritten | None, Meta(description="How many requests may wait, and how long.")] = None
+    queue: Annotated[
+        QueueWritten | None, Meta(description="What may wait while pods are busy; 64 for 1s when left out.")
+    ] = None
     deadline: Annotated[Duration | None, Meta(description="The deadline of a request whose caller sends none.")] = None
 
 

@@ -73,7 +73,7 @@ class ListenWritten(Written, frozen=True, kw_only=True):
 
     address: Annotated[HostPort, Meta(description="HOST:PORT; port 0 takes a free one.")]
     serves: Annotated[
-        Literal["inference", "admin", "metrics", "dashboards", "otlp"],
+        Literal["inference", "inference-grpc", "admin", "metrics", "dashboards", "otlp"],
         Meta(description="What is served there; inference when left out."),
     ] = "inference"
     tls: Annotated[TlsWritten | None, Meta(description="The listener's certificate; plain HTTP when left out.")] = None
@@ -239,7 +239,8 @@ class MeshFile(Written, frozen=True, kw_only=True):
     listen: Annotated[
         Annotated[list[ListenWritten], Meta(min_length=1, max_length=16)] | None,
         Meta(
-            description="Addresses; when left out, on 127.0.0.1 8080 for inference, 8081 for admin, 8082 for metrics, "
+            description="Addresses; when left out, on 127.0.0.1 8080 for inference, 7070 for inference-grpc, "
+            "8081 for admin, 8082 for metrics, "
             "8090 for dashboards and 4318 for otlp."
         ),
     ] = None

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from policies import units
 from policies.schema.limits import LimitWritten
 from policies.schema.written import (
     Count,
@@ -49,6 +50,15 @@ Metric = Annotated[
     ),
 ]
 InFlight = Annotated[int, Meta(ge=1, le=65536)]
+EjectedShare = Annotated[
+    str,
+    Meta(
+        pattern=units.PERCENT_PATTERN,
+        description="A share of the pods, from 0% to 50%: at least half of them stay.",
+        examples=["34%"],
+        extra={"unit": "percent", "at_most": 0.5, "limit": "50%"},
+    ),
+]
 Choice = Literal["on", "off"]
 
 
@@ -76,21 +86,33 @@ class BalanceWritten(Written, frozen=True, kw_only=True):
 
 
 class HealthWritten(Written, frozen=True, kw_only=True):
-    """How pods are probed."""
+    """How pods are probed. A pod of Penstock's own says by itself how it is; these are for what else serves there."""
 
-    path: Annotated[PathOnPod | None, Meta(description="What is asked of a pod.")] = None
-    every: Annotated[Duration | None, Meta(description="How often.")] = None
-    down_after: Annotated[Count | None, Meta(description="A pod is left out after so many failures in a row.")] = None
-    up_after: Annotated[Count | None, Meta(description="It is back after so many successes in a row.")] = None
+    path: Annotated[
+        PathOnPod | None,
+        Meta(description="What is asked of a server that is not Penstock's; /v2/health/ready or /ping when left out."),
+    ] = None
+    every: Annotated[Duration | None, Meta(description="How often, at most; 200ms when left out.")] = None
+    down_after: Annotated[
+        Count | None,
+        Meta(description="Left out after so many failures in a row; one clear no or two time-outs when left out."),
+    ] = None
+    up_after: Annotated[Count | None, Meta(description="Back after so many successes in a row; 1 when left out.")] = (
+        None
+    )
 
 
 class EjectWritten(Written, frozen=True, kw_only=True, rename={"for_": "for"}):
     """When a pod that fails requests is left out."""
 
-    after_failures: Annotated[Count, Meta(description="After so many failures in a row.")]
-    for_: Annotated[Duration, Meta(description="For so long the first time; then longer each time.")]
-    at_most: Annotated[Duration | None, Meta(description="Never longer than this.")] = None
-    max_share: Annotated[Share | None, Meta(description="Never more than this share of the pods at once.")] = None
+    after_failures: Annotated[Count, Meta(description="After so many failures in a row; 5 without eject.")]
+    for_: Annotated[
+        Duration, Meta(description="For so long the first time, then twice as long each time; 10s without eject.")
+    ]
+    at_most: Annotated[Duration | None, Meta(description="Never longer than this; 5m when left out.")] = None
+    max_share: Annotated[
+        EjectedShare | None, Meta(description="Never more than this share of the pods at once; 50% when left out.")
+    ] = None
 
 
 class PodsWritten(Written, frozen=True, kw_only=True):
@@ -101,7 +123,7 @@ class PodsWritten(Written, frozen=True, kw_only=True):
         Annotated[list[PodAddress], Meta(min_length=1, max_length=1024)] | None,
         Meta(description="Run by somebody else at these addresses."),
     ] = None
-    dns: Annotated[HostPort | None, Meta(description="Run by somebody else at the addresses of this name.")] = None
+    dns: Annotated[HostPort | None, Meta(description="Run by somebody else, one at each address of this name.")] = None
     kubernetes: Annotated[KubernetesWritten | None, Meta(description="Run by a Kubernetes cluster.")] = None
     balance: Annotated[BalanceWritten | None, Meta(description="How one of the ready pods is picked.")] = None
     health: Annotated[HealthWritten | None, Meta(description="How pods are probed.")] = None
@@ -290,14 +312,17 @@ class BatchingWritten(Written, frozen=True, kw_only=True):
 
 
 class RetryWritten(Written, frozen=True, kw_only=True):
-    """When a request is tried on another pod."""
+    """When a request is tried on another pod; without it, after connect and refused, twice more, budget 20%."""
 
     on: Annotated[
         Annotated[list[Literal["connect", "refused", "reset-before-response"]], Meta(min_length=1)],
-        Meta(description="After these failures."),
+        Meta(
+            description="After these failures. connect and refused cannot have run the request; "
+            "reset-before-response may have, so write it only where running a request twice does no harm."
+        ),
     ]
     attempts: Annotated[int, Meta(ge=1, le=5, description="So many times more.")]
-    budget: Annotated[Share, Meta(description="Never for more than this share of requests.")]
+    budget: Annotated[Share, Meta(description="Never for more than this share of the model's requests.")]
 
 
 class HedgeWritten(Written, frozen=True, kw_only=True):

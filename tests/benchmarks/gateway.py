@@ -1,166 +1,175 @@
-"""What one hop costs: our gateway beside nginx and HAProxy, in interleaved slices of one run."""
+"""What one hop costs: our gateway beside nginx, HAProxy and Envoy, in interleaved slices of one run."""
 
 from __future__ import annotations
 
-import gc
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import uvloop
+from tests.benchmarks import grpc_hop, open_hop, own_pods, peers, scale, wrk
+from tests.benchmarks.back_ends import StubAddress, running_http, running_pods, tcp_pods, unix_pods
+from tests.benchmarks.contender import Contender, Started, start_all
+from tests.benchmarks.cores import Cores
+from tests.benchmarks.heads import Requests
+from tests.benchmarks.large_policy import key_of
+from tests.benchmarks.mesh_policy import MeshPolicy
+from tests.benchmarks.ours import recording_gateway
+from tests.benchmarks.processes import NotStarted, pinned
+from tests.benchmarks.slices import CONNECTIONS, Slice, check_once, failures, interleaved, render, take_slice
 
-from tests.benchmarks import stub
-from tests.benchmarks.contenders import Contender, Cores, new_key, started
-from tests.benchmarks.heads import json_bodies, requests_for
-from tests.benchmarks.processes import cpu_s, family, pinned
-from tests.benchmarks.report import table
-from tests.benchmarks.spread import median_interval, pass_ratios, spread
-from tests.fakes.load import MakeRequest, closed_loop
-from tests.fakes.load_connection import Check
-from tests.fakes.records import Record, summarize
+DIRECT = "no proxy"
+OURS = "Penstock"
+# Everybody takes part at the first point; at the others, those that a reader compares.
+COMPARED = (DIRECT, peers.NGINX, "HAProxy", "Envoy", OURS)
+PODS = 2
 
-CONNECTIONS = 64
-REFERENCE = "nginx"
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """How a contender is loaded."""
+
+    connections: int
+    body_bytes: int
+
+
+HEADLINE = Point(CONNECTIONS, 200)
+OTHERS = (Point(1, 200), Point(16, 200), Point(256, 200), *(Point(count, 64 * 1024) for count in (1, 16, 64, 256)))
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long to measure."""
-
-    passes: int
-    slice_s: float
-    warm_up_s: float = 0.3
-
-
-FULL = Plan(passes=15, slice_s=1.0)
-QUICK = Plan(passes=3, slice_s=0.5)
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """One contender in one pass.
+    """How long to measure.
 
     Attributes:
-        cpu_per_request_s: of all the contender's processes; 0 for the stub asked directly.
-        busy: share of its core that the contender used; well below 1 means that the load was the limit.
-        failed: requests without the right answer.
+        passes: at the first point.
+        other_passes: at each of the other points.
     """
 
-    requests_per_s: float
-    cpu_per_request_s: float
-    busy: float
-    p50_s: float
-    p99_s: float
-    failed: int
+    passes: int
+    other_passes: int
+    others: tuple[Point, ...]
+    slice_s: float
+    open_loop: open_hop.Plan
+    grpc: grpc_hop.Plan
+    scale: scale.Plan
+    own_pods: own_pods.Plan
+
+
+FULL = Plan(15, 5, OTHERS, 1.0, open_hop.FULL, grpc_hop.FULL, scale.FULL, own_pods.FULL)
+QUICK = Plan(
+    3, 1, (OTHERS[0], OTHERS[2], OTHERS[5]), 1.0, open_hop.QUICK, grpc_hop.QUICK, scale.QUICK, own_pods.QUICK
+)  # fmt: skip
 
 
 def run(plan: Plan, cores: Cores, say: Callable[[str], None]) -> bool:
-    """Measure every contender there is and say the table; False when one that is here did not start."""
-    key = new_key()
-    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, started(cores, key, Path(name)) as found:
+    """Measure every contender there is and say the tables.
+
+    Returns:
+        Whether everything that is here started, and every request had its right answer.
+    """
+    say(f"load: {'wrk' if wrk.find_wrk() else 'our own client; wrk is not installed (apt-get install wrk)'}. {cores}")
+    say("skipped: LiteLLM, which is some 500 times as slow as nginx: in a pass of a second it says nothing.")
+    is_whole = True
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+        parts: tuple[Callable[[Path], bool], ...] = (
+            lambda folder: _peers(plan, cores, folder, say),
+            lambda folder: grpc_hop.run(plan.grpc, cores, folder, say),
+            lambda folder: scale.run(plan.scale, cores, folder, say),
+            lambda folder: own_pods.run(plan.own_pods, cores, folder, say),
+        )
+        for number, part in enumerate(parts):
+            folder = Path(name) / str(number)
+            folder.mkdir()
+            try:
+                is_whole = part(folder) and is_whole
+            except NotStarted as reason:
+                say(f"did not start: {reason}")
+                is_whole = False
+    _say_words(say)
+    return is_whole
+
+
+def _say_words(say: Callable[[str], None]) -> None:
+    say("\nreq/s, CPU: median [min..max] over passes; ×: median of the ratios within each pass, and its 95 % bound.")
+    say("CPU: every process of the contender. busy: share of one core that it used; where it or the reference used less")
+    say("than 90 %, something else set the req/s (load, back end, other programs), and only the CPU is compared.")
+
+
+def _peers(plan: Plan, cores: Cores, folder: Path, say: Callable[[str], None]) -> bool:
+    with started(cores, folder) as found:
         for line in (*found.skipped, *found.broken):
             say(line)
-        slices = measure(found.contenders, key, plan, cores)
-    say(f"gateway hop: {CONNECTIONS} connections, closed loop, POST of 36 bytes, answer of {len(stub.BODY)} bytes")
-    say(f"{cores}; {plan.passes} passes of {plan.slice_s:g} s each, interleaved")
-    say(render(slices))
-    say("req/s, CPU: median [min..max] over passes; × nginx: per pass, with the 95 % bound of its median.")
-    say("CPU: every process of the contender. busy: share of its core that it used; below 90 % something else set the")
-    say("req/s (the load, the stub, or other programs on this machine).")
-    return not found.broken
+        with pinned({cores.load}):
+            failed = _closed_loops(plan, found.contenders, say)
+            compared = [contender for contender in found.contenders if contender.name in COMPARED]
+            failed += open_hop.run(plan.open_loop, compared, key_of(0), say)
+    return not found.broken and not failed
 
 
-def measure(found: Sequence[Contender], key: str, plan: Plan, cores: Cores) -> dict[str, list[Slice]]:
-    """Take slices in passes; each pass begins with another contender."""
-    slices: dict[str, list[Slice]] = {contender.name: [] for contender in found}
-    with pinned({cores.load}):
-        for contender in found:
-            take_slice(contender, key, plan.warm_up_s)
-        for number in range(plan.passes):
-            first = number % len(found)
-            for contender in (*found[first:], *found[:first]):
-                slices[contender.name].append(take_slice(contender, key, plan.slice_s))
-    return slices
-
-
-def take_slice(contender: Contender, key: str, slice_s: float) -> Slice:
-    """Drive one contender in front of the stub for a while."""
-    make_request = requests_for(contender.path, key, json_bodies([{"data": list(range(8))}]))
-    return drive(contender, slice_s, make_request, is_stub_answer)
-
-
-def drive(contender: Contender, slice_s: float, make_request: MakeRequest, is_right: Check) -> Slice:
-    """Keep a contender busy for a while, and look what it did and what it cost."""
-    pids = family(contender.program.pid) if contender.program is not None else []
-    gc.collect()
-    gc.disable()  # records are many and none is part of a cycle
-    try:
-        cpu_before_s, started_s = cpu_s(pids), time.monotonic()
-        records = uvloop.run(
-            closed_loop(
-                contender.address,
-                connections=CONNECTIONS,
-                duration_s=slice_s,
-                make_request=make_request,
-                check=is_right,
-            )
+def _closed_loops(plan: Plan, contenders: Sequence[Contender], say: Callable[[str], None]) -> int:
+    """Say a table for each point, and return how many requests failed."""
+    for contender in contenders:
+        check_once(contender, _requests(contender, HEADLINE))
+    failed = 0
+    for point in (HEADLINE, *plan.others):
+        passes = plan.passes if point == HEADLINE else plan.other_passes
+        taking_part = [one for one in contenders if point == HEADLINE or one.name in COMPARED]
+        slices = measure(taking_part, point, passes, plan.slice_s)
+        say(
+            f"\nhop, closed loop: {point.connections} connections, POST of {point.body_bytes:,} bytes, answer of 200; "
+            f"{passes} passes of {plan.slice_s:g} s each, interleaved"
         )
-        wall_s, used_s = time.monotonic() - started_s, cpu_s(pids) - cpu_before_s
-    finally:
-        gc.enable()
-    return _slice_of(records, wall_s, used_s)
+        say(render(slices, peers.NGINX))
+        failed += failures(slices)
+    return failed
 
 
-def is_stub_answer(index: int, status: int, body: bytes) -> bool:
-    """Say whether an answer is the stub's."""
-    return status == 200 and body == stub.BODY
+def measure(contenders: Sequence[Contender], point: Point, passes: int, slice_s: float) -> dict[str, list[Slice]]:
+    """Take slices of each, in passes."""
+    takes = {
+        contender.name: partial(take_slice, contender, _requests(contender, point), slice_s, point.connections)
+        for contender in contenders
+    }
+    return interleaved(takes, passes)
 
 
-def _slice_of(records: Sequence[Record], wall_s: float, used_s: float) -> Slice:
-    summary = summarize(records)
-    return Slice(
-        requests_per_s=summary.right / wall_s,
-        cpu_per_request_s=used_s / max(summary.count, 1),
-        busy=used_s / wall_s,
-        p50_s=summary.p50_s,
-        p99_s=summary.p99_s,
-        failed=summary.count - summary.right,
-    )
+def _requests(contender: Contender, point: Point) -> Requests:
+    return Requests(contender.path, key_of(0), body_bytes=point.body_bytes)
 
 
-def render(slices: Mapping[str, Sequence[Slice]]) -> str:
-    """Lay out one line per contender."""
-    header = ("", "req/s", "× nginx", "95 %", "CPU µs/req", "× nginx", "busy", "p50 ms", "p99 ms", "failed", "n")
-    reference = slices.get(REFERENCE, ())
-    return table(header, [_row(name, taken, reference) for name, taken in slices.items() if taken])
+@contextmanager
+def started(cores: Cores, folder: Path) -> Iterator[Started]:
+    """Start the back ends and every contender that this machine has."""
+    with ExitStack() as stack:
+        behind = stack.enter_context(running_http(cores, folder))
+        direct = Contender(DIRECT, f"127.0.0.1:{behind.port}", peers.PATH, None)
+        found = start_all(
+            (
+                lambda: peers.nginx(cores, behind, folder),
+                lambda: peers.haproxy(cores, behind, folder),
+                lambda: peers.envoy(cores, behind, folder),
+                lambda: penstock(cores, behind, folder),
+            ),
+            stack,
+        )
+        found.contenders.insert(0, direct)
+        yield found
 
 
-def _row(name: str, taken: Sequence[Slice], reference: Sequence[Slice]) -> tuple[str, ...]:
-    rates = [one.requests_per_s for one in taken]
-    costs_s = [one.cpu_per_request_s for one in taken]
-    has_cpu = any(costs_s)
-    ratio, bound = _ratio(rates, [one.requests_per_s for one in reference])
-    cost_ratio, _ = _ratio(costs_s, [one.cpu_per_request_s for one in reference]) if has_cpu else ("-", "-")
-    return (
-        name,
-        spread(rates).written(0),
-        ratio,
-        bound,
-        spread(costs_s).written(1, scale=1e6) if has_cpu else "-",
-        cost_ratio,
-        f"{spread([one.busy for one in taken]).median:.0%}" if has_cpu else "-",
-        f"{spread([one.p50_s for one in taken]).median * 1e3:.2f}",
-        f"{spread([one.p99_s for one in taken]).median * 1e3:.2f}",
-        str(sum(one.failed for one in taken)),
-        str(len(taken)),
-    )
-
-
-def _ratio(values: Sequence[float], references: Sequence[float]) -> tuple[str, str]:
-    ratios = pass_ratios(values, references) if references else []
-    if not ratios:
-        return "-", "-"
-    low, high = median_interval(ratios)
-    return spread(ratios).written(2), f"{low:.2f}..{high:.2f}"
+@contextmanager
+def penstock(cores: Cores, behind: StubAddress, folder: Path) -> Iterator[list[Contender]]:
+    """Start our gateway, with everything on, in front of pods that speak the link and of a server that does not."""
+    pods, pods_on_tcp = unix_pods(folder, "pod", PODS), tcp_pods(PODS)
+    policy = MeshPolicy({"stub": pods, "stub-tcp": pods_on_tcp, "stub-http": [f"127.0.0.1:{behind.port}"]})
+    with (
+        running_pods(cores, folder, [*pods, *pods_on_tcp]),
+        recording_gateway(cores, policy, folder / "penstock") as gateway,
+    ):
+        yield [
+            gateway.contender(OURS, "stub"),
+            gateway.contender(f"{OURS}, link over TCP", "stub-tcp"),
+            gateway.contender(f"{OURS}, HTTP/1.1 pod", "stub-http"),
+        ]

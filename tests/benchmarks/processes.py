@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -112,6 +113,12 @@ def probe(address: str, path: str) -> str:
         return f"{type(error).__name__}: {error}"
 
 
+def find_program(name: str) -> str | None:
+    """Return where a program is, None when it is not installed."""
+    # Debian keeps some in /usr/sbin, which is not on every user's PATH.
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+
+
 def free_port() -> int:
     """Return a port that was free a moment ago, for programs that cannot report the one they were given."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -146,3 +153,20 @@ def cpu_s(pids: Sequence[int]) -> float:
             with suppress(FileNotFoundError, ProcessLookupError):
                 nanoseconds += int(schedstat.read_text().split()[0])
     return nanoseconds / 1e9
+
+
+def largest_rss_bytes(pids: Sequence[int], title: str = "") -> int:
+    """Return the resident memory of the largest of these processes whose title holds this text; 0 without one."""
+    sizes = [0]
+    for pid in pids:
+        place = Path(f"/proc/{pid}")
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if title in (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                sizes.append(_resident_bytes((place / "status").read_text()))
+    return max(sizes)
+
+
+def _resident_bytes(status: str) -> int:
+    """Read VmRSS from /proc/PID/status, which a process that is ending has no more."""
+    lines = (line.split() for line in status.splitlines() if line.startswith("VmRSS:"))
+    return next((int(kibibytes) * 1024 for _, kibibytes, _ in lines), 0)

@@ -116,11 +116,13 @@ def pod_pair(records: Path, batch_rows: int) -> Pair:
 
     def make(spans: RequestSpans | None) -> Work:
         head = _head()
+        attempt, tenant = (head.values.get(name, b"").decode() for name in (b"traceparent", b"penstock-tenant"))
         row = RowInput(Row(REQUEST_ID), (b"{}",))
 
         def one_batch(batch_id: int) -> None:
             begun = [
-                None if spans is None else spans.begin(head, "predict", REQUEST_ID, 10.0) for _ in range(batch_rows)
+                None if spans is None else spans.begin(attempt, tenant, "predict", REQUEST_ID, 10.0)
+                for _ in range(batch_rows)
             ]
             parts = [split([row], BatchKey(), 10.0, 20.0, 32, _ignore, span)[0] for span in begun]
             trace_id = spans.recorder.new_trace_id() if spans else ""

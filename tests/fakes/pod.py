@@ -131,7 +131,9 @@ class FakePod:
         return f"unix:{self.path}"
 
     async def __aenter__(self) -> FakePod:
-        self._server = await asyncio.get_running_loop().create_unix_server(lambda: Answering(self), str(self.path))
+        loop = asyncio.get_running_loop()
+        # A Unix socket whose queue is full refuses at once, where a pod has room for every connection that it may get.
+        self._server = await loop.create_unix_server(lambda: Answering(self), str(self.path), backlog=4096)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -170,6 +170,7 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--listen-fd", type=int, action="append", default=[])
     parser.add_argument("--tls-fd", type=int, action="append", default=[])
+    parser.add_argument("--grpc-fd", type=int, action="append", default=[])
     parser.add_argument("--decisions")
     parser.add_argument("--limits-fd", type=int, required=True)
     for option in ("--index", "--worker-count"):

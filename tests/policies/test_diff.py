@@ -9,11 +9,14 @@ from msgspec.structs import replace
 from policies.compilation import digest_of
 from policies.diff import MAX_SENTENCES, changes, summary
 from policies.snapshot import (
+    Balance,
     Batching,
     Bounds,
     BurnAlert,
     ClientCerts,
+    Eject,
     Guards,
+    Health,
     JwtIssuer,
     Key,
     LadderStep,
@@ -24,6 +27,7 @@ from policies.snapshot import (
     Objective,
     PolicyTest,
     Quota,
+    Retry,
     Role,
     Route,
     SharedLimit,
@@ -64,6 +68,15 @@ def test_a_new_rate_of_several_tenants_is_told_of_their_tier() -> None:
     )
 
 
+def test_how_a_tier_waits_is_told() -> None:
+    after = replace(BEFORE, tiers={"demo": replace(BEFORE.tiers["demo"], priority=-1, weight=3, queue_wait_s=0.0)})
+    assert changes(BEFORE, after) == (
+        "tenant demo: priority 0 -> -1",
+        "tenant demo: weight 1 -> 3",
+        "tenant demo: queue 64 for 1s -> none",
+    )
+
+
 def test_versions_and_pods_of_a_route_are_told_one_by_one() -> None:
     versions = {"1": Version("1", static=Static(("unix:/p",)), in_flight=8), "2": Version("2", Launch("digits-2.mar"))}
     route = replace(ROUTE, versions=versions, stable="2", timeout_s=2.0, body_bytes=1024, batching=Batching(8, 0.002))
@@ -78,12 +91,33 @@ def test_versions_and_pods_of_a_route_are_told_one_by_one() -> None:
     )
 
 
+def test_how_pods_are_used_is_told_with_what_was_usual_before() -> None:
+    version = Version(
+        "1",
+        Launch("digits-1.mar"),
+        balance=Balance(3),
+        health=Health("/ready", 1.0, 2, 3),
+        eject=Eject(3, 5.0, 60.0, 0.25),
+    )
+    route = replace(ROUTE, versions={"1": version}, retry=Retry(("connect", "reset-before-response"), 1, 0.1))
+    subject = "route digits: version 1: "
+    assert changes(BEFORE, replace(BEFORE, routes={"digits": route})) == (
+        f"{subject}choices 2 -> 3",
+        f"{subject}health the usual paths, up after 1 -> /ready every 1s, down after 2, up after 3",
+        f"{subject}eject after 5 failures, for 10s to 5m, never more than 50% -> "
+        "after 3 failures, for 5s to 1m, never more than 25%",
+        "route digits: retry 2 more after connect or refused, of 20% of requests -> "
+        "1 more after connect or reset-before-response, of 10% of requests",
+    )
+
+
 def test_tenants_keys_and_the_mesh_are_told() -> None:
     tenant = replace(DEMO, tier="gold", keys=(Key("a", "0" * 64, ("infer",)),), may_call=("*",))
     mesh = Mesh("m", (Listen("127.0.0.1:9", "inference"),), Bounds(body_bytes=1024, idle_timeout_s=90.0))
     after = replace(BEFORE, mesh=mesh, tenants={"demo": tenant, "new": replace(DEMO, name="new")}, routes={})
     assert changes(BEFORE, after) == (
-        "mesh: listen 127.0.0.1:8080 (inference), 127.0.0.1:8081 (admin), 127.0.0.1:8082 (metrics), "
+        "mesh: listen 127.0.0.1:8080 (inference), 127.0.0.1:7070 (inference-grpc), "
+        "127.0.0.1:8081 (admin), 127.0.0.1:8082 (metrics), "
         "127.0.0.1:8090 (dashboards), 127.0.0.1:4318 (otlp) -> 127.0.0.1:9 (inference)",
         "mesh: body_bytes 64MiB -> 1KiB",
         "mesh: idle_timeout 1m -> 90s",
@@ -318,7 +352,7 @@ WHOLE = Snapshot(
         roles=(Role("ops", ("group:ops",), ("policy.read",), ("digits",)),),
         tracing=Tracing(baggage=("plan",), attributes=("app.*",)),
     ),
-    {"demo": Tier("demo", Limit("tier/demo", 5.0, 5, 3), 2.0)},
+    {"demo": Tier("demo", Limit("tier/demo", 5.0, 5, 3), 2.0, 5, 2, 128, 0.4)},
     {
         "demo": Tenant(
             "demo",
@@ -336,7 +370,10 @@ WHOLE = Snapshot(
         "digits": Route(
             "digits",
             "us",
-            {"1": Version("1", Launch("digits-1.mar")), "2": Version("2", static=Static(("unix:/p",)))},
+            {
+                "1": Version("1", Launch("digits-1.mar"), health=Health("/up", 1.0, 2, 3)),
+                "2": Version("2", static=Static(("unix:/p",)), health=Health("/up", 1.0, 2, 3)),
+            },
             "1",
             2.0,
             1024,

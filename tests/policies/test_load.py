@@ -10,7 +10,7 @@ import pytest
 
 from policies.document import parse
 from policies.load import PolicyRefused, load_directory
-from policies.snapshot import Launch, Limit, Snapshot, Static, Tier, Tracing
+from policies.snapshot import Balance, Eject, Health, Launch, Limit, Retry, Snapshot, Static, Tier, Tracing
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "policies" / "demo"
@@ -50,6 +50,7 @@ def test_the_demo_loads() -> None:
     assert snapshot.routes["digits"].batching.max_wait_s == 0.002
     assert [(one.address, one.serves) for one in snapshot.mesh.listen] == [
         ("127.0.0.1:8080", "inference"),
+        ("127.0.0.1:7070", "inference-grpc"),
         ("127.0.0.1:8081", "admin"),
         ("127.0.0.1:8082", "metrics"),
         ("127.0.0.1:8090", "dashboards"),
@@ -94,7 +95,10 @@ def test_every_available_key_reaches_the_snapshot(directory: Path) -> None:
         "kind: tenant/v1\nname: demo\nowner: us\ntier: demo\nmay_call: ['*']\nquotas: []\nkeys:\n"
         f"- {{id: one, sha256: {KEY_DIGEST}, scopes: [infer, pin], not_after: 1970-01-01T00:01:00Z}}\n"
     )
-    (directory / "limits.yaml").write_text("kind: limits/v1\ntiers:\n  demo: {rate: 1.5/s, deadline: 250ms}\n")
+    (directory / "limits.yaml").write_text(
+        "kind: limits/v1\ntiers:\n"
+        "  demo: {rate: 1.5/s, deadline: 250ms, priority: -3, weight: 7, queue: {length: 9, wait: 0s}}\n"
+    )
     (directory / "routes" / "digits.yaml").write_text(
         "kind: route/v1\nmodel: digits\nowner: us\nstable: a\ntimeout: 1m\nbody_bytes: 1KiB\n"
         'versions:\n  a: {pods: {static: ["unix:/p.sock", "h:1"], in_flight: 3}}\n'
@@ -102,7 +106,15 @@ def test_every_available_key_reaches_the_snapshot(directory: Path) -> None:
     snapshot = load_directory(directory)
     key = snapshot.tenants["demo"].keys[0]
     assert (key.scopes, key.not_before_s, key.not_after_s) == (("infer", "pin"), None, 60.0)
-    assert snapshot.tiers["demo"] == Tier("demo", Limit("tier/demo", rate_per_s=1.5, burst=2), deadline_s=0.25)
+    assert snapshot.tiers["demo"] == Tier(
+        "demo",
+        Limit("tier/demo", rate_per_s=1.5, burst=2),
+        deadline_s=0.25,
+        priority=-3,
+        weight=7,
+        queue_length=9,
+        queue_wait_s=0.0,
+    )
     route = snapshot.routes["digits"]
     assert (route.timeout_s, route.body_bytes, route.batching.max_rows, route.batching.max_wait_s) == (
         60.0,
@@ -111,6 +123,25 @@ def test_every_available_key_reaches_the_snapshot(directory: Path) -> None:
         -1.0,
     )
     assert (route.versions["a"].static, route.versions["a"].in_flight) == (Static(("unix:/p.sock", "h:1")), 3)
+
+
+def test_how_pods_are_used_reaches_the_snapshot_and_the_rest_is_usual(directory: Path) -> None:
+    route = directory / "routes" / "digits.yaml"
+    route.write_text(
+        "kind: route/v1\nmodel: digits\nowner: us\nversions:\n"
+        "  a: {pods: {static: ['h:1'], balance: {by: least-work, choices: 3}, eject: {after_failures: 3, for: 10m}}}\n"
+        "  b: {pods: {static: ['h:2'], health: {path: /up, every: 1s, down_after: 2, up_after: 3},\n"
+        "      eject: {after_failures: 3, for: 5s, at_most: 1m, max_share: 34%}}}\n"
+        "  c: {pods: {static: ['h:3']}}\n"
+        "retry: {on: [reset-before-response, connect], attempts: 1, budget: 10%}\nstable: a\n"
+    )
+    loaded = load_directory(directory).routes["digits"]
+    a, b, c = (loaded.versions[name] for name in "abc")
+    assert (a.balance, a.eject, a.health) == (Balance(3), Eject(3, 600.0, 600.0, 0.5), Health())
+    assert (b.balance, b.eject, b.health) == (Balance(2), Eject(3, 5.0, 60.0, 0.34), Health("/up", 1.0, 2, 3))
+    assert (c.balance, c.eject, c.health) == (Balance(), Eject(), Health())
+    assert loaded.retry == Retry(("connect", "reset-before-response"), 1, 0.1)
+    assert load_directory(directory).routes["text"].retry == Retry(("connect", "refused"), 2, 0.2)
 
 
 def test_the_digest_follows_the_meaning_and_not_the_spelling(directory: Path) -> None:

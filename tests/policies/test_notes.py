@@ -91,3 +91,12 @@ def test_many_names_are_cut_short() -> None:
     tiers = {f"t{number:02}": Tier(f"t{number:02}") for number in range(MAX_NAMED + 5)}
     (note,) = notes(replace(GOOD, tiers={**GOOD.tiers, **tiers}), NOW_S)
     assert note == f"no tenant is of tiers {', '.join(sorted(tiers)[:MAX_NAMED])} and 5 more"
+
+
+def test_a_weight_that_nobody_of_the_same_priority_shares_with_is_noted() -> None:
+    tiers = {"gold": Tier("gold", weight=6), "silver": Tier("silver", priority=-1)}
+    labs = replace(TENANT, name="labs", tier="silver")
+    snapshot = replace(GOOD, tiers=tiers, tenants={"ads": TENANT, "labs": labs})
+    assert notes(snapshot, NOW_S) == ("the weight of tier gold decides nothing: no other tier has the same priority",)
+    together = replace(snapshot, tiers={**tiers, "silver": Tier("silver")})
+    assert notes(together, NOW_S) == ()

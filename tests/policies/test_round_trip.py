@@ -43,7 +43,14 @@ modes = st.sampled_from(["enforce", "observe"])
 rate_bounds = st.fixed_dictionaries({"rate": rates}, optional={"burst": counts, "in_flight": counts, "mode": modes})
 place_bounds = st.fixed_dictionaries({"in_flight": counts}, optional={"mode": modes})
 bounds = rate_bounds | place_bounds
-tiers = st.fixed_dictionaries(dict.fromkeys(TIERS, bounds))
+queues = st.fixed_dictionaries(
+    {"length": st.integers(1, 4096), "wait": st.integers(0, 60_000).map(lambda wait_ms: f"{wait_ms}ms")}
+)
+waiting = st.fixed_dictionaries(
+    {}, optional={"priority": st.integers(-1000, 1000), "weight": st.integers(1, 1000), "queue": queues}
+)
+tier = st.tuples(bounds, waiting).map(lambda parts: {**parts[0], **parts[1]})
+tiers = st.fixed_dictionaries(dict.fromkeys(TIERS, tier))
 
 
 @st.composite

@@ -13,6 +13,7 @@ from gateway.control.admin import (
     policy_routes,
     quota_routes,
     slo_routes,
+    worker_routes,
 )
 from gateway.control.managed import Managed
 
@@ -29,4 +30,5 @@ def rooms(managed: Managed) -> list[APIRouter]:
         key_routes.router(managed.keys),
         quota_routes.router(managed.quotas),
         slo_routes.router(view.slo, view.slo_history),
+        worker_routes.router(managed.workers),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ts.metrics.metrics_store import MetricsStore
 
@@ -47,6 +47,18 @@ class RequestProcessor:
         return self._response_header.get(key)
 
 
+class Outlet(Protocol):
+    """Where pieces of answers go while a batch runs."""
+
+    def send(self, values: Mapping[int, Any]) -> bool:
+        """Send a piece to some rows, by their index in ``data``; return whether anybody is left in the batch."""
+        ...
+
+    def is_cancelled(self, index: int) -> bool:
+        """Whether nobody waits for this row any more."""
+        ...
+
+
 class Context:
     """One per model, for its whole life; handlers keep their own attributes on it, so it takes any."""
 
@@ -77,9 +89,14 @@ class Context:
         self.request_processor: list[RequestProcessor] = [RequestProcessor()]
         self.metrics = metrics or MetricsStore()
         self.stopping_criteria: Any = None
+        self.outlet: Outlet | None = None
 
     def get_request_id(self, idx: int = 0) -> str | None:
         return self.request_ids.get(idx)
+
+    def is_cancelled(self, idx: int = 0) -> bool:
+        """Return whether nobody waits for this row any more, so that what is still computed for it is lost."""
+        return self.outlet is not None and self.outlet.is_cancelled(idx)
 
     def get_request_header(self, idx: int, key: str) -> Any:
         return self.request_processor[idx].get_request_property(key)

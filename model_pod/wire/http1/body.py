@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import Final, Protocol
 
 from model_pod.wire.refusals import Refused
 
@@ -11,9 +11,20 @@ from model_pod.wire.refusals import Refused
 MAX_CHUNKS = 65_536
 MAX_CHUNK_LINE_BYTES = 4 * 1024
 MAX_TRAILER_BYTES = 8 * 1024
+MAX_TRAILER_COUNT = 100
+# Extensions cost their sender nothing and say nothing to us. A signature for each chunk is less than the chunk; what is
+# more than twice the data and 16 bytes a chunk may add up to this (Go's net/http has the same bound).
+MAX_EXCESS_BYTES = 16 * 1024
+_FREE_LINE_BYTES = 16
 _USUAL_LINE_BYTES = 64
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\Z")
-_TRAILER_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\Z")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_EXTENSION = rb"[ \t]*+;[ \t]*+" + _TOKEN + rb"(?:[ \t]*+=[ \t]*+(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?+"
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:" + _EXTENSION + rb")*+\Z")
+_TRAILER_FIELD = re.compile(rb"(" + _TOKEN + rb"):[\t\x20-\x7e\x80-\xff]*\Z")
+# These would have steered the request had they stood in its head (RFC 9110 6.5.1); every other trailer is dropped.
+_NOT_IN_TRAILERS = frozenset({b"content-length", b"host", b"transfer-encoding"})
+NO_BOUND: Final = 2**63
 
 
 class BodyTooLarge(Refused):
@@ -60,14 +71,21 @@ class UntilCloseBody:
 
 
 class ChunkedBody:
-    """A chunked body (RFC 9112 7.1): sizes are 1 to 16 hex digits, extensions and trailers are checked and dropped."""
+    """A chunked body (RFC 9112 7.1): sizes are 1 to 16 hex digits, extensions and trailers are checked and dropped.
 
-    def __init__(self) -> None:
+    Args:
+        max_chunks: most chunks; ``NO_BOUND`` for a body that is asked for, such as a long stream of events.
+    """
+
+    def __init__(self, max_chunks: int = MAX_CHUNKS) -> None:
         self.done = False
+        self._max_chunks = max_chunks
         self._left_in_chunk = 0
         self._chunks = 0
         self._total = 0
+        self._excess_bytes = 0
         self._trailer_bytes = 0
+        self._trailers = 0
         self._line = b""  # what has come of a line that is not whole yet
         self._expect_line_end = False  # after a chunk's data
         self._in_trailers = False
@@ -124,16 +142,25 @@ class ChunkedBody:
         self._total += size
         if self._total > limit_bytes:
             raise BodyTooLarge(limit_bytes)
-        if self._chunks > MAX_CHUNKS:
-            raise Refused("body_too_large", f"the body has over {MAX_CHUNKS} chunks")
+        if self._chunks > self._max_chunks:
+            raise Refused("body_too_large", f"the body has over {self._max_chunks} chunks")
+        self._excess_bytes = max(0, self._excess_bytes + len(line) - _FREE_LINE_BYTES - 2 * size)
+        if self._excess_bytes > MAX_EXCESS_BYTES:
+            raise Refused("malformed_http", "the chunks' extensions are larger than their data")
         self._left_in_chunk = size
         self._in_trailers = size == 0
 
     def _on_trailer(self, line: bytes) -> None:
-        self._trailer_bytes += len(line)
-        if self._trailer_bytes > MAX_TRAILER_BYTES:
-            raise Refused("head_too_large", f"the trailers are larger than {MAX_TRAILER_BYTES} bytes")
         if not line:
             self.done = True
-        elif not _TRAILER_FIELD.match(line):
+            return
+        self._trailer_bytes += len(line)
+        self._trailers += 1
+        if self._trailer_bytes > MAX_TRAILER_BYTES or self._trailers > MAX_TRAILER_COUNT:
+            message = f"the trailers are over {MAX_TRAILER_BYTES} bytes or {MAX_TRAILER_COUNT} fields"
+            raise Refused("head_too_large", message)
+        match = _TRAILER_FIELD.match(line)
+        if not match:
             raise Refused("malformed_http", "a trailer is not a header field")
+        if match[1].lower() in _NOT_IN_TRAILERS:
+            raise Refused("malformed_http", f"{match[1].decode()} may not be a trailer")

@@ -8,6 +8,9 @@ Transfer-Encoding. Each refusal here closes one gap that remains; ``tests/model_
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from functools import partial
+from ipaddress import IPv6Address
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -18,7 +21,7 @@ from model_pod.wire.refusals import Refused
 Fields = list[tuple[bytes, bytes]]
 Values = dict[bytes, bytes]
 
-METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+METHODS = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # RFC 9110 7.6.1, and the fields that only speak of this connection.
 HOP_BY_HOP = frozenset(
     {
@@ -33,14 +36,56 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+# Fields of an answer that the gateway writes itself, or that speak of one connection: no pod tells its caller these.
+NOT_FOR_CALLERS = HOP_BY_HOP | {
+    b"content-length",
+    b"date",
+    b"penstock-decision",
+    b"ratelimit",
+    b"ratelimit-policy",
+    b"server",
+    b"server-timing",
+    b"traceresponse",
+    b"x-request-id",
+}
 # Naming one of these in Connection would make a hop drop what the next one relies on.
 _NEVER_HOP_BY_HOP = frozenset(
-    {b"host", b"content-length", b"content-type", b"authorization", b"expect", b"date", b"x-request-id"}
+    {
+        b"authorization",
+        b"baggage",
+        b"cache-control",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"cookie",
+        b"date",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"idempotency-key",
+        b"traceparent",
+        b"tracestate",
+        b"via",
+        b"x-request-id",
+    }
 )
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?\Z")
+_NEVER_HOP_BY_HOP_PREFIXES = (b"penstock-", b"x-forwarded-")
+# Fields of one value each: with two, two readers could take one each (RFC 9110 5.3). Authorization is the gateway's.
+_SINGLE = (b"host", b"content-type", b"idempotency-key", b"penstock-timeout-ms")
+_CONNECTION = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z, \t-]*\Z")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[([0-9A-Fa-f:.]+)\])(?::([0-9]{0,5}))?\Z")
+_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _PHRASE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
+_PLAIN_TARGET = re.compile(rb"/[^#]*\Z", re.DOTALL)
 _ABSOLUTE_TARGET = re.compile(rb"(?i:http(s?))://([^/?]*)(.*)\Z", re.DOTALL)
 _MAX_CONTENT_LENGTH = 2**53
+_HTTP_11 = b" HTTP/1.1\r\n"
+_SPACE = 0x20
+_NO_NAMES: frozenset[bytes] = frozenset()
+# Names of fields as written, and in lower case. There are a few for each kind of client; who makes up names is not
+# remembered.
+_MAX_REMEMBERED, _MAX_REMEMBERED_BYTES = 1024, 1024
+_lower: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
 
 
 class HeadLimits(Struct, frozen=True):
@@ -65,6 +110,7 @@ class RequestHead:
         target: origin form (an absolute form is reduced to it), or ``*``.
         path: the target before ``?``, still percent-encoded.
         query: the target after ``?``, "" when there is none.
+        names: of the fields, in the client's order and spelling; () when one came more than once.
         fields: in the client's order and spelling, values without surrounding space.
         minor_version: 1 for HTTP/1.1, 0 for HTTP/1.0.
         keep_alive: the client lets the connection live on.
@@ -84,6 +130,7 @@ class RequestHead:
         "keep_alive",
         "method",
         "minor_version",
+        "names",
         "path",
         "query",
         "target",
@@ -91,11 +138,19 @@ class RequestHead:
     )
 
     def __init__(
-        self, method: bytes, target: str, fields: Fields, values: Values, minor_version: int, keep_alive: bool
+        self,
+        method: str,
+        target: str,
+        fields: Fields,
+        values: Values,
+        minor_version: int,
+        keep_alive: bool = True,
+        names: tuple[bytes, ...] = (),
     ) -> None:
-        self.method = method.decode("ascii")
+        self.method = method
         self.target = target
         self.path, _, self.query = target.partition("?")
+        self.names = names
         self.fields = fields
         self.minor_version = minor_version
         self.keep_alive = keep_alive
@@ -103,7 +158,7 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.expects_continue = False
-        self.connection_names: frozenset[bytes] = frozenset()
+        self.connection_names = _NO_NAMES
 
     def get(self, name: bytes) -> bytes | None:
         """Return the value of the last field of that lower-case name, without the space around it."""
@@ -143,30 +198,50 @@ class ResponseHead:
         self.chunked = False
 
 
-class _Heard:
-    """Collects what llhttp calls out."""
+class _HeardRequest:
+    """Collects what llhttp calls out of a request's head; a call of ours for each field would be the dear part."""
 
-    __slots__ = ("complete", "fields", "keep_alive", "parser", "phrase", "target", "values")
-
-    parser: httptools.HttpRequestParser | httptools.HttpResponseParser
+    __slots__ = ("named", "on_header", "on_headers_complete", "on_url", "target", "whole")
 
     def __init__(self) -> None:
-        self.target = b""
+        self.target: list[bytes] = []
+        self.named: Values = {}
+        self.whole: list[bool] = []
+        self.on_url = self.target.append
+        self.on_header = self.named.__setitem__
+        self.on_headers_complete = partial(self.whole.append, True)
+
+
+class _HeardFields:
+    """Collects every field, those too whose names come again."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self) -> None:
+        self.fields: Fields = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value))
+
+
+class _HeardResponse:
+    """Collects what llhttp calls out of a response's head."""
+
+    __slots__ = ("complete", "fields", "keep_alive", "parser", "phrase")
+
+    parser: httptools.HttpResponseParser
+
+    def __init__(self) -> None:
         self.phrase = b""
         self.fields: Fields = []
-        self.values: Values = {}
         self.complete = False
         self.keep_alive = False
-
-    def on_url(self, piece: bytes) -> None:
-        self.target += piece
 
     def on_status(self, piece: bytes) -> None:
         self.phrase += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name, value))
-        self.values[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -181,8 +256,8 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
     Raises:
         Refused: with the reason and the sentence to answer; the connection must close.
     """
-    heard = _Heard()
-    parser = heard.parser = httptools.HttpRequestParser(heard)
+    heard = _HeardRequest()
+    parser = httptools.HttpRequestParser(heard)
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
@@ -191,20 +266,53 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
         raise Refused("malformed_http", "the request's method is not one of HTTP's") from error
     except httptools.HttpParserError as error:
         raise _syntax_refusal(head, str(error)) from error
-    if not heard.complete:
+    if not heard.whole:
         raise Refused("malformed_http", "the request's head is incomplete")
     method = parser.get_method()
-    minor_version = _check_request_line(head, method, heard.target, parser.get_http_version())
-    if method not in METHODS:
+    target = heard.target[0] if len(heard.target) == 1 else b"".join(heard.target)
+    target_at = len(method) + 1
+    if (
+        head.startswith(_HTTP_11, target_at + len(target))
+        and head.startswith(target, target_at)
+        and head[target_at - 1] == _SPACE
+    ):
+        minor_version = 1
+    else:
+        minor_version = _check_request_line(head, method, target, parser.get_http_version())
+    name = METHODS.get(method)
+    if name is None:
         raise Refused("method_not_allowed", f"{method.decode()} is not supported; use GET or POST")
-    if len(heard.fields) > limits.field_count:
+    count = head.count(b"\r\n") - 2  # of lines between the first and the empty one
+    if count > limits.field_count:
         raise Refused("head_too_large", f"the request has over {limits.field_count} header fields")
-    if len(heard.target) > limits.target_bytes:
+    if len(target) > limits.target_bytes:
         raise Refused("target_too_long", f"the request target is longer than {limits.target_bytes} bytes")
-    request = RequestHead(method, "", heard.fields, heard.values, minor_version, heard.keep_alive)
+    names = tuple(heard.named)
+    values = dict(zip(_lower.get(names) or _lower_names(names), heard.named.values(), strict=True))
+    fields: Fields = list(heard.named.items())
+    if len(fields) != count or len(values) != count:
+        names, fields = (), _every_field(head)
+    request = RequestHead(name, target.decode("latin-1"), fields, values, minor_version, True, names)
     _read_fields(request)
-    _set_target(request, method, heard.target)
+    if not _PLAIN_TARGET.match(target):
+        _set_target(request, method, target)
     return request
+
+
+def _lower_names(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """Return names in lower case; a client names its fields alike in every request, so this is remembered."""
+    lower = tuple(map(bytes.lower, names))
+    if len(_lower) < _MAX_REMEMBERED and sum(map(len, names)) <= _MAX_REMEMBERED_BYTES:
+        _lower[names] = lower
+    return lower
+
+
+def _every_field(head: bytes) -> Fields:
+    """Read a head again whose fields do not all have names of their own."""
+    heard = _HeardFields()
+    with suppress(httptools.HttpParserUpgrade):
+        httptools.HttpRequestParser(heard).feed_data(head)
+    return heard.fields
 
 
 def _syntax_refusal(head: bytes, problem: str) -> Refused:
@@ -227,38 +335,55 @@ def _check_request_line(head: bytes, method: bytes, target: bytes, version: str)
 
 def _read_fields(request: RequestHead) -> None:
     """Decide the framing from the fields (RFC 9112 6), and check those that steer a connection."""
-    if len(request.values) != len(request.fields):
+    values = request.values
+    if len(values) != len(request.fields):
         _join_repeated(request)
-    host = request.get(b"host")
+    host = values.get(b"host")
     if host is None and request.minor_version:
         raise Refused("malformed_http", "the request needs exactly one Host field")
-    if host is not None and not _is_host(host):
+    if host is not None and not _is_host(host.strip(b" \t")):
         raise Refused("malformed_http", "the Host field is not a host name or address with an optional port")
-    if coding := request.get(b"transfer-encoding"):
-        _set_chunked(request, coding)
-    if length := request.get(b"content-length"):
-        request.content_length = _content_length(length)
-    if expectation := request.get(b"expect"):
-        if expectation.lower() != b"100-continue":
+    if coding := values.get(b"transfer-encoding"):
+        _set_chunked(request, coding.strip(b" \t"))
+    if length := values.get(b"content-length"):
+        request.content_length = _content_length(length.strip(b" \t"))
+    if expectation := values.get(b"expect"):
+        if expectation.strip(b" \t").lower() != b"100-continue":
             raise Refused("expectation_not_supported", "the only expectation supported is `100-continue`")
         request.expects_continue = request.minor_version == 1
-    if connection := request.get(b"connection"):
+    connection = values.get(b"connection")
+    if connection:
         _set_connection_names(request, connection)
+    if connection or not request.minor_version:
+        _set_keep_alive(request)
 
 
 def _is_host(host: bytes) -> bool:
     match = _HOST.match(host)
-    return match is not None and int(match[1] or 0) <= 65_535
+    if match is None or int(match[2] or 0) > 65_535:
+        return False
+    return match[1] is None or _is_ipv6(match[1].decode("ascii"))
+
+
+def _is_ipv6(address: str) -> bool:
+    try:
+        IPv6Address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _join_repeated(request: RequestHead) -> None:
-    """Some field came more than once: lists that steer the connection are joined, and Host may not be one of them."""
-    for steering in (b"transfer-encoding", b"connection", b"host"):
-        found = [value.strip(b" \t") for name, value in request.fields if name.lower() == steering]
-        if len(found) > 1:
-            request.values[steering] = b",".join(found)
-            if steering == b"host":
-                raise Refused("malformed_http", "the request needs exactly one Host field")
+    """Some field came more than once: lists that steer the connection are joined, and what has one value is refused."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in request.fields:
+        found.setdefault(name.lower(), []).append(value.strip(b" \t"))
+    for single in _SINGLE:
+        if len(found.get(single, ())) > 1:
+            raise Refused("malformed_http", f"the request needs exactly one {single.decode().title()} field, if any")
+    for steering in (b"transfer-encoding", b"connection", b"expect"):
+        if steering in found:
+            request.values[steering] = b",".join(found[steering])
 
 
 def _set_chunked(request: RequestHead, coding: bytes) -> None:
@@ -277,9 +402,17 @@ def _content_length(text: bytes) -> int:
 
 def _set_connection_names(request: RequestHead, connection: bytes) -> None:
     names = frozenset(name.strip(b" \t").lower() for name in connection.split(b","))
-    if names & _NEVER_HOP_BY_HOP:
+    if not _CONNECTION.match(connection) or any(b" " in name or b"\t" in name for name in names):
+        raise Refused("malformed_http", "Connection is not a list of names")
+    if names & _NEVER_HOP_BY_HOP or any(name.startswith(_NEVER_HOP_BY_HOP_PREFIXES) for name in names):
         raise Refused("malformed_http", "Connection names a field that belongs to the whole way")
     request.connection_names = names
+
+
+def _set_keep_alive(request: RequestHead) -> None:
+    """RFC 9112 9.3: HTTP/1.1 keeps a connection unless it says close, HTTP/1.0 only if it says keep-alive."""
+    names = request.connection_names
+    request.keep_alive = b"close" not in names and (request.minor_version == 1 or b"keep-alive" in names)
 
 
 def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
@@ -289,9 +422,14 @@ def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
     if match := _ABSOLUTE_TARGET.match(target):
         secure, authority, target = match.groups()
         default_port = b":443" if secure else b":80"
-        if _without_port(authority, default_port) != _without_port(request.get(b"host") or b"", default_port):
+        host = request.get(b"host")
+        if not _is_host(authority):
+            raise Refused("malformed_http", "the absolute request target names no host")
+        if host is not None and _without_port(authority, default_port) != _without_port(host, default_port):
             raise Refused("malformed_http", "the absolute request target and Host name different hosts")
-        if not target.startswith(b"/"):
+        if not target and method == b"OPTIONS":
+            target = b"*"  # RFC 9112 3.2.4
+        elif not target.startswith(b"/"):
             target = b"/" + target
     elif not target.startswith(b"/") and not (target == b"*" and method == b"OPTIONS"):
         raise Refused("malformed_http", "the request target must begin with `/`")
@@ -300,7 +438,7 @@ def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
 
 
 def _without_port(authority: bytes, default_port: bytes) -> bytes:
-    return authority.lower().removesuffix(default_port)
+    return authority.lower().removesuffix(default_port).removesuffix(b":")
 
 
 def parse_response_head(head: bytes) -> ResponseHead:
@@ -309,7 +447,7 @@ def parse_response_head(head: bytes) -> ResponseHead:
     Raises:
         ValueError: it is not a response head that may be passed on.
     """
-    heard = _Heard()
+    heard = _HeardResponse()
     parser = heard.parser = httptools.HttpResponseParser(heard)
     try:
         parser.feed_data(head)
@@ -320,15 +458,18 @@ def parse_response_head(head: bytes) -> ResponseHead:
     if not heard.complete:
         raise ValueError("the head of the pod's answer is incomplete")
     status = parser.get_status_code()
-    if parser.get_http_version() not in ("1.1", "1.0") or not 100 <= status <= 599 or not _PHRASE.match(heard.phrase):
+    version = parser.get_http_version()
+    if not head.startswith(_VERSIONS) or not 100 <= status <= 599 or not _PHRASE.match(heard.phrase):
         raise ValueError("the status line of the pod's answer is not HTTP/1.1's")
     response = ResponseHead(status, heard.phrase, heard.fields, heard.keep_alive)
     for name, value in heard.fields:
         lower = name.lower()
         if lower == b"content-length":
             response.content_length = int(value)
+            if response.content_length > _MAX_CONTENT_LENGTH:
+                raise ValueError("the length of the pod's answer is beyond any")
         elif lower == b"transfer-encoding":
-            if value.strip(b" \t").lower() != b"chunked" or response.chunked:
+            if value.strip(b" \t").lower() != b"chunked" or response.chunked or version != "1.1":
                 raise ValueError("the pod's answer has a transfer coding other than chunked")
             response.chunked = True
     return response

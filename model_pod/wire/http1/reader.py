@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
-from model_pod.wire.http1.body import Body, ChunkedBody, FixedBody, UntilCloseBody
+from model_pod.wire.http1.body import NO_BOUND, Body, ChunkedBody, FixedBody, UntilCloseBody
 from model_pod.wire.http1.head import (
     HeadLimits,
     RequestHead,
@@ -21,6 +21,8 @@ from model_pod.wire.refusals import Refused
 _HEAD_END = b"\r\n\r\n"
 _HTTP = b"HTTP/1."
 _MAX_RESPONSE_HEAD_BYTES = 64 * 1024
+# A pod may say 100 and 103 before it answers; more is a pod that never will.
+_MAX_INTERIM = 8
 
 
 class End(Enum):
@@ -96,6 +98,28 @@ class RequestReader(_Reader):
         super().__init__()
         self._limits = limits
 
+    def first(self, data: bytes) -> tuple[RequestHead, bytes | None] | None:
+        """Take the first bytes of a request, when nothing is unread; it is the same as ``feed``, and quicker.
+
+        Returns:
+            The head and the whole body, when the bytes are one request and nothing more; the head and None, when the
+            rest of the body or another request is left to ``next_event``; None, when the head is not whole.
+
+        Raises:
+            Refused: as ``next_event`` does.
+        """
+        end = data.find(_HEAD_END, 0, self._limits.head_bytes + len(_HEAD_END)) + len(_HEAD_END)
+        if end < len(_HEAD_END) or self._unread or self._ended or self._body is not None:
+            self.feed(data)
+            return None
+        request = parse_request_head(data[:end], self._limits)
+        if not request.chunked and len(data) - end == (request.content_length or 0):
+            self._ended = True
+            return request, data[end:]
+        self._unread = memoryview(data)[end:]
+        self._body = ChunkedBody() if request.chunked else FixedBody(request.content_length or 0)
+        return request, None
+
     def next_event(self, body_limit_bytes: int) -> RequestHead | memoryview | End | None:
         """Return the next event, or None when more bytes are needed or the message has ended.
 
@@ -130,7 +154,8 @@ class RequestReader(_Reader):
         begun = bytes(self._unread)
         if not begun[:1].isalpha() or not begun[:1].isupper():
             raise Refused("malformed_http", "the request does not begin with an HTTP method; this port speaks HTTP/1.1")
-        if begun.count(b"\n") != begun.count(b"\r\n"):
+        line_ends = begun.count(b"\r\n")
+        if begun.count(b"\n") != line_ends or begun.count(b"\r") - begun.endswith(b"\r") != line_ends:
             raise Refused("malformed_http", "a line of the request's head does not end in CRLF")
 
 
@@ -140,6 +165,7 @@ class ResponseReader(_Reader):
     def __init__(self, request_method: str) -> None:
         super().__init__()
         self._request_method = request_method
+        self._interim = 0
 
     def next_event(self) -> ResponseHead | memoryview | End | None:
         """Return the next event, or None when more bytes are needed or the response has ended.
@@ -149,7 +175,7 @@ class ResponseReader(_Reader):
         """
         if self._ended or self._body is not None:
             try:
-                return self._next_of_body(2**63)
+                return self._next_of_body(NO_BOUND)
             except Refused as refused:
                 raise ValueError(refused.message) from refused
         while (head := self._take_head(_MAX_RESPONSE_HEAD_BYTES)) is not None:
@@ -157,6 +183,9 @@ class ResponseReader(_Reader):
             if response.status >= 200:
                 self._body = self._body_of(response)
                 return response
+            self._interim += 1
+            if response.status == 101 or self._interim > _MAX_INTERIM:
+                raise ValueError("the pod switched protocols or never comes to its answer")
         if not _HTTP.startswith(bytes(self._unread[: len(_HTTP)])):
             raise ValueError("the pod's answer does not begin with HTTP/1.")
         return None
@@ -172,7 +201,7 @@ class ResponseReader(_Reader):
         if self._request_method == "HEAD" or response.status in (204, 304):
             return FixedBody(0)
         if response.chunked:
-            return ChunkedBody()
+            return ChunkedBody(NO_BOUND)
         if response.content_length is not None:
             return FixedBody(response.content_length)
         return UntilCloseBody()

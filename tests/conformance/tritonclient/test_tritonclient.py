@@ -1,4 +1,4 @@
-"""NVIDIA's own HTTP client, unchanged, infers on the demo's model through the whole mesh."""
+"""NVIDIA's own clients, of HTTP and of gRPC, unchanged, infer on the demo's model through the whole mesh."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from tests.system.mesh import MeshUnderTest, build_store, running_mesh
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
 CLIENT = Path(__file__).with_name("client.py")
+GRPC_CLIENT = Path(__file__).with_name("grpc_client.py")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the client printed, and the digits that it sent."""
+    """What the clients printed, and the digits that they sent."""
 
     answers: dict[str, Any]
+    by_grpc: dict[str, Any]
     digits: list[Digit]
 
 
@@ -43,17 +45,19 @@ def told(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Iterator[Tol
     build_store(store)
     with running_mesh(tmp_path_factory.mktemp("tritonclient"), store) as mesh:
         digits = known_digits(mesh)
-        yield Told(_run_client(python, mesh, digits), digits)
+        by_http = _run_client(python, CLIENT, urlsplit(mesh.inference).netloc, mesh, digits)
+        by_grpc = _run_client(python, GRPC_CLIENT, mesh.published().inference_grpc, mesh, digits)
+        yield Told(by_http, by_grpc, digits)
 
 
-def _run_client(python: Path, mesh: MeshUnderTest, digits: list[Digit]) -> dict[str, Any]:
+def _run_client(python: Path, client: Path, address: str, mesh: MeshUnderTest, digits: list[Digit]) -> dict[str, Any]:
     given = {
-        "address": urlsplit(mesh.inference).netloc,
+        "address": address,
         "key": mesh.key,
         "rows": [digit.pixels for digit in digits],
     }
     # Isolated (-I): what is importable here must not help it.
-    ran = subprocess.run([python, "-I", CLIENT], input=json.dumps(given), capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([python, "-I", client], input=json.dumps(given), capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stderr
     answers: dict[str, Any] = json.loads(ran.stdout)
     return answers
@@ -108,5 +112,41 @@ def test_it_gets_only_the_outputs_that_it_asks_for(told: Told) -> None:
 )
 def test_it_raises_our_refusals_as_its_own_errors(told: Told, mistake: str, status: str, message: str) -> None:
     raised_status, raised_message = told.answers["errors"][mistake]
+    assert raised_status == status
+    assert message in raised_message
+
+
+def test_over_grpc_it_finds_server_and_model_and_what_the_model_takes(told: Told) -> None:
+    assert set(told.by_grpc["health"].values()) == {True}
+    assert told.by_grpc["server"]["name"] == "penstock"
+    model = told.by_grpc["model"]
+    assert (model["name"], model["versions"]) == ("digits", ["1"])
+    assert model["inputs"] == [{"name": "pixels", "datatype": "FP32", "shape": ["-1", "64"]}]
+
+
+@pytest.mark.parametrize("asked", ["inferred", "compressed"])
+def test_over_grpc_it_infers_on_raw_tensors(told: Told, asked: str) -> None:
+    assert told.by_grpc[asked] == [digit.label for digit in told.digits]
+
+
+def test_over_grpc_a_stream_goes_on_after_an_error(told: Told) -> None:
+    first, error, last = told.by_grpc["streamed"]
+    assert (first, last) == ([told.digits[0].label], [told.digits[1].label])
+    assert "nobody" in error
+
+
+@pytest.mark.parametrize(
+    ("mistake", "status", "message"),
+    [
+        ("shape", "StatusCode.INVALID_ARGUMENT", "64"),
+        ("datatype", "StatusCode.INVALID_ARGUMENT", "FP32"),
+        ("model", "StatusCode.NOT_FOUND", "nobody"),
+        ("key", "StatusCode.UNAUTHENTICATED", "key"),
+    ],
+)
+def test_over_grpc_it_raises_our_refusals_as_its_own_errors(
+    told: Told, mistake: str, status: str, message: str
+) -> None:
+    raised_status, raised_message = told.by_grpc["errors"][mistake]
     assert raised_status == status
     assert message in raised_message

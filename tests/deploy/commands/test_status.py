@@ -60,6 +60,7 @@ STATUS = StatusReport(
     readiness=ReadinessReport(True, 1, 1, [StableReport("digits", "1", is_ready=True, was_ready=True)]),
     workers=[WorkerReport(0, 41, 2, True, 12.0, requests=7, by_reason={"key_unknown": 2}, in_flight=1, connections=1)],
     worker_restarts=0,
+    workers_to_replace=0,
     ended_workers=EndedWorkersReport(requests=5, by_reason={"rate_limited": 3}),
     pods=[POD],
     addresses=AddressesReport(["http://127.0.0.1:8080"], ["http://127.0.0.1:8081"], ["http://127.0.0.1:8082"]),

@@ -15,7 +15,7 @@ from gateway.control.desired import (
     socket_address,
 )
 from gateway.control.desired_pods import DesiredPod
-from policies.snapshot import Batching, Launch, Mesh, Route, Snapshot, Static, Version
+from policies.snapshot import Batching, Health, Launch, Mesh, Route, Snapshot, Static, Version
 
 STATE = PurePath("/state")
 
@@ -51,6 +51,13 @@ def test_pods_that_somebody_else_runs_are_known_but_not_desired() -> None:
         "unix:/state/pods/digits-2-0.sock",
     ]
     assert [pod.name for pod in desired_pods(both, pod_places(both, STATE)).pods] == ["digits/2/0"]
+
+
+def test_every_pod_is_probed_as_its_version_says() -> None:
+    health = Health("/up", 1.0)
+    v1 = Version("1", static=Static(("unix:/p",)), health=health)
+    v2 = Version("2", launch=Launch("a.mar"), health=health)
+    assert [place.health for place in pod_places(snapshot(v1=v1, v2=v2), STATE)] == [health, health]
 
 
 def test_the_pods_of_stable_versions_start_first() -> None:
@@ -90,3 +97,9 @@ def test_no_two_pods_share_a_socket(pods: list[tuple[str, str, int]]) -> None:
     addresses = {socket_address(STATE, model, version, index) for model, version, index in pods}
     assert len(addresses) == len(pods)
     assert all(len(address.removeprefix("unix:")) <= SOCKET_PATH_BYTES for address in addresses)
+
+
+def test_pods_behind_a_name_are_known_by_the_name_until_it_is_looked_up() -> None:
+    asked = snapshot(v1=Version("1", dns="pods.local:8500"))
+    assert [(place.name, place.address) for place in pod_places(asked, STATE)] == [("digits/1/0", "pods.local:8500")]
+    assert desired_pods(asked, pod_places(asked, STATE)).pods == ()

@@ -16,7 +16,7 @@ def test_only_the_directories_must_be_named() -> None:
     config = read_config(NEEDED)
     assert config.policies == Path("policies/demo").absolute()
     assert config.workers >= 1
-    assert (config.lifeline_fd, config.drain_delay_s, config.drain_within_s) == (None, 0.0, 8.0)
+    assert (config.lifeline_fd, config.drain_delay_s, config.drain_within_s) == (None, 0.0, 30.0)
 
 
 @pytest.mark.parametrize(

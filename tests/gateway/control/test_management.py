@@ -49,6 +49,7 @@ def status() -> StatusReport:
         readiness=readiness_report(SNAPSHOT, TABLE, 1, 2, is_draining=False),
         workers=[],
         worker_restarts=0,
+        workers_to_replace=0,
         ended_workers=EndedWorkersReport(requests=4, by_reason={"rate_limited": 1}),
         pods=[],
         addresses=AddressesReport(["127.0.0.1:1"], ["127.0.0.1:2"], ["127.0.0.1:3"]),

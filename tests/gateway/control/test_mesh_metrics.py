@@ -45,6 +45,7 @@ FACTS = MeshFacts(
     host_name="here",
     jwks_stale_s={"corp": 0.0},
     limit_rows=9,
+    loop_lag_s={0: 0.25},
     quotas=(Standing("demo", Quota("day", "requests", 100, "calendar-day"), 100, 25, 0, 0.0, 0.0),),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.control.desired import PodPlace
 from gateway.control.pod_table import (
@@ -62,6 +63,16 @@ def test_a_foreign_server_is_ready_when_its_protocol_says_so() -> None:
     ready = observe(PodRecord(PLACE), Foreign(is_ready=True), now_s=1.0)
     assert (ready.view.state, ready.view.was_ready, ready.message) == (PodState.READY, True, "")
     assert observe(ready, Foreign(is_ready=False), now_s=2.0).view.was_ready
+
+
+def test_why_a_foreign_server_is_not_ready_names_what_it_was_asked() -> None:
+    assert observe(PodRecord(PLACE), Foreign(is_ready=False, path="/up"), 1.0).message == "/up does not answer 200"
+
+
+def test_workers_are_told_whether_a_pod_speaks_the_link() -> None:
+    assert observe(PodRecord(PLACE), replace(account(PodState.READY), link=1), 1.0).view.link == 1
+    assert READY.view.link == 0
+    assert PodRecord(PLACE).view.link == 0
 
 
 def test_a_failure_is_told_once_and_again_when_its_reason_changes() -> None:

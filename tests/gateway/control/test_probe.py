@@ -16,6 +16,7 @@ from gateway.control.desired import PodPlace
 from gateway.control.pod_table import Finding, Foreign, Silence
 from gateway.control.probe import PodProbes, probe
 from model_pod.wire.status import PodState, PodStatus
+from policies.snapshot import Health
 from tests.cut_off import cut_off_next
 
 STATUS = PodStatus("digits", "1", PodState.READY, was_ready=True, device="cpu")
@@ -58,7 +59,15 @@ def speak(answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWrite
     return converse
 
 
-def found(answer: Answer, path: Path) -> Finding:
+def torchserve(path: str) -> tuple[int, bytes]:
+    return (200, b'{"status": "Healthy"}') if path == "/ping" else (404, b"{}")
+
+
+def of_its_own_kind(path: str) -> tuple[int, bytes]:
+    return (200, b"") if path == "/up" else (404, b"")
+
+
+def found(answer: Answer, path: Path, asked: str = "", *, may_be_ours: bool = True) -> Finding:
     """Return what a probe of such a server finds."""
 
     async def ask() -> Finding:
@@ -66,7 +75,7 @@ def found(answer: Answer, path: Path) -> Finding:
         server = await asyncio.start_unix_server(speak(answer), address)
         no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         async with httpx.AsyncHTTPTransport(verify=no_tls, uds=address) as transport:
-            finding = await probe(transport, f"unix:{address}")
+            finding = await probe(transport, f"unix:{address}", asked, may_be_ours=may_be_ours)
         server.close()
         return finding
 
@@ -80,6 +89,28 @@ def test_a_pod_s_own_account_is_returned(tmp_path: Path) -> None:
 def test_a_foreign_server_is_asked_for_its_readiness(tmp_path: Path) -> None:
     assert found(foreign, tmp_path) == Foreign(is_ready=True)
     assert found(foreign_and_loading, tmp_path) == Foreign(is_ready=False)
+
+
+def test_a_server_without_the_open_inference_protocol_is_asked_as_torchserve_is(tmp_path: Path) -> None:
+    assert found(torchserve, tmp_path) == Foreign(is_ready=True, path="/ping")
+    assert found(lambda _: (404, b""), tmp_path) == Foreign(is_ready=False, path="/v2/health/ready")
+
+
+def test_policy_says_what_a_foreign_server_is_asked_and_nothing_else_is_then(tmp_path: Path) -> None:
+    assert found(of_its_own_kind, tmp_path, "/up") == Foreign(is_ready=True, path="/up")
+    assert found(torchserve, tmp_path, "/up") == Foreign(is_ready=False, path="/up")
+    assert found(ours, tmp_path, "/up") == STATUS
+
+
+def test_a_server_that_is_not_ours_is_not_asked_for_our_account_over_and_over(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def foreign_that_notes(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return foreign(path)
+
+    found(foreign_that_notes, tmp_path, may_be_ours=False)
+    assert asked == ["/v2/health/ready"]
 
 
 def test_an_answer_that_does_not_end_is_cut_off_and_no_account(tmp_path: Path) -> None:
@@ -115,6 +146,49 @@ def test_pods_that_stay_are_probed_on_and_those_that_go_are_not(tmp_path: Path) 
     first, second, *then = asyncio.run(asyncio.wait_for(follow(), 20))
     assert first == ("digits/1/0", Silence("nothing listens at its address", timed_out=False))
     assert [second, *then] == [("digits/2/0", STATUS)] * 3
+
+
+def test_pods_are_asked_as_policy_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_EVERY_S", 3600.0)
+    monkeypatch.setattr(probe_module, "PROBES_PER_S", 1e9)
+    asked: list[str] = []
+
+    def ready_at_times(path: str) -> tuple[int, bytes]:
+        asked.append(path)
+        return (503, b"") if path == "/up" and asked.count("/up") in (2, 4, 5) else (200, b"")
+
+    async def follow() -> list[Finding]:
+        reports: asyncio.Queue[Finding] = asyncio.Queue()
+        probes = PodProbes(lambda _, finding, __: reports.put_nowait(finding))
+        server = await asyncio.start_unix_server(speak(ready_at_times), str(tmp_path / "p.sock"))
+        health = Health("/up", every_s=0.001, down_after=2)
+        probes.watch([PodPlace("digits/1/0", "digits", "1", f"unix:{tmp_path}/p.sock", None, health)])
+        findings = [await reports.get() for _ in range(6)]
+        await probes.stop()
+        server.close()
+        return findings
+
+    findings = asyncio.run(asyncio.wait_for(follow(), 20))
+    assert [isinstance(finding, Foreign) and finding.is_ready for finding in findings] == [True] * 4 + [False, True]
+    # Ours would say so at the first question; it is asked again only when something is wrong.
+    assert asked[:5] == ["/penstock/pod", "/up", "/up", "/penstock/pod", "/up"]
+
+
+def test_a_pod_whose_policy_changes_is_asked_as_the_new_one_says(tmp_path: Path) -> None:
+    async def follow() -> Finding:
+        reports: asyncio.Queue[Finding] = asyncio.Queue()
+        probes = PodProbes(lambda _, finding, __: reports.put_nowait(finding))
+        server = await asyncio.start_unix_server(speak(of_its_own_kind), str(tmp_path / "p.sock"))
+        place = PodPlace("digits/1/0", "digits", "1", f"unix:{tmp_path}/p.sock", None, Health("/up", every_s=3600.0))
+        probes.watch([place])
+        assert await reports.get() == Foreign(is_ready=True, path="/up")
+        probes.watch([msgspec.structs.replace(place, health=Health())])
+        finding = await reports.get()
+        await probes.stop()
+        server.close()
+        return finding
+
+    assert asyncio.run(asyncio.wait_for(follow(), 20)) == Foreign(is_ready=False)
 
 
 @pytest.mark.parametrize("is_unix", [True, False])

@@ -404,3 +404,29 @@ def test_a_mesh_without_a_listener_for_metrics_has_none(mesh: Mesh) -> None:
         assert mesh.running().metrics == ""
 
     asyncio.run(mesh.serve(story))
+
+
+def test_a_hangup_replaces_every_worker_and_is_in_the_audit_log(mesh: Mesh) -> None:
+    async def story(mesh: Mesh) -> None:
+        await until(mesh, "/admin/status", lambda status: bool(status["workers"]))
+        old = (await mesh.admin("/admin/status")).json()["workers"][0]["pid"]
+        os.kill(os.getpid(), signal.SIGHUP)
+        await mesh.told.line("every worker was replaced")
+        status = await until(mesh, "/admin/status", lambda status: status["workers_to_replace"] == 0)
+        assert [worker["pid"] for worker in status["workers"]] != [old]
+        assert not status["is_draining"]
+
+    asyncio.run(mesh.serve(story))
+    lines = (mesh.state / "audit" / "audit.jsonl").read_bytes().splitlines()
+    assert "worker.restart" in [msgspec.json.decode(line)["action"] for line in lines]
+
+
+def test_pods_are_found_by_name_before_workers_accept(mesh: Mesh) -> None:
+    async def story(mesh: Mesh) -> None:
+        pods = (await mesh.admin("/admin/pods")).json()["pods"]
+        assert [(pod["name"], pod["address"]) for pod in pods] == [("digits/1/127.0.0.1:9", "127.0.0.1:9")]
+
+    mesh.rewrite(
+        "routes/digits.yaml", "{launch: {archive: digits-1.mar, count: 1, device: auto}}", '{dns: "localhost:9"}'
+    )
+    asyncio.run(mesh.serve(story))

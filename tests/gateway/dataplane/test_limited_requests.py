@@ -100,7 +100,7 @@ def test_an_observed_limit_is_named_and_lets_pass() -> None:
         answer = await mesh.ask(post())
         assert answer.status == 200
         assert 'over="tier/gold"' in answer.fields["penstock-decision"]
-        _, uses = mesh.gateway.take_uses()
+        _, uses = mesh.gateway.settlement.take_uses()
         assert (uses.refused, uses.observed) == ({}, {"tier/gold": 1})
 
     in_mesh(body, echo, snapshot=policy(limit=Limit("tier/gold", 0.01, 1, observe=True)))
@@ -299,6 +299,7 @@ def test_me_tells_a_caller_its_limits_and_quotas() -> None:
             "is_enforced": True,
             "models": ["digits"],
         }
+        assert told["queue"] == {"priority": 0, "weight": 1, "most_waiting": 64, "longest_wait_s": 1.0}
         assert (told["quotas"][0]["used"], told["quotas"][0]["left"]) == (1, 999)
         assert told["quotas"][0]["resets_at"] == "2096-10-02T07:06:40Z"
 

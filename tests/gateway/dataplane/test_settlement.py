@@ -56,7 +56,7 @@ def settled(
         await body(mesh)
         while mesh.gateway.in_flight:  # noqa: ASYNC110  a caller that left is noticed by the loop, not told to the test
             await asyncio.sleep(0)
-        for tally in mesh.gateway.take_tallies():
+        for tally in mesh.gateway.settlement.take_tallies():
             seen.counts += tally.requests
             seen.events += tally.events
 
@@ -248,24 +248,24 @@ def test_a_defect_in_counting_costs_no_caller_the_answer(
         raise ValueError("a defect")
 
     async def body(mesh: Mesh) -> None:
-        monkeypatch.setattr(mesh.gateway._tallies, "add", broken)
+        monkeypatch.setattr(mesh.gateway.settlement._tallies, "add", broken)
         for _ in range(2):
             assert (await mesh.ask(post())).status == 200
-        mesh.gateway.take_tallies()  # nothing was counted, and that is told
-        assert mesh.gateway._lost == {"settlement": 2}
+        mesh.gateway.settlement.take_tallies()  # nothing was counted, and that is told
+        assert mesh.gateway.settlement._lost == {"settlement": 2}
 
     assert settled(tmp_path, body, echo).counts == []
     assert capsys.readouterr().err.count("a request was not counted") == 1
 
 
 def test_what_a_stopped_supervisor_does_not_take_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.dataplane.gateway.MAX_CLOSED_TALLIES", 3)
+    monkeypatch.setattr("gateway.dataplane.settlement.MAX_CLOSED_TALLIES", 3)
 
     async def body(mesh: Mesh) -> None:
         for _ in range(5):
             await mesh.ask(post())
-            mesh.gateway._begin_slot()
-        tallies = mesh.gateway.take_tallies()
+            mesh.gateway.settlement._begin_slot()
+        tallies = mesh.gateway.settlement.take_tallies()
         assert len(tallies) == 3
         assert tallies[-1].dropped == {"tally": 2}
 

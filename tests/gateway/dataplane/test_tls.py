@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from gateway.control.messages import ShowCertificate
+from gateway.dataplane import accepting
+from gateway.dataplane.accepting import Acceptor, Reserve
 from gateway.dataplane.credentials import NO_PEER, Peer
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.tls import Door, Doors, peer_of
@@ -64,16 +66,14 @@ async def door(mesh: Mesh, first: ShowCertificate | None = None) -> AsyncIterato
         shown = msgspec.structs.replace(first or told(0), listen_fd=listening.fileno())
         doors.show(shown)
         (opened,) = doors.take_shut()
-        server = await loop.create_server(
-            partial(ClientConnection, mesh.gateway, opened.identity_from),
-            sock=opened.socket,
-            ssl=opened.context,
-            ssl_handshake_timeout=1.0,
-        )
+        reserve = Reserve()
+        make_protocol = partial(ClientConnection, mesh.gateway, opened.identity_from)
+        acceptor = Acceptor(loop, opened, make_protocol, reserve, bytes)
         try:
             yield SecuredDoor(mesh, doors, listening)
         finally:
-            server.close()
+            acceptor.close()
+            reserve.close()
 
 
 def certificate_of(caller: Caller) -> bytes | None:
@@ -123,7 +123,9 @@ def test_a_client_that_speaks_plain_http_gets_no_answer_and_harms_nobody() -> No
     in_mesh(story, echo)
 
 
-def test_a_handshake_that_never_ends_is_cut_off_and_counts_as_no_connection() -> None:
+def test_a_handshake_that_never_ends_is_cut_off_and_counts_as_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accepting, "HANDSHAKE_WITHIN_S", 1.0)
+
     async def story(mesh: Mesh) -> None:
         async with door(mesh) as secured:
             silent = await secured.connect(None)
@@ -196,6 +198,24 @@ def test_another_certificate_is_shown_to_new_connections_and_the_old_ones_live_o
             for caller in (before, after):
                 caller.writer.write(post())
                 assert (await caller.answer()).status == 200
+
+    in_mesh(story, echo)
+
+
+def test_no_handshake_fails_while_the_certificate_is_replaced_again_and_again() -> None:
+    other = AUTHORITY.server("mesh.example")
+
+    async def story(mesh: Mesh) -> None:
+        async with door(mesh) as secured:
+            for issued in [other, SERVER] * 25:
+                begun = [asyncio.create_task(secured.connect(client_context(AUTHORITY))) for _ in range(2)]
+                await asyncio.sleep(0)
+                secured.doors.show(told(secured.fd, issued))
+                callers = await asyncio.gather(*begun)
+                shown = await secured.connect(client_context(AUTHORITY))
+                assert certificate_of(shown) == der(issued)
+                for caller in (*callers, shown):
+                    caller.writer.transport.abort()
 
     in_mesh(story, echo)
 

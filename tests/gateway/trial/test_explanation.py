@@ -13,7 +13,7 @@ from gateway.decide.limits import Standing
 from gateway.trial.explanation import Step, explain
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from gateway.trial.tried_policy import tried_tables
-from policies.snapshot import LadderStep, Launch, Limit, Quota, SharedLimit, Snapshot, Version
+from policies.snapshot import LadderStep, Launch, Limit, Quota, SharedLimit, Snapshot, Tier, Version
 from tests.gateway.policy import EXPIRED_KEY, KEY, PLAIN_KEY, policy
 
 ACCOUNT = "tenant/ads/quota/day/requests"
@@ -126,6 +126,7 @@ def test_the_steps_of_an_admitted_request_are_all_there_in_order() -> None:
         "limit tier/gold/in_flight",
         "quota day",
         "pods",
+        "queue",
     ]
     assert {one.verdict for one in steps()} == {"ok"}
 
@@ -164,7 +165,20 @@ def test_pods_are_told_by_where_they_come_from() -> None:
     snapshot = policy()
     launched = replace(snapshot.routes["digits"], versions={"1": Version("1", launch=Launch("digits.mar", 2))})
     tables = tried_tables(replace(snapshot, routes={"digits": launched}))
-    assert explain(tables, FACTS, UNUSED, NOW_S).steps[-1].says.startswith("version 1: 2 started from digits.mar;")
+    assert explain(tables, FACTS, UNUSED, NOW_S).steps[-2].says.startswith("version 1: 2 started from digits.mar;")
+
+
+def test_how_a_request_would_wait_is_told() -> None:
+    says = "tier gold: when the pods are busy, at most 64 of the tenant for 1s; priority 0, weight 1"
+    assert step("queue").says == says
+    snapshot = limited()
+
+    def told(tier: Tier) -> str:
+        tables = tried_tables(replace(snapshot, tiers={"gold": tier}))
+        return explain(tables, FACTS, UNUSED, NOW_S).steps[-1].says
+
+    assert told(Tier("gold", queue_wait_s=0.0)) == "tier gold: refused at once when the pods are busy"
+    assert "priority -5, refused first, weight 2" in told(Tier("gold", priority=-5, weight=2))
 
 
 def test_a_tenant_that_may_call_every_model_is_told_so() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from model_pod.wire import frames
-from model_pod.wire.inference import FromInference, Load, Loaded, LoadFailed, Ran, Run
+from model_pod.wire.inference import FromInference, Load, Loaded, LoadFailed, Ran, Run, ToInference
 from model_pod.wire.rows import Part, PartKind, Row, RowAnswer
 
 TIMEOUT_S = 60.0
@@ -23,6 +24,7 @@ class Engine:
         self.channel, far_end = socket.socketpair()
         self.channel.settimeout(TIMEOUT_S)
         self._decoder: frames.FrameDecoder[FromInference] = frames.FrameDecoder(FromInference)  # type: ignore[arg-type]
+        self._arrived: deque[tuple[FromInference, list[memoryview]]] = deque()
         with far_end, stderr.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "model_pod.engine", "--fd", str(far_end.fileno())],
@@ -32,8 +34,8 @@ class Engine:
             )
 
     def load(self, model_dir: Path, max_rows: int = 8) -> Loaded | LoadFailed:
-        self._send(Load("echo", "1", str(model_dir), "cpu", max_rows))
-        answer, _ = self._receive()
+        self.send(Load("echo", "1", str(model_dir), "cpu", max_rows))
+        answer, _ = self.receive()
         assert isinstance(answer, Loaded | LoadFailed)
         return answer
 
@@ -41,8 +43,8 @@ class Engine:
         return self.ask(Run(7, tuple(rows)), blobs)
 
     def ask(self, run: Run, blobs: Sequence[bytes]) -> tuple[Ran, list[bytes]]:
-        self._send(run, blobs)
-        answer, answered = self._receive()
+        self.send(run, blobs)
+        answer, answered = self.receive()
         assert isinstance(answer, Ran)
         return answer, [bytes(blob) for blob in answered]
 
@@ -56,15 +58,19 @@ class Engine:
         self.channel.close()
         return self.process.wait(TIMEOUT_S)
 
-    def _send(self, message: Load | Run, blobs: Sequence[bytes] = ()) -> None:
+    def send(self, message: ToInference, blobs: Sequence[bytes] = ()) -> None:
+        """Say one thing."""
         for piece in frames.encode(message, blobs):
             self.channel.sendall(piece)
 
-    def _receive(self) -> tuple[FromInference, list[memoryview]]:
-        while data := self.channel.recv(2**20):
-            for frame in self._decoder.feed(data):
-                return frame
-        raise EOFError("the inference process closed the stream")
+    def receive(self) -> tuple[FromInference, list[memoryview]]:
+        """Wait for the next thing that it says."""
+        while not self._arrived:
+            data = self.channel.recv(2**20)
+            if not data:
+                raise EOFError("the inference process closed the stream")
+            self._arrived += self._decoder.feed(data)
+        return self._arrived.popleft()
 
 
 @contextmanager

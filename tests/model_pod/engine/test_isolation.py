@@ -57,6 +57,27 @@ def test_a_batch_too_large_for_memory_is_answered_in_parts() -> None:
     assert isolate(list("abcdefgh"), run).outcomes == tuple("ABCDEFGH")
 
 
+def test_rows_that_may_not_run_again_share_the_failure_and_the_others_do_not() -> None:
+    isolated = isolate(["a", "begun", "poison", "d"], _run, lambda row: row != "begun")
+    assert isolated == Isolated(("A", CULPRIT, CULPRIT, "D"), runs=5)
+
+
+@given(st.lists(st.sampled_from(["a", "begun", "poison", "short"]), max_size=24))
+def test_a_row_that_may_not_run_again_runs_once(rows: list[str]) -> None:
+    named = list(enumerate(rows))
+    begun: list[int] = []
+
+    def run(part: Sequence[tuple[int, str]]) -> list[str]:
+        begun.extend(place for place, row in part if row == "begun")
+        return _run([row for _, row in part])
+
+    isolated = isolate(named, run, lambda row: row[1] != "begun")
+    assert begun == [place for place, row in named if row == "begun"]
+    assert isolated.runs <= max(1, 2 * len(rows))
+    spoilt = {"poison": (CULPRIT,), "short": (MISCOUNTED,), "a": ("A",), "begun": ("BEGUN", CULPRIT, MISCOUNTED)}
+    assert all(outcome in spoilt[row] for row, outcome in zip(rows, isolated.outcomes, strict=True))
+
+
 def test_no_rows_need_no_run() -> None:
     assert isolate([], _run) == Isolated((), runs=0)
 

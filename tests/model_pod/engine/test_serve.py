@@ -222,7 +222,7 @@ from tests.model_pod.engine.process import Engine
 
 inference = Engine(Path(sys.argv[2]))
 inference.load(Path(sys.argv[1]))
-inference._send(Run(7, (Row("r"),)))
+inference.send(Run(7, (Row("r"),)))
 print(inference.process.pid, flush=True)
 sys.stdin.read()
 """

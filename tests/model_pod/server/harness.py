@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +53,11 @@ class Client:
         self._reader = reader
         self._writer = writer
 
+    @property
+    def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """For who reads something other than HTTP."""
+        return self._reader, self._writer
+
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
         self._writer.write(data)
@@ -87,7 +92,8 @@ class Client:
     async def close(self) -> None:
         """Leave."""
         self._writer.close()
-        await self._writer.wait_closed()
+        with suppress(ConnectionResetError):  # the server may have reset it, as a test wanted
+            await self._writer.wait_closed()
 
 
 @dataclass

@@ -50,7 +50,7 @@ def test_every_reason_is_a_refusal_with_its_status(reason: Reason) -> None:
     answer = refusal(Refused(reason.name, "why"), "r")
     headers = dict(answer.headers)
     assert (answer.status, headers["penstock-reason"]) == (reason.status, reason.name)
-    assert ("retry-after" in headers) == (reason.status == 503)
+    assert ("retry-after" in headers) == (reason.status == 503 or reason.name == "idempotency_in_progress")
     body = msgspec.json.decode(answer.body)
     assert (body["reason"], body["message"], body["code"], body["request_id"]) == (
         reason.name,
@@ -60,11 +60,9 @@ def test_every_reason_is_a_refusal_with_its_status(reason: Reason) -> None:
     )
 
 
-def test_a_refusal_tells_what_the_request_cost_if_it_ran() -> None:
-    refused = Refused("row_refused", "why")
-    assert "penstock-usage" not in dict(refusal(refused, "r").headers)
-    ran = refusal(refused, "r", Usage(1234, 0, 3, 0.0))
-    assert dict(ran.headers)["penstock-usage"] == "device_us=1234;batch=3;queue_us=0"
+def test_what_never_ran_tells_no_cost() -> None:
+    assert usage_headers(Usage()) == ()
+    assert usage_headers(Usage(1234, 0, 3, 0.0))[0] == ("penstock-usage", "device_us=1234;batch=3;queue_us=0")
 
 
 def test_a_handlers_own_status_overrides_the_reasons() -> None:

@@ -28,6 +28,7 @@ def test_what_is_not_said_has_its_default() -> None:
         [*NEEDED, "--listen", "unix:/p", "--max-rows", "1025"],
         [*NEEDED, "--listen", "unix:/p", "--max-rows", "-1"],
         [*NEEDED, "--listen", "unix:/p", "--queue-bytes", "1"],
+        [*NEEDED, "--listen", "unix:/p", "--outcomes-kept-s", "long"],
         [*NEEDED, "--listen", "unix:/p", "--unknown", "1"],
     ],
 )

@@ -20,6 +20,7 @@ async def _answer_next(fake: FakeInference) -> None:
 
 def _only_connection(pods: Served) -> HttpConnection:
     (connection,) = pods.edge.connections
+    assert isinstance(connection, HttpConnection)
     return connection
 
 

@@ -1,0 +1,50 @@
+"""Client: what a request's life needs of the connection that it came by, whatever protocol that speaks."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+Piece = bytes | memoryview
+
+
+class Client(Protocol):
+    """The connection that a request came by.
+
+    ``fields`` are whole header lines, each with its CRLF, without those of framing, connection and date.
+    """
+
+    def answer(self, status: int, phrase: bytes, fields: bytes, body: Piece) -> None:
+        """Answer as a whole: the request is over, and the next one may come."""
+        ...
+
+    def begin(self, status: int, phrase: bytes, fields: bytes, content_length: int) -> None:
+        """Answer with this head; ``data`` and ``end`` follow.
+
+        Args:
+            content_length: of the body; ``NOT_TOLD`` when it comes as it is made.
+        """
+        ...
+
+    def data(self, piece: Piece) -> None:
+        """Send the next bytes of the answer."""
+        ...
+
+    def end(self) -> None:
+        """The answer is whole: the request is over."""
+        ...
+
+    def cut(self) -> None:
+        """The answer cannot be made whole: end it so that the caller can tell."""
+        ...
+
+    def go_on(self) -> None:
+        """Tell a caller that waits with its body to send it."""
+        ...
+
+    def hold(self, held: bool) -> None:
+        """Stop (or go on) reading the request's body."""
+        ...
+
+    def due(self, deadline_s: float) -> None:
+        """The request's deadline is known; ``Forward.deadline_passed`` is called when it passes."""
+        ...

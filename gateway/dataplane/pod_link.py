@@ -1,0 +1,355 @@
+"""The worker's end of the link: one connection to a pod for all its requests; see ``model_pod.wire.link``.
+
+What is written in one turn of the loop goes out in one call, and what the pod wrote in one call comes in as one: the
+system calls are shared by all requests that are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+
+from gateway.dataplane.client import Piece
+from gateway.dataplane.pod_heads import is_for_clients
+from gateway.dataplane.upstream import CONNECT_WITHIN_S, Exchange, Receiver, connect
+from gateway.errors import CLIENT_GONE, REASONS, PodBroke, PodFailed, PodUnreachable
+from model_pod.wire import link
+from model_pod.wire.link import (
+    ANSWER,
+    CREDIT,
+    CREDIT_BYTES,
+    DATA,
+    LAST,
+    LEAVING,
+    PREFACE,
+    REQUEST,
+    RESET,
+    WINDOW_BYTES,
+    Buffer,
+    FrameReader,
+    PodAnswer,
+    PodCharge,
+    PodRequest,
+    Reset,
+    credit,
+    credited,
+    decode_answer,
+    decode_charge,
+    decode_reset,
+    encode_head,
+    frame,
+)
+
+_ANSWER_LAST, _DATA_LAST, _REQUEST_LAST = ANSWER | LAST, DATA | LAST, REQUEST | LAST
+_LAST_STREAM = 2**32 - 1
+# Of a stream that may be sent before the pod has said that it took any: so nothing larger delays the others.
+_PIECE_BYTES = 16 * 1024
+_GONE = encode_head(Reset(CLIENT_GONE))
+_OUR_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class LinkUpstream:
+    """Exchanges with the pod at one address, over one link that is opened when it is needed."""
+
+    def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
+        self._address = address
+        self._loop = loop
+        self._link: _Link | None = None
+        self._connecting: set[asyncio.Task[None]] = set()
+
+    def open(self, request: PodRequest, body: Sequence[Piece], receiver: Receiver, *, is_whole: bool) -> Exchange:
+        """Begin an exchange with what there is of the request's body."""
+        link = self._link
+        if link is None or not link.takes_new:
+            link = self._link = _Link(self._loop)
+            task = self._loop.create_task(self._connect(link))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+        return link.open(request, body, receiver, is_whole)
+
+    def close(self) -> None:
+        """Begin nothing new on the link; it closes when its last exchange is over."""
+        if self._link is not None:
+            self._link.leave()
+
+    async def _connect(self, link: _Link) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                await connect(self._address, self._loop, link)
+        except Exception as error:  # a bad address too: whatever it is, the requests must not wait for ever
+            is_ours = isinstance(error, OSError) and error.errno in _OUR_FAULT
+            link.fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours))
+
+
+class _Stream:
+    """One exchange on a link."""
+
+    __slots__ = ("_ahead_bytes", "_is_held", "_is_whole", "_link", "_room_bytes", "_unsent", "number", "receiver")
+
+    def __init__(self, link: _Link, number: int, receiver: Receiver) -> None:
+        self._link = link
+        self.number = number
+        self.receiver: Receiver | None = receiver
+        self._room_bytes = WINDOW_BYTES
+        self._unsent: deque[Piece] | None = None  # what waits for the pod to take what was sent
+        self._is_whole = False
+        self._is_held = False
+        self._ahead_bytes = 0  # of the answer that the pod has not been credited for
+
+    # --- the request, as the one who forwards sees it
+
+    @property
+    def has_begun(self) -> bool:
+        return self._link.is_connected
+
+    def begin(self, request: PodRequest, body: Sequence[Piece], is_whole: bool) -> None:
+        head = encode_head(request)
+        if is_whole and (body_bytes := sum(map(len, body))) <= WINDOW_BYTES:
+            self._is_whole = True
+            self._room_bytes -= body_bytes
+            self._link.write(frame(_REQUEST_LAST, self.number, head, b"".join(body) if body else b""))
+            return
+        self._link.write(frame(REQUEST, self.number, head))
+        for piece in body:
+            self.send(piece)
+        if is_whole:
+            self.finish()
+
+    def send(self, piece: Piece) -> None:
+        if self.receiver is None:
+            return  # the pod has answered already, and reads no more
+        if self._unsent is not None or len(piece) > min(self._room_bytes, _PIECE_BYTES):
+            self._queue(piece)
+            return
+        self._room_bytes -= len(piece)
+        self._link.write(frame(DATA, self.number, b"", piece))
+
+    def finish(self) -> None:
+        self._is_whole = True
+        if self._unsent is None and self.receiver is not None:
+            self._link.write(frame(_DATA_LAST, self.number))
+
+    def cancel(self) -> None:
+        if self.receiver is not None:
+            self.receiver = None
+            self._unsent = None
+            self._link.forget(self)
+            self._link.write(frame(RESET, self.number, _GONE))
+
+    def hold(self, held: bool) -> None:
+        self._is_held = held
+        if not held:
+            self._credit()
+
+    def _queue(self, piece: Piece) -> None:
+        view = memoryview(piece)
+        if self._unsent is None:
+            self._unsent = deque()
+        self._unsent.extend(view[at : at + _PIECE_BYTES] for at in range(0, len(view), _PIECE_BYTES))
+        self._push()
+        if self._unsent and self.receiver is not None:
+            self.receiver.on_room(False)
+
+    def _push(self) -> None:
+        unsent = self._unsent
+        while unsent and len(unsent[0]) <= self._room_bytes:
+            piece = unsent.popleft()
+            self._room_bytes -= len(piece)
+            is_last = self._is_whole and not unsent
+            self._link.write(frame(_DATA_LAST if is_last else DATA, self.number, b"", piece))
+        if not unsent:
+            self._unsent = None
+
+    # --- the answer, as the link sees it
+
+    def on_credit(self, byte_count: int) -> None:
+        self._room_bytes += byte_count
+        if self._room_bytes > WINDOW_BYTES:
+            raise link.BadLink("the pod credits more than it was sent")
+        if self._unsent is not None:
+            self._push()
+            if self._unsent is None and self.receiver is not None:
+                self.receiver.on_room(True)
+
+    def on_data(self, body: bytes) -> None:
+        self._ahead_bytes += len(body)
+        if self._ahead_bytes > WINDOW_BYTES:
+            raise link.BadLink("the pod sends more than it was let")
+        if self.receiver is not None and body:
+            self.receiver.on_data(body)
+        if not self._is_held:
+            self._credit()
+
+    def _credit(self) -> None:
+        if self._ahead_bytes >= CREDIT_BYTES:
+            self._link.write([credit(self.number, self._ahead_bytes)])
+            self._ahead_bytes = 0
+
+    def end(self) -> Receiver | None:
+        """Let go of the receiver, who is told the end now."""
+        receiver, self.receiver, self._unsent = self.receiver, None, None
+        return receiver
+
+
+class _Link(asyncio.Protocol):
+    """One connection to a pod.
+
+    Attributes:
+        takes_new: another exchange may begin on it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.takes_new = True
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._streams: dict[int, _Stream] = {}
+        self._next_number = 1
+        self._written_number = 0  # the last stream of which anything may have reached the pod
+        self._out: list[Buffer] = [PREFACE]
+        self._is_flushing = True  # it is as long as there is no connection
+        self._reader = FrameReader()
+        self._greeting = b""
+
+    @property
+    def is_connected(self) -> bool:
+        """What is written is sent."""
+        return self._transport is not None
+
+    def open(self, request: PodRequest, body: Sequence[Piece], receiver: Receiver, is_whole: bool) -> Exchange:
+        number = self._next_number
+        self._next_number = number + 1
+        if number >= _LAST_STREAM - 1:
+            self.takes_new = False
+        stream = self._streams[number] = _Stream(self, number, receiver)
+        stream.begin(request, body, is_whole)
+        return stream
+
+    def forget(self, stream: _Stream) -> None:
+        self._streams.pop(stream.number, None)
+        self._close_when_done()
+
+    def leave(self) -> None:
+        """Begin nothing new here."""
+        self.takes_new = False
+        self._close_when_done()
+
+    def write(self, pieces: list[Buffer]) -> None:
+        """Send in this turn of the loop."""
+        self._out += pieces
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flushing = False
+        out, self._out = self._out, []
+        self._written_number = self._next_number - 1
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(out))
+
+    def _close_when_done(self) -> None:
+        if not self.takes_new and not self._streams and self._transport is not None:
+            self._flush()
+            self._transport.close()
+
+    # --- the socket
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._flush()
+        self._close_when_done()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if len(self._greeting) < len(PREFACE):
+                data = self._greet(data)
+            for kind, number, head, body in self._reader.feed(data):
+                stream = self._streams.get(number)
+                if kind == _ANSWER_LAST and stream is not None:
+                    answer = _answer(head)  # before the stream is forgotten: it is told if this is no answer
+                    del self._streams[number]
+                    self._on_answer(stream, answer, body)
+                else:
+                    self._on_frame(kind, number, stream, head, body)
+        except (link.BadLink, msgspec.MsgspecError) as error:
+            self.fail(PodBroke(f"the pod's link cannot be read: {error}", "pod_bad_answer"))
+
+    def _greet(self, data: bytes) -> bytes:
+        missing = len(PREFACE) - len(self._greeting)
+        self._greeting += data[:missing]
+        if not PREFACE.startswith(self._greeting):
+            raise link.BadLink("the pod does not speak the link")
+        return data[missing:]
+
+    def _on_answer(self, stream: _Stream, answer: PodAnswer, body: bytes) -> None:
+        receiver = stream.end()
+        if receiver is not None:
+            receiver.on_answer(answer, body)
+        if not self.takes_new:
+            self._close_when_done()
+
+    def _on_frame(self, kind: int, number: int, stream: _Stream | None, head: bytes, body: bytes) -> None:
+        if kind == LEAVING:
+            self.leave()
+        elif stream is None or stream.receiver is None:
+            return  # it was cancelled, and this was on its way
+        elif kind == ANSWER:
+            stream.receiver.on_head(_answer(head))
+            stream.on_data(body)
+        elif kind in (DATA, _DATA_LAST):
+            stream.on_data(body)
+            if kind == _DATA_LAST:
+                self._end(stream, decode_charge(head) if head else None)
+        elif kind == CREDIT:
+            stream.on_credit(credited(head))
+        elif kind == RESET:
+            self._reset(stream, decode_reset(head))
+        else:
+            raise link.BadLink(f"a frame of kind {kind}")
+
+    def _end(self, stream: _Stream, charge: PodCharge | None) -> None:
+        receiver = stream.end()
+        self.forget(stream)
+        if receiver is not None:
+            receiver.on_end(charge)
+
+    def _reset(self, stream: _Stream, reset: Reset) -> None:
+        receiver = stream.end()
+        self.forget(stream)
+        if receiver is None:
+            return
+        reason = reset.reason if reset.reason in REASONS else "pod_lost"
+        if reset.has_run:
+            receiver.on_failed(PodBroke("the pod ended the request", reason))
+        else:
+            receiver.on_failed(PodUnreachable("the pod did not take the request", is_pods_fault=False))
+
+    def fail(self, error: PodFailed) -> None:
+        """End every exchange; those of which nothing was written may go elsewhere."""
+        self.takes_new = False
+        if self._transport is not None:
+            self._transport.abort()
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            receiver = stream.end()
+            if receiver is None:
+                continue
+            if isinstance(error, PodBroke) and stream.number > self._written_number:
+                receiver.on_failed(PodUnreachable("the pod's link was lost", is_pods_fault=True))
+            else:
+                receiver.on_failed(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(PodBroke("the pod closed the link before its answer was whole"))
+
+
+def _answer(head: bytes) -> PodAnswer:
+    answer = decode_answer(head)
+    if not is_for_clients(answer) or not 200 <= answer.status <= 599:
+        raise link.BadLink("the head of an answer holds what no pod may say")
+    return answer

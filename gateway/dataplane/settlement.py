@@ -1,0 +1,248 @@
+"""Settlement: what follows from how a request ended: limits, counts, the decision record and the span."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import Counter, deque
+from functools import partial
+
+from msgspec import Struct
+
+from gateway.control.messages import SLOT_S, KeyUses, LimitUses, Tally
+from gateway.dataplane.decision_log import DecisionLog
+from gateway.dataplane.shared_limits import SharedLimits
+from gateway.dataplane.tally import LimitUseCounts, Tallies
+from gateway.dataplane.tracing import NO_TRACE, Trace, Tracer
+from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
+from gateway.decide.decision import Decision
+from gateway.decide.facts import RequestFacts
+from gateway.decide.limits import QuotaCharge
+from gateway.decide.route import INFERENCES
+from gateway.decide.tables import Tables
+from gateway.errors import REASONS
+from telemetry.record import Recorder
+
+# Tallies that a supervisor which does not read has not taken: one per slot, so an hour's.
+MAX_CLOSED_TALLIES = 360
+# Credentials used in one second whose last use is told; of tokens there may be one for each caller.
+MAX_KEY_USES = 10_000
+
+AttemptTuple = tuple[str, str, float, float, str, int]
+"""``telemetry.records.Attempt`` as it is recorded."""
+
+
+class Settled(Struct, frozen=True):
+    """How a request ended.
+
+    Attributes:
+        status: what the caller got; 499 when it left before.
+        reason: of a refusal, by us or by the pod; "" for an answer of the model.
+        facts: None when it was refused before there were any.
+        has_run: a pod had it, so that it may have run.
+    """
+
+    trace: Trace
+    decision: Decision
+    method: str
+    request_id: str
+    started_s: float
+    status: int
+    reason: str
+    attempts: list[AttemptTuple]
+    facts: RequestFacts | None = None
+    usage: Usage = NOTHING_USED
+    has_run: bool = False
+
+
+class Settlement:
+    """What one worker's requests came to since the supervisor was last told.
+
+    Attributes:
+        requests: settled, since the start.
+        refusals: by reason, since the start.
+        recorder: what the sidecar is told by; None where there is none.
+        decisions: where decisions are kept for those who edit policy; None where they are not.
+    """
+
+    def __init__(
+        self, limits: SharedLimits, tracer: Tracer, recorder: Recorder | None, decisions: DecisionLog | None
+    ) -> None:
+        self.requests = 0
+        self.refusals: Counter[str] = Counter()
+        self.recorder = recorder
+        self.decisions = decisions
+        self._limits = limits
+        self._tracer = tracer
+        self._generation = 0
+        self._tallies = Tallies({})
+        self._closed_tallies: deque[Tally] = deque()
+        self._limit_uses = LimitUseCounts()
+        self._key_uses: dict[str, float] = {}
+        self._lost: Counter[str] = Counter()
+        self._told_lost = 0
+        self._slot_s = 0
+        self._slot_ends_s = -math.inf
+
+    def use(self, tables: Tables) -> None:
+        """Count by this generation's objectives from now on."""
+        self._begin_slot()
+        self._generation = tables.generation
+        self._tallies = Tallies(tables.objectives)
+
+    def settle(self, settled: Settled, now_s: float) -> None:
+        """Count a settled request, and tell the sidecar of it; a defect in that costs no caller the answer."""
+        try:
+            self._settle(settled, now_s)
+        except Exception as error:
+            if not self._lost["settlement"]:
+                print(f"gateway: a request was not counted: {type(error).__name__}: {error}", file=sys.stderr)
+            self._lost["settlement"] += 1
+
+    def count_refused(self, reason: str, since_s: float, now_s: float) -> None:
+        """Count a request that was refused before anything was known of it; it was waited for since that moment."""
+        if self.decisions is not None:
+            self.decisions.note_unidentified(reason)
+        nobody = Decision(self._generation, None)
+        settled = Settled(NO_TRACE, nobody, "", "", since_s, REASONS[reason].status, reason, [])
+        self._count(settled, now_s - since_s, now_s, "")
+
+    def _settle(self, settled: Settled, now_s: float) -> None:
+        trace, decision, facts = settled.trace, settled.decision, settled.facts
+        took_s = now_s - settled.started_s
+        is_traced = self._tracer.is_on
+        if decision.key_id and facts is not None and (decision.key_id in self._key_uses or self._has_room_for_keys):
+            self._key_uses[decision.key_id] = facts.wall_s
+        if decision.refusal is not None or decision.observed:
+            self._limit_uses.add(decision)
+        if decision.charges:
+            self._settle_limits(settled)
+        outcome = self._count(settled, took_s, now_s, trace.trace_id if trace.sampled and is_traced else "")
+        if self.decisions is not None and facts is not None:
+            self.decisions.note(
+                facts, decision, settled.request_id, took_s, settled.status, settled.reason, settled.usage
+            )
+        if self.recorder is None or not is_traced:
+            return
+        self.recorder.record(
+            (
+                "g",
+                trace.trace_id,
+                trace.span_id,
+                trace.parent_id,
+                trace.sampled,
+                settled.started_s,
+                now_s,
+                settled.method,
+                decision.api or "",
+                settled.status,
+                settled.reason,
+                settled.request_id,
+                decision.generation,
+                decision.tenant,
+                decision.model,
+                decision.version,
+                decision.arm,
+                outcome,
+                settled.attempts,
+                trace.trace_state,
+                trace.link,
+            )
+        )
+
+    @property
+    def _has_room_for_keys(self) -> bool:
+        return len(self._key_uses) < MAX_KEY_USES
+
+    def _settle_limits(self, settled: Settled) -> None:
+        """Charge what the request cost instead of what was reserved for it, and give its places back."""
+        decision = settled.decision
+        any_quota = type(decision.charges[-1]) is QuotaCharge  # they come last
+        if any_quota:
+            self._limits.settle(decision.charges, partial(_cost, settled=settled), time.time())
+        else:
+            self._limits.settle(decision.charges, _no_cost, 0.0)
+        if settled.has_run and decision.api in INFERENCES:
+            self._learn(decision, settled.usage, any_quota=any_quota)
+
+    def _learn(self, decision: Decision, usage: Usage, *, any_quota: bool) -> None:
+        """Take in what an inference cost, as far as its pod said and somebody asks."""
+        estimates, model, version = self._limits.estimates, decision.model, decision.version
+        if usage.device_us > 0:
+            estimates.learn(model, version, "device_time", usage.device_us)
+        if any_quota:
+            if usage.device_us > 0:
+                estimates.learn(model, version, "tokens", usage.tokens)
+            estimates.learn(model, version, "bytes", usage.request_bytes + usage.response_bytes)
+
+    def _count(self, settled: Settled, duration_s: float, now_s: float, kept_trace: str) -> str:
+        self.requests += 1
+        if settled.reason:
+            self.refusals[settled.reason] += 1
+        if now_s >= self._slot_ends_s:
+            self._begin_slot()
+        return self._tallies.add(
+            settled.decision, settled.status, settled.reason, duration_s, kept_trace, settled.usage
+        )
+
+    # --- what the supervisor is told
+
+    def take_tallies(self) -> list[Tally]:
+        """Return what was settled since the last time."""
+        self._begin_slot()
+        closed, self._closed_tallies = list(self._closed_tallies), deque()
+        return closed
+
+    def take_uses(self) -> tuple[KeyUses, LimitUses]:
+        """Return which credentials were used and what limits did since the last time."""
+        used, self._key_uses = self._key_uses, {}
+        return KeyUses(used), self._limit_uses.take()
+
+    def _begin_slot(self) -> None:
+        """Close the tally of the slot so far; what is settled from now on is of the present slot."""
+        edges_s, requests, events = self._tallies.take()
+        lost = self._all_lost()
+        if requests or lost.total() != self._told_lost:
+            self._told_lost = lost.total()
+            self._closed_tallies.append(Tally(self._slot_s, edges_s, requests, events, dict(lost)))
+        if len(self._closed_tallies) > MAX_CLOSED_TALLIES:
+            self._closed_tallies.popleft()
+            self._lost["tally"] += 1
+        wall_s = time.time()
+        self._slot_s = int(wall_s // SLOT_S) * SLOT_S
+        self._slot_ends_s = time.monotonic() + self._slot_s + SLOT_S - wall_s
+
+    def _all_lost(self) -> Counter[str]:
+        lost = self._lost.copy()
+        if self.recorder is not None:
+            lost += self.recorder.dropped
+        if self.decisions is not None:
+            lost["decision"] = self.decisions.lost
+        return lost
+
+
+def _no_cost(_: QuotaCharge) -> int:
+    return 0
+
+
+def _cost(charge: QuotaCharge, settled: Settled) -> int:
+    """What a request is charged in the end, in the quota's unit.
+
+    A request that no pod had costs nothing. One that a pod had and that nobody can say the cost of any more, since the
+    pod was lost or the caller left, costs what was reserved: it may have run.
+    """
+    usage = settled.usage
+    if not settled.has_run:
+        return 0
+    match charge.meter:
+        case "requests":
+            return 1
+        case "bytes":
+            return usage.request_bytes + usage.response_bytes
+        case _ if usage.device_us == NOT_TOLD:
+            return charge.amount
+        case "device_time":
+            return usage.device_us
+        case _:
+            return usage.tokens

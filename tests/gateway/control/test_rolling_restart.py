@@ -1,0 +1,97 @@
+"""Successors for workers that live: true processes with a scripted program, and connections all the while."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+
+from gateway.control.rolling_restart import RollingRestart
+from tests.fakes.told import Told
+from tests.gateway.control.test_workers import Crew, both_accept, with_crew
+
+SOON_S = 20.0
+DONE = "every worker was replaced"
+
+
+def restarting(story: Callable[[Crew, RollingRestart], Coroutine[None, None, None]]) -> Told:
+    """Play a story on two workers with a spare, and a rolling restart that waits to be asked."""
+
+    async def play(crew: Crew) -> None:
+        await both_accept(crew)
+        await crew.spare_is_ready()
+        rolling = RollingRestart(crew.workers, crew.told)
+        running = asyncio.create_task(rolling.run())
+        try:
+            async with asyncio.timeout(SOON_S):
+                await story(crew, rolling)
+        finally:
+            running.cancel()
+
+    return with_crew(play)
+
+
+def test_every_worker_and_the_spare_are_replaced_and_never_fewer_accept() -> None:
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        assert crew.workers.spare is not None
+        old = {worker.pid for worker in (*crew.workers.running, crew.workers.spare)}
+        done = asyncio.create_task(crew.told.line(DONE))
+        assert rolling.ask() == 2
+        while not done.done():
+            assert len(crew.workers.accepting) >= 2
+            await crew.ask()
+        assert rolling.left == 0
+        assert not old & {worker.pid for worker in crew.workers.running}
+        assert len(crew.workers.running) == 2
+        await crew.spare_is_ready()
+        assert crew.workers.spare.pid not in old
+        assert crew.workers.restarts == 0
+
+    said = restarting(story).lines
+    assert sum("its place was taken before" in line for line in said) == 2
+
+
+def test_one_that_is_asked_for_meanwhile_replaces_those_that_are_new_by_then_as_well() -> None:
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        rolling.ask()
+        await crew.told.line("its place was taken before")
+        replaced = {worker.pid for worker in crew.workers.running}
+        rolling.ask()
+        await crew.told.line(DONE)
+        while rolling.left:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        assert not replaced & {worker.pid for worker in crew.workers.running}
+
+    restarting(story)
+
+
+def test_a_worker_that_dies_before_its_turn_leaves_no_one_too_many() -> None:
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        last = crew.workers.running[-1]
+        rolling.ask()
+        os.kill(last.pid, signal.SIGKILL)
+        await crew.told.line(DONE)
+        await crew.spare_is_ready()
+        assert len(crew.workers.running) == 2
+        assert last.pid not in {worker.pid for worker in crew.workers.running}
+
+    restarting(story)
+
+
+def test_a_successor_that_dies_is_followed_by_another_and_nobody_gives_way_before() -> None:
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        old = {worker.pid for worker in crew.workers.running}
+        rolling.ask()
+        while len(crew.workers.running) < 3:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        successor = next(worker for worker in crew.workers.running if worker.pid not in old)
+        os.kill(successor.pid, signal.SIGSTOP)  # it can do nothing before it is killed
+        if not successor.is_accepting:
+            assert old <= {worker.pid for worker in crew.workers.running}
+        os.kill(successor.pid, signal.SIGKILL)
+        await crew.told.line(DONE)
+        assert len(crew.workers.running) == 2
+        assert not old & {worker.pid for worker in crew.workers.running}
+
+    restarting(story)

@@ -1,0 +1,93 @@
+"""What a worker does about memory that is short and a loop that is late, with a control group in a folder."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+
+from gateway.dataplane.accepting import Acceptor, Reserve
+from gateway.dataplane.memory import MemoryGauge
+from gateway.dataplane.pressure import LOOK_EVERY_S, PressureWatch
+from gateway.dataplane.tls import Door
+from gateway.decide.decision import Refusal
+from tests.gateway.dataplane.test_memory import V2_MOUNT, lay_out, v2_group
+
+
+class Worker:
+    """A listening socket, its acceptor, and the watch over both."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        lay_out(root, "0::/", V2_MOUNT)
+        self.use(0)
+        self.said: list[str] = []
+        self.refusals: list[Refusal | None] = []
+        loop = asyncio.get_running_loop()
+        self.watch = PressureWatch(loop, MemoryGauge(root), self.said.append, self.refusals.append)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.reserve = Reserve()
+        self.acceptor = Acceptor(loop, Door(self.listening), asyncio.Protocol, self.reserve, bytes)
+        self.watch.guard(self.acceptor)
+        self.now_s = time.monotonic()
+        self.watch.look(self.now_s)
+
+    def use(self, percent: int) -> None:
+        v2_group(self.root, "", used=percent, limit="100")
+
+    def look(self, late_s: float = 0.0) -> None:
+        self.now_s += LOOK_EVERY_S + late_s
+        self.watch.look(self.now_s)
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the loop waits for connections: a reader that is there can be removed, and is put back."""
+        loop = asyncio.get_running_loop()
+        there = loop.remove_reader(self.listening)
+        if there:
+            loop.add_reader(self.listening, self.acceptor._on_readable)
+        return there
+
+    def close(self) -> None:
+        self.acceptor.close()
+        self.reserve.close()
+
+
+def test_short_memory_refuses_requests_then_connections_and_is_told_at_each_change(tmp_path: Path) -> None:
+    async def play() -> None:
+        worker = Worker(tmp_path)
+        found = []
+        for percent in (50, 93, 93, 96, 94, 91, 80):
+            worker.use(percent)
+            worker.look()
+            found.append((percent, worker.watch.refusal is not None, worker.accepts))
+        worker.close()
+        assert found == [
+            (50, False, True),
+            (93, True, True),
+            (93, True, True),
+            (96, True, False),
+            (94, True, False),
+            (91, True, True),
+            (80, False, True),
+        ]
+        reasons = [refusal and refusal.reason for refusal in worker.refusals]
+        assert reasons == ["overload_memory", "overload_memory", "overload_memory", None]
+        assert worker.said[0] == "93% of the memory is used: new requests are refused"
+
+    asyncio.run(play())
+
+
+def test_a_loop_that_was_late_leaves_connections_to_siblings_until_it_keeps_up(tmp_path: Path) -> None:
+    async def play() -> None:
+        worker = Worker(tmp_path)
+        worker.look(late_s=1.5)
+        assert not worker.accepts
+        assert worker.watch.refusal is None
+        worker.look()
+        assert worker.accepts
+        assert 1.4 < worker.watch.take_worst_lag_s() < 1.6
+        worker.close()
+
+    asyncio.run(play())

@@ -1,0 +1,184 @@
+"""Requests that find the pods busy wait their turn whole; those that leave or end before it are seen by no pod."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from msgspec.structs import replace
+
+from model_pod.wire.status import PodState
+from policies.snapshot import Snapshot
+from tests.fakes.pod import Answering, Seen
+from tests.gateway.dataplane.mesh import Answer, Caller, Mesh, in_mesh, post, view
+from tests.gateway.policy import policy
+
+
+class Pod:
+    """A pod that keeps each request until it may go; every answer is its request's body."""
+
+    def __init__(self) -> None:
+        self._may_go = asyncio.Semaphore(0)
+
+    async def script(self, seen: Seen, answering: Answering) -> None:
+        await self._may_go.acquire()
+        answering.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(seen.body), seen.body))
+
+    def let_go(self, count: int = 1) -> None:
+        for _ in range(count):
+            self._may_go.release()
+
+
+def one_at_a_time(**tier: object) -> Snapshot:
+    snapshot = policy(in_flight=1)
+    return replace(snapshot, tiers={"gold": replace(snapshot.tiers["gold"], **tier)})
+
+
+async def ask(mesh: Mesh, body: bytes, *fields: str) -> Caller:
+    """Send a request, and return its caller once it is at the pod or has its place."""
+    before = len(mesh.pods[0].seen) + mesh.gateway.waiting.count
+    caller = await mesh.connect()
+    caller.writer.write(post("/predictions/digits", body, *fields))
+    while len(mesh.pods[0].seen) + mesh.gateway.waiting.count == before:
+        await asyncio.to_thread(int)
+    return caller
+
+
+async def waiting(mesh: Mesh, count: int) -> None:
+    while mesh.gateway.waiting.count != count:
+        await asyncio.to_thread(int)
+
+
+def reason(answer: Answer) -> tuple[int, str]:
+    return answer.status, json.loads(answer.body)["reason"]
+
+
+def test_a_request_waits_for_a_busy_pod_and_is_answered_in_its_turn() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        callers = [await ask(mesh, name) for name in (b"first", b"second", b"third")]
+        assert mesh.gateway.waiting.count == 2
+        assert len(mesh.pods[0].seen) == 1
+        pod.let_go(3)
+        assert [(await caller.answer()).body for caller in callers] == [b"first", b"second", b"third"]
+        assert [seen.body for seen in mesh.pods[0].seen] == [b"first", b"second", b"third"]
+        assert (mesh.gateway.waiting.count, mesh.gateway.waiting.held_bytes) == (0, 0)
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
+
+
+def test_a_body_that_is_still_coming_waits_and_arrives_whole() -> None:
+    pod, size = Pod(), 1_000_000
+
+    async def body(mesh: Mesh) -> None:
+        await ask(mesh, b"first")
+        upload = await ask(mesh, bytes(size))
+        assert 0 < mesh.gateway.waiting.held_bytes < size  # the rest is still on its way
+        pod.let_go(2)
+        answer = await upload.answer()
+        assert (answer.status, len(answer.body)) == (200, size)
+        assert mesh.gateway.waiting.held_bytes == 0
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
+
+
+def test_a_caller_that_leaves_frees_its_place_and_no_pod_sees_its_request() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        first = await ask(mesh, b"first")
+        leaving = await ask(mesh, b"leaving")
+        last = await ask(mesh, b"last")
+        leaving.writer.transport.abort()
+        await waiting(mesh, 1)
+        pod.let_go(2)
+        assert [(await caller.answer()).body for caller in (first, last)] == [b"first", b"last"]
+        assert [seen.body for seen in mesh.pods[0].seen] == [b"first", b"last"]
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
+
+
+def test_a_deadline_that_passes_in_the_queue_is_told_so_and_no_pod_sees_the_request() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        first = await ask(mesh, b"first")
+        late = await ask(mesh, b"late", "penstock-timeout-ms: 100")
+        assert reason(await late.answer()) == (504, "deadline_exceeded")
+        pod.let_go()
+        assert (await first.answer()).body == b"first"
+        assert len(mesh.pods[0].seen) == 1
+        assert mesh.gateway.waiting.count == 0
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
+
+
+def test_who_has_waited_as_long_as_its_tier_waits_is_refused_with_when_to_come_back() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        await ask(mesh, b"first")
+        second = await ask(mesh, b"second")
+        answer = await second.answer()
+        assert reason(answer) == (503, "waited_too_long")
+        assert int(answer.fields["retry-after"]) >= 1
+        pod.let_go()
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time(queue_wait_s=0.05))
+
+
+def test_beyond_the_tenant_s_places_a_request_is_refused_at_once() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        callers = [await ask(mesh, name) for name in (b"first", b"second")]
+        answer = await mesh.ask(post(body=b"third"))
+        assert reason(answer) == (503, "pods_busy")
+        assert int(answer.fields["retry-after"]) >= 1
+        pod.let_go(2)
+        assert [(await caller.answer()).status for caller in callers] == [200, 200]
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time(queue_length=1))
+
+
+def test_a_tier_that_does_not_wait_is_refused_at_once() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        first = await ask(mesh, b"first")
+        assert reason(await mesh.ask(post())) == (503, "pods_busy")
+        pod.let_go()
+        assert (await first.answer()).status == 200
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time(queue_wait_s=0.0))
+
+
+def test_another_pod_that_comes_takes_who_waits() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0),))
+        first = await ask(mesh, b"first")
+        second = await ask(mesh, b"second")
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0), view(mesh.pods[1], 1)))
+        await waiting(mesh, 0)
+        pod.let_go(2)
+        assert [(await caller.answer()).status for caller in (first, second)] == [200, 200]
+        assert [len(one.seen) for one in mesh.pods] == [1, 1]
+
+    in_mesh(body, pod.script, pod.script, snapshot=one_at_a_time(queue_wait_s=5.0))
+
+
+def test_when_no_pod_is_left_who_waits_is_told() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        await ask(mesh, b"first")
+        second = await ask(mesh, b"second")
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0, PodState.FAILED),))
+        assert reason(await second.answer()) == (503, "no_pod_ready")
+        assert mesh.gateway.waiting.count == 0
+        pod.let_go()
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time(queue_wait_s=5.0))
