@@ -38,6 +38,7 @@ format: $(INSTALLED) ## put the code into its one format, and mend what lint can
 	$(BIN)/ruff check --fix
 
 bench: $(INSTALLED) ## measure the gateway and the pod beside their peers
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
 screenshots: $(INSTALLED) ## take the pictures of the dashboards that the README shows; needs chromium
@@ -47,4 +48,5 @@ SOAK_ROUNDS ?= 10
 soak: $(INSTALLED) ## kill, time and repeat at full size: 100 kills of each kind, key checks, system tests SOAK_ROUNDS times
 	PENSTOCK_KILLS=100 PENSTOCK_QUOTA_KILLS=100 PENSTOCK_AUDIT_KILLS=200 $(BIN)/pytest -q --timeout 1800 tests/system/test_overspend.py tests/system/test_quota_restart.py tests/system/test_audit_kills.py
 	$(BIN)/python -m tests.benchmarks.key_timing
+	PENSTOCK_FAULTS=full PENSTOCK_DRAINS=20 PENSTOCK_RESTARTS=10 $(BIN)/pytest -q --timeout 3600 tests/faults tests/system/test_gateway_drain.py tests/system/test_gateway_workers.py
 	@set -e; for round in $$(seq $(SOAK_ROUNDS)); do echo "round $$round of $(SOAK_ROUNDS)"; $(BIN)/pytest -q -m system; done

@@ -70,13 +70,15 @@ class PodUnreachable(PodFailed):
 
     Args:
         is_pods_fault: False when this process had no room for another connection, or the pod is only leaving.
+        is_leaving: the pod says that it is.
     """
 
     reason = "no_pod_ready"
 
-    def __init__(self, message: str, *, is_pods_fault: bool) -> None:
+    def __init__(self, message: str, *, is_pods_fault: bool, is_leaving: bool = False) -> None:
         super().__init__(message)
         self.is_pods_fault = is_pods_fault
+        self.is_leaving = is_leaving
 
 
 class PodBroke(PodFailed):

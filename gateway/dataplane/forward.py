@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gateway.dataplane import answers
 from gateway.dataplane.client import Client, Piece
 from gateway.dataplane.client_heads import decision_value, limit_fields, own_fields, phrase_of
@@ -317,6 +319,8 @@ class Forward:
             self._resets += 1
         if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
             self._pod.failed(now_s)
+        elif self._pod is not None and unreachable is not None and unreachable.is_leaving:
+            self._pod.leaves(now_s)
         if self._answer is not None:
             self._break(error.reason)
         elif not self._is_tried_again(failure_of_attempt(error), now_s):
@@ -333,6 +337,8 @@ class Forward:
         if ruling is not Ruling.RETRY:
             self._why_final = BUDGET_USED_UP if ruling is Ruling.NO_BUDGET else ""
             return False
+        if answer is not None and answer.reason == "pod_draining" and self._pod is not None:
+            self._pod.leaves(now_s)
         pod = self._other_pod(failure, now_s)
         if pod is None:
             return False
@@ -346,16 +352,26 @@ class Forward:
         return True
 
     def _other_pod(self, failure: Failure, now_s: float) -> Pod | None:
-        """Return a pod for another attempt: one that was not tried, or the only one if it may be back by now."""
+        """Return a pod for another attempt: one that was not tried, or the only one if it may be back by now.
+
+        With an idempotency key that is the key's own pod again, or nobody: only that one knows whether it has run.
+        """
+        failed = self._pod
+        if failed is not None:
+            failed.outstanding -= 1  # the place that the failed attempt had is there for another one
         try:
-            return self._pick(now_s, self._tried)
-        except NoPod:
-            if failure is not Failure.CONNECT:
-                return None
-        try:
-            return self._pick(now_s, [])
-        except NoPod:
-            return None
+            return self._pick_other(failure, now_s)
+        finally:
+            if failed is not None:
+                failed.outstanding += 1
+
+    def _pick_other(self, failure: Failure, now_s: float) -> Pod | None:
+        tried_in_turn = (self._tried, []) if failure is Failure.CONNECT else (self._tried,)
+        for tried in tried_in_turn:
+            with suppress(NoPod):
+                pod = self._pick(now_s, tried)
+                return None if failure is Failure.REFUSED and pod in tried else pod
+        return None
 
     def on_room(self, has_room: bool) -> None:
         """The way to the pod is full, or has room again."""

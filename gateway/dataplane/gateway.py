@@ -37,6 +37,10 @@ from telemetry.record import FLUSH_EVERY_S, Recorder
 # A decision is taken anew when a sibling charged the same limit between reading and writing: each time somebody else
 # was admitted, so this many in a row say that something is wrong.
 _MAX_DECISIONS = 64
+# What a request of a version is predicted to cost beside others of that version, which are all that it waits with. What
+# is known of their device time is the same for each of them, and changes: told as it was when each came, those who came
+# before anything was known would count as a hundred of those after them.
+_COST = 1.0
 # Where a quota demotes, a request is served by a pod that has no more than this share of what it may have in flight.
 _DEMOTED_SHARE = 1 / 64
 
@@ -189,9 +193,8 @@ class Gateway:
     def wait(self, waiter: Waiter, decision: Decision, deadline_s: float, now_s: float) -> Ticket[Waiter] | Refusal:
         """Return a place among those that wait for a pod of the version to have room, or why there is none."""
         tier = self.tables.tiers.get(decision.tier) or Tier(decision.tier)  # a reload may have taken it away
-        cost_us = self._limits.estimate(decision.model, decision.version, "device_time")
         service_s = self.pods.usual_latency_s(decision.model, decision.version)
-        return self.waiting.enter(waiter, decision, tier, deadline_s, cost_us, service_s, now_s)
+        return self.waiting.enter(waiter, decision, tier, deadline_s, _COST, service_s, now_s)
 
     def would_be_late(self, pod: Pod, deadline_s: float, now_s: float) -> Refusal | None:
         """Return a refusal for a request that this pod, which is the best there is, cannot answer in time."""
@@ -206,12 +209,12 @@ class Gateway:
         """Return the pod for the next attempt; raises ``NoPod``.
 
         Args:
-            key: of idempotency; its pod is the same for every worker.
+            key: of idempotency; its pod is the same for every worker, whatever was tried.
             may_probe: it may be the one that tries a pod which failed.
         """
         in_flight = -(-decision.in_flight // self._worker_count)
         if key:
-            return self.pods.pick_keyed(decision.model, decision.version, key.encode(), in_flight, tried)
+            return self.pods.pick_keyed(decision.model, decision.version, key.encode(), in_flight, now_s)
         draw = self._random.random()
         if not decision.demoted_by:
             return self.pods.pick(decision.model, decision.version, in_flight, draw, now_s, tried, may_probe=may_probe)

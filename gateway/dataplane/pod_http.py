@@ -9,7 +9,7 @@ from typing import cast
 
 from gateway.dataplane.client import Piece
 from gateway.dataplane.pod_heads import answer_of, http_head
-from gateway.dataplane.upstream import CONNECT_WITHIN_S, Exchange, Receiver, connect
+from gateway.dataplane.upstream import Exchange, Receiver, connect
 from gateway.errors import PodBroke, PodFailed, PodUnreachable
 from model_pod.wire.http1 import END, End, ResponseHead, ResponseReader
 from model_pod.wire.link import NOT_TOLD, PodAnswer, PodRequest
@@ -69,8 +69,7 @@ class HttpUpstream:
 
     async def _connect(self, connection: _Connection) -> None:
         try:
-            async with asyncio.timeout(CONNECT_WITHIN_S):
-                await connect(self._address, self._loop, connection)
+            await connect(self._address, self._loop, connection)
         except Exception as error:  # a bad address too: whatever it is, the request must not wait for ever
             connection.on_unreachable(error)
 

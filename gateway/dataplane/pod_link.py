@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.dataplane.client import Piece
 from gateway.dataplane.pod_heads import is_for_clients
-from gateway.dataplane.upstream import CONNECT_WITHIN_S, Exchange, Receiver, connect
+from gateway.dataplane.upstream import Exchange, Receiver, connect
 from gateway.errors import CLIENT_GONE, REASONS, PodBroke, PodFailed, PodUnreachable
 from model_pod.wire import link
 from model_pod.wire.link import (
@@ -79,9 +79,11 @@ class LinkUpstream:
 
     async def _connect(self, link: _Link) -> None:
         try:
-            async with asyncio.timeout(CONNECT_WITHIN_S):
-                await connect(self._address, self._loop, link)
+            await connect(self._address, self._loop, link)
         except Exception as error:  # a bad address too: whatever it is, the requests must not wait for ever
+            if link.is_connected:  # it stood just when its time was over, and the requests are on their way
+                link.fail(PodBroke("the connection came too late"))
+                return
             is_ours = isinstance(error, OSError) and error.errno in _OUR_FAULT
             link.fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours))
 
@@ -327,7 +329,9 @@ class _Link(asyncio.Protocol):
         if reset.has_run:
             receiver.on_failed(PodBroke("the pod ended the request", reason))
         else:
-            receiver.on_failed(PodUnreachable("the pod did not take the request", is_pods_fault=False))
+            is_leaving = reset.reason == "pod_draining"
+            message = "the pod did not take the request"
+            receiver.on_failed(PodUnreachable(message, is_pods_fault=False, is_leaving=is_leaving))
 
     def fail(self, error: PodFailed) -> None:
         """End every exchange; those of which nothing was written may go elsewhere."""

@@ -137,7 +137,7 @@ class PodTable:
             raise self._no_pod(siblings.why_none(tried), model, version, in_flight)
         return pod
 
-    def pick_keyed(self, model: str, version: str, key: bytes, in_flight: int, tried: Sequence[Pod]) -> Pod:
+    def pick_keyed(self, model: str, version: str, key: bytes, in_flight: int, now_s: float) -> Pod:
         """Return the pod that a request with an idempotency key belongs to, whichever worker has the request.
 
         Raises:
@@ -146,9 +146,9 @@ class PodTable:
         siblings = self._by_version.get((model, version))
         if siblings is None:
             raise self._no_pod(NoneFree.NO_POD_READY, model, version, in_flight)
-        pod = siblings.pick_keyed(key, in_flight, tried)
+        pod = siblings.pick_keyed(key, in_flight, now_s)
         if pod is None:
-            raise self._no_pod(siblings.why_none(tried), model, version, in_flight)
+            raise self._no_pod(siblings.why_none(), model, version, in_flight)
         return pod
 
     def _no_pod(self, why: NoneFree, model: str, version: str, in_flight: int) -> NoPod:

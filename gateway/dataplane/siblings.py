@@ -20,6 +20,8 @@ from policies.snapshot import Balance, Eject
 _PATIENCE_S = 1.0
 # A pod that its server says is up keeps what it answered by key, whatever its inference process does.
 _KEEPS_OUTCOMES = (PodState.READY, PodState.RESTARTING)
+# So long the keys of a pod that is away wait for it. One that ran elsewhere meanwhile would run again once it is back.
+KEYS_WAIT_S = 10.0
 # 2**64 by the golden ratio: a product's upper bits, which decide, depend on every bit of what is multiplied.
 _SPREAD, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
@@ -38,6 +40,7 @@ class Family(Protocol):
 
     def after_failure(self, pod: Member, now_s: float) -> None: ...
     def step(self, pod: Member, event: Event, now_s: float) -> None: ...
+    def look_again(self, now_s: float) -> None: ...
 
 
 class Member(Load):
@@ -46,11 +49,12 @@ class Member(Load):
     Attributes:
         state: as the supervisor's probe last saw it.
         was_ready: it has been ready at least once.
+        away_since_s: when it was first not seen up; infinite while it is.
         health: what this worker's own requests say of it.
         seed: its name as a number, equal in every worker.
     """
 
-    __slots__ = ("_family", "health", "seed", "state", "was_ready")
+    __slots__ = ("_family", "away_since_s", "health", "seed", "state", "was_ready")
 
     def __init__(self, name: str, family: Family) -> None:
         super().__init__(family.usual)
@@ -58,6 +62,7 @@ class Member(Load):
         self.health = Health()
         self.state = PodState.STARTING
         self.was_ready = False
+        self.away_since_s = math.inf
         self.seed = _number(name.encode())
 
     def describe(self, state: PodState, *, was_ready: bool, now_s: float) -> None:
@@ -65,7 +70,23 @@ class Member(Load):
         if state is PodState.READY and self.state is not PodState.READY:
             self.forget(now_s)
             self._family.step(self, Event.RETURNED, now_s)
+        if state in _KEEPS_OUTCOMES:
+            self.away_since_s = math.inf
+        elif self.away_since_s == math.inf:
+            self.away_since_s = now_s
         self.state, self.was_ready = state, was_ready
+
+    def leaves(self, now_s: float) -> None:
+        """It says that it is leaving; the supervisor will see it soon."""
+        self.describe(PodState.DRAINING, was_ready=self.was_ready, now_s=now_s)
+        self._family.look_again(now_s)
+
+    @property
+    def keys_wait_until_s(self) -> float:
+        """Until when requests with a key that belongs to it go nowhere else."""
+        if not self.was_ready or self.state in (PodState.FAILED, PodState.DRAINING):
+            return -math.inf
+        return math.inf if self.state in _KEEPS_OUTCOMES else self.away_since_s + KEYS_WAIT_S
 
     # --- what becomes of a request that it was sent; ``let_go`` comes on top, whatever became of it
 
@@ -115,13 +136,14 @@ class Siblings(Generic[AnyMember]):
         usual: what is usual of their latencies.
     """
 
-    __slots__ = ("_choices", "_eject", "_keepers", "_look_at_s", "members", "usable", "usual")
+    __slots__ = ("_choices", "_eject", "_keepers", "_keepers_until_s", "_look_at_s", "members", "usable", "usual")
 
     def __init__(self) -> None:
         self.members: Sequence[AnyMember] = ()
         self.usable: Sequence[AnyMember] = ()
         self.usual = Usual()
         self._keepers: Sequence[AnyMember] = ()
+        self._keepers_until_s = math.inf
         self._choices = Balance().choices
         self._eject = Eject()
         self._look_at_s = math.inf
@@ -133,7 +155,7 @@ class Siblings(Generic[AnyMember]):
     def replace(self, members: Sequence[AnyMember], now_s: float) -> None:
         """These are the pods from now on, as they have just been described."""
         self.members = members
-        self._look_again(now_s)
+        self.look_again(now_s)
 
     # --- who gets a request
 
@@ -154,13 +176,16 @@ class Siblings(Generic[AnyMember]):
         pods = [pod for pod in self.usable if pod not in tried] if tried else self.usable
         return choose(pods, self._choices, in_flight, draw, now_s)
 
-    def pick_keyed(self, key: bytes, in_flight: int, tried: Sequence[AnyMember] = ()) -> AnyMember | None:
+    def pick_keyed(self, key: bytes, in_flight: int, now_s: float) -> AnyMember | None:
         """Return the pod that a request with this idempotency key belongs to; None when it has no room, or none is.
 
         Every worker finds the same one, and finds it again as long as the pod stays: it may have answered the request
-        before. So what one worker thinks of a pod's health and load does not count here, and a busy pod is not evaded.
+        before. So what one worker thinks of a pod's health and load does not count here, and a pod that is busy, or
+        away for a while, is not evaded.
         """
-        pods = [pod for pod in self._keepers if pod not in tried] if tried else self._keepers
+        if now_s >= self._keepers_until_s:
+            self._find_keepers(now_s)
+        pods = self._keepers
         if not pods:
             return None
         number = _number(key)
@@ -199,14 +224,14 @@ class Siblings(Generic[AnyMember]):
     def step(self, pod: Member, event: Event, now_s: float) -> None:
         """Something happened to one of them."""
         if pod.health.step(event, self._eject, now_s):
-            self._look_again(now_s)
+            self.look_again(now_s)
 
     def _can_do_without(self, pod: Member) -> bool:
         ready = [one for one in self.members if one.state is PodState.READY]
         ejected = sum(one.health.standing is not Standing.HEALTHY for one in ready)
         return pod.state is PodState.READY and ejected < most_ejected(len(ready), self._eject.max_share)
 
-    def _look_again(self, now_s: float) -> None:
+    def look_again(self, now_s: float) -> None:
         """Work out who may get requests, and when that changes by itself.
 
         Ready pods come first. When there are none, a pod that was ready before keeps requests in its queue while its
@@ -222,10 +247,15 @@ class Siblings(Generic[AnyMember]):
         self.usable = tuple(pod for pod in ready if pod.health.standing is Standing.HEALTHY) or tuple(
             pod for pod in self.members if pod.was_ready and pod.state is not PodState.FAILED
         )
-        self._keepers = (
-            tuple(pod for pod in self.members if pod.was_ready and pod.state in _KEEPS_OUTCOMES) or self.usable
-        )
+        self._find_keepers(now_s)
         self._look_at_s = min((pod.health.until_s for pod in ready), default=math.inf)
+
+    def _find_keepers(self, now_s: float) -> None:
+        """Work out to whom keys belong, and until when; where nobody keeps anything, to whoever may get requests."""
+        self._keepers = tuple(pod for pod in self.members if pod.keys_wait_until_s > now_s) or self.usable
+        self._keepers_until_s = min((pod.keys_wait_until_s for pod in self._keepers), default=math.inf)
+        if self._keepers_until_s <= now_s:
+            self._keepers_until_s = math.inf  # none of them keeps anything, and time changes nothing of that
 
 
 def _number(text: bytes) -> int:

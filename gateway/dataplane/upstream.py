@@ -15,6 +15,8 @@ from gateway.errors import PodFailed
 from model_pod.wire.link import PodAnswer, PodCharge, PodRequest
 
 CONNECT_WITHIN_S = 1.0
+# A loop that was late itself sees what came meanwhile before it says that nothing came.
+_LOOK_AGAIN_S = 0.05
 
 
 class Receiver(Protocol):
@@ -74,7 +76,21 @@ class Upstream(Protocol):
 
 
 async def connect(address: str, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol) -> None:
-    """Connect to ``unix:/path`` or ``host:port``."""
+    """Connect to ``unix:/path`` or ``host:port``.
+
+    Raises:
+        TimeoutError: it took too long. It may have come about at that very moment: ``protocol`` knows.
+    """
+    making = loop.create_task(_connect(address, loop, protocol))
+    for within_s in (CONNECT_WITHIN_S, _LOOK_AGAIN_S):
+        await asyncio.wait((making,), timeout=within_s)
+        if making.done():
+            return making.result()
+    making.cancel()
+    raise TimeoutError(f"not within {CONNECT_WITHIN_S:g} s")
+
+
+async def _connect(address: str, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol) -> None:
     kind, _, path = address.partition(":")
     if kind == "unix":
         await loop.create_unix_connection(lambda: protocol, path)

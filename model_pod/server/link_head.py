@@ -9,7 +9,7 @@ from model_pod.server.answers import cost, timing
 from model_pod.server.outcomes import MAY_HAVE_RUN
 from model_pod.server.reply import Usage
 from model_pod.wire.http1.head import NOT_FOR_CALLERS
-from model_pod.wire.link import NOT_TOLD, PodAnswer
+from model_pod.wire.link import NOT_TOLD, PodAnswer, PodRequest
 from telemetry.conventions import SERVER_TIMING, USAGE
 
 # A line of these would cost the whole link.
@@ -36,6 +36,17 @@ class LinkHead:
             if len(written) == len(name) and written.lower() == name:
                 found = value
         return found and found.strip(b" \t")
+
+
+def fields_of(request: PodRequest) -> list[tuple[bytes, bytes]]:
+    """Return a request's fields with those that a worker tells apart from them, as handlers see them over HTTP too."""
+    return [
+        *request.fields,
+        (b"x-request-id", request.request_id.encode("latin-1")),
+        (b"traceparent", request.traceparent.encode("latin-1")),
+        (b"penstock-tenant", request.tenant.encode("latin-1")),
+        (b"penstock-timeout-ms", b"%d" % request.timeout_ms),
+    ]
 
 
 def answer_head(

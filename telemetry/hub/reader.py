@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -221,9 +221,21 @@ class _Asking:
         return [_in_order(spans) for spans in found.values()]
 
 
+_NESTED = 8
+
+
 def _in_order(spans: Iterable[Span]) -> list[Span]:
+    """Return each span once, by when it began; what began and ended at the same moments, parents first."""
     found = {span.span_id: span for span in spans}
-    return sorted(found.values(), key=lambda span: (span.start_ns, span.span_id))
+    return sorted(found.values(), key=lambda span: (span.start_ns, -span.end_ns, _depth(span, found), span.span_id))
+
+
+def _depth(span: Span, found: Mapping[str, Span]) -> int:
+    """Return how many of the spans are above one; no further than ours are ever nested."""
+    depth = 0
+    while depth < _NESTED and (parent := found.get(span.parent_id)) is not None:
+        span, depth = parent, depth + 1
+    return depth
 
 
 def _batches_in(spans: Sequence[Span]) -> list[StoredBatch]:

@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 
 from tests.benchmarks import decide, decision_log, gateway, plan, pod, recorder, recorder_calls, reloads
-from tests.benchmarks.contenders import Cores
+from tests.benchmarks.cores import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
 

@@ -97,7 +97,7 @@ def measure(count: int, draws: random.Random) -> dict[str, list[float]]:
 def head(key: str) -> RequestHead:
     """Return a parsed head that shows the key."""
     fields = [(b"authorization", f"Bearer {key}".encode())]
-    return RequestHead(b"POST", "/predictions/digits", fields, dict(fields), 1, True)
+    return RequestHead("POST", "/predictions/digits", fields, dict(fields), 1, True)
 
 
 def trimmed(taken_s: dict[str, list[float]]) -> dict[str, list[float]]:

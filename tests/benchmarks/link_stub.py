@@ -55,7 +55,7 @@ class LinkStub(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         data = self._pending + data
-        assert self._transport is not None  # noqa: S101 - connection_made comes first
+        assert self._transport is not None  # connection_made comes first
         if not self._is_link:
             if not data.startswith(PREFACE):
                 body = msgspec.json.encode(_STATUS)

@@ -18,7 +18,9 @@ from tests.benchmarks.cores import Cores
 from tests.benchmarks.mesh_policy import MeshPolicy, write_policies
 from tests.benchmarks.processes import NotStarted, Program, await_answer, running
 
+OURS = "Penstock"
 STARTS_WITHIN_S = 60.0
+WORKER_MIB = 60  # what a worker may hold
 WORKER_TITLE = "penstock gateway worker"
 
 

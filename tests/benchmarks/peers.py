@@ -15,6 +15,7 @@ from tests.benchmarks.processes import await_answer, find_program, free_port, ru
 PATH = "/predictions/stub"
 UNIX_PATH = "/predictions/stub-unix"  # nginx forwards it over the Unix socket
 NGINX = "nginx"
+ENVOY = "Envoy"
 
 
 def _installed(program: str, package: str) -> str:
@@ -94,7 +95,7 @@ def envoy(cores: Cores, behind: StubAddress, folder: Path) -> Iterator[list[Cont
     ]
     with running(arguments, cores={cores.proxy}, log=folder / "envoy.log") as process:
         await_answer(f"127.0.0.1:{port}", "/v2/health/ready", process)
-        yield [Contender("Envoy", f"127.0.0.1:{port}", PATH, process)]
+        yield [Contender(ENVOY, f"127.0.0.1:{port}", PATH, process)]
 
 
 # https://www.envoyproxy.io/docs/envoy/latest/faq/performance/how_to_benchmark_envoy

@@ -105,6 +105,8 @@ def await_answer(address: str, path: str, program: Program, within_s: float = 20
 def probe(address: str, path: str) -> str:
     """Return the status of one GET in digits, or what was wrong."""
     path_of_socket = address.removeprefix("unix:") if address.startswith("unix:") else None
+    if path_of_socket and not Path(path_of_socket).exists():
+        return "no socket yet"  # httpx leaves one of its own open where it cannot connect
     host = "localhost" if path_of_socket else address.removeprefix("http://")
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=path_of_socket), timeout=2.0) as client:

@@ -19,12 +19,17 @@ from pathlib import Path
 
 from deploy.local.companion import NICENESS
 from tests.benchmarks import sink
-from tests.benchmarks.contenders import PATH, Contender, Cores, StubAddress, new_key, running_gateway, running_stub
-from tests.benchmarks.gateway import CONNECTIONS, Slice, drive, is_stub_answer
+from tests.benchmarks.back_ends import StubAddress, running_stub
+from tests.benchmarks.contender import Contender
+from tests.benchmarks.cores import Cores
 from tests.benchmarks.heads import json_bodies, requests_for
+from tests.benchmarks.large_policy import key_of
+from tests.benchmarks.mesh_policy import MeshPolicy
+from tests.benchmarks.ours import running_gateway
 from tests.benchmarks.pod import make_demo
 from tests.benchmarks.processes import NotStarted, Program, await_answer, cpu_s, family, free_port, pinned, running
 from tests.benchmarks.report import table
+from tests.benchmarks.slices import CONNECTIONS, Slice, drive, is_stub_answer
 from tests.benchmarks.spread import median_interval, pass_ratios, spread
 from tests.fakes.load import MakeRequest
 from tests.fakes.load_connection import Check
@@ -128,16 +133,15 @@ def run(plan: Plan, cores: Cores, say: Callable[[str], None]) -> bool:
 
 def gateway_subject(cores: Cores, behind: StubAddress) -> Subject:
     """Return a gateway in front of the stub."""
-    key = new_key()
+    policy = MeshPolicy({"stub": [f"127.0.0.1:{behind.port}"]}, lines=f"tracing: {{kept_per_s: {KEEPS_ALL}}}\n")
 
     @contextmanager
     def start(folder: Path, records: Path | None) -> Iterator[Contender]:
         options = () if records is None else ("--records", str(records))
-        policy = f"tracing: {{kept_per_s: {KEEPS_ALL}}}\n"
-        with running_gateway(cores, behind, folder, key, options, policy) as (address, program):
-            yield Contender("", address, PATH, program)
+        with running_gateway({cores.proxy}, policy, folder, ("--workers", "1", *options)) as gateway:
+            yield gateway.contender("", "stub")
 
-    make_request = requests_for(PATH, key, json_bodies([{"data": list(range(8))}]))
+    make_request = requests_for("/predictions/stub", key_of(0), json_bodies([{"data": list(range(8))}]))
     return Subject("gateway", start, make_request, is_stub_answer)
 
 

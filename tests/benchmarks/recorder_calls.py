@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.dataplane.gateway import Gateway, Settled, Share
+from gateway.dataplane.gateway import Gateway, Share
+from gateway.dataplane.settlement import Settled
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.decide.decision import Decision
 from gateway.decide.release import Arm
@@ -30,7 +31,7 @@ from model_pod.wire.rows import Row
 from policies.snapshot import Objective
 from telemetry.record import FLUSH_EVERY_S, Recorder
 from telemetry.records import Source
-from tests.benchmarks.contenders import Cores
+from tests.benchmarks.cores import Cores
 from tests.benchmarks.processes import pinned
 from tests.benchmarks.recorder import recorded_into
 from tests.benchmarks.report import table
@@ -103,7 +104,7 @@ def gateway_pair(records: Path) -> Pair:
                 trace = gateway.tracer.begin(head)
                 attempt = (gateway.tracer.new_span_id(), "digits/1/0", 10.0, 10.01, "", 200)
                 settled = Settled(trace, decision, "POST", REQUEST_ID, 10.0, 200, "", [attempt])
-                gateway.settle(settled, 10.02)
+                gateway.settlement.settle(settled, 10.02)
 
         return work
 

@@ -17,14 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.benchmarks.contenders import (
-    PATH,
-    Cores,
-    StubAddress,
-    new_key,
-    running_gateway,
-    running_stub,
-)
+from tests.benchmarks.back_ends import StubAddress, running_stub
+from tests.benchmarks.cores import Cores
+from tests.benchmarks.large_policy import key_of
+from tests.benchmarks.mesh_policy import MeshPolicy
+from tests.benchmarks.ours import RunningGateway, running_gateway
 from tests.benchmarks.processes import free_port
 from tests.benchmarks.report import table
 
@@ -82,30 +79,30 @@ class Outcome:
 def run(plan: Plan, cores: Cores, say: Callable[[str], None]) -> bool:
     """Measure and say; False when a request failed or an edit did not come into force."""
     say(f"policy reloads: {plan.edits} edits, one each {plan.every_s:g} s, {_CALLERS} callers")
-    key = new_key()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         behind = StubAddress(free_port(), folder / "stub.sock")
+        policy = MeshPolicy({"stub": [f"127.0.0.1:{behind.port}"]})
         with (
             running_stub(cores, behind, folder),
-            running_gateway(cores, behind, folder, key, ["--workers", "2"]) as (address, process),
+            running_gateway({cores.proxy}, policy, folder, ("--workers", "2")) as gateway,
         ):
-            outcome = asyncio.run(_measure(plan, address, key, folder / "policies", process.pid))
+            outcome = asyncio.run(_measure(plan, gateway))
     say(render(outcome))
     return not failures(outcome) and all(edit.seen_s for edit in outcome.edits)
 
 
-async def _measure(plan: Plan, address: str, key: str, policies: Path, pid: int) -> Outcome:
+async def _measure(plan: Plan, gateway: RunningGateway) -> Outcome:
     outcome = Outcome()
     stop = asyncio.Event()
-    host, _, port = address.removeprefix("http://").rpartition(":")
-    callers = [asyncio.create_task(_call(host, int(port), key, outcome, stop)) for _ in range(_CALLERS)]
+    host, _, port = gateway.inference.rpartition(":")
+    callers = [asyncio.create_task(_call(host, int(port), outcome, stop)) for _ in range(_CALLERS)]
     await asyncio.sleep(1.0)
     for number in range(plan.edits):
         next_s = time.monotonic() + plan.every_s
-        await _edit(policies, number, outcome)
+        await _edit(gateway.policies, number, outcome)
         if number >= min(_WARM, plan.edits // 2):
-            outcome.memory_kib.append(await asyncio.to_thread(memory_kib, pid))
+            outcome.memory_kib.append(await asyncio.to_thread(memory_kib, gateway.program.pid))
         await asyncio.sleep(max(0.0, next_s - time.monotonic()))
     stop.set()
     await asyncio.gather(*callers)
@@ -114,7 +111,7 @@ async def _measure(plan: Plan, address: str, key: str, policies: Path, pid: int)
 
 async def _edit(policies: Path, number: int, outcome: Outcome) -> None:
     beside = policies / ".limits.yaml.new"
-    beside.write_text(f"kind: limits/v1\ntiers:\n  bench: {{rate: {1_000_001 + number}/s}}\n")
+    beside.write_text(f"kind: limits/v1\ntiers:\n  bench: {{rate: {1_000_001 + number}/s, in_flight: 4096}}\n")
     edit = Edit(time.monotonic())
     beside.rename(policies / "limits.yaml")
     outcome.edits.append(edit)
@@ -125,10 +122,11 @@ async def _edit(policies: Path, number: int, outcome: Outcome) -> None:
         edit.seen_s = time.monotonic()
 
 
-async def _call(host: str, port: int, key: str, outcome: Outcome, stop: asyncio.Event) -> None:
+async def _call(host: str, port: int, outcome: Outcome, stop: asyncio.Event) -> None:
     request = (
-        f"POST {PATH} HTTP/1.1\r\nHost: m\r\nAuthorization: Bearer {key}\r\nContent-Length: 2\r\n\r\n{{}}".encode()
-    )
+        "POST /predictions/stub HTTP/1.1\r\nHost: m\r\n"
+        f"Authorization: Bearer {key_of(0)}\r\nContent-Length: 2\r\n\r\n{{}}"
+    ).encode()
     reader, writer = await asyncio.open_connection(host, port)
     own = 0
     while not stop.is_set():

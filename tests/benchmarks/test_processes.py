@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.processes import NotStarted, await_answer, cpu_s, family, free_port, running
+from tests.benchmarks.processes import NotStarted, await_answer, cpu_s, family, free_port, largest_rss_bytes, running
 
 
 def test_a_program_runs_on_its_core_and_is_gone_afterwards(tmp_path: Path) -> None:
@@ -36,3 +36,10 @@ def test_the_cpu_time_of_a_family_grows_with_what_its_children_do(tmp_path: Path
         while (used_s := cpu_s(family(program.pid)[1:])) < 0.05:
             assert time.monotonic() < until_s, "the child used no CPU"
     assert used_s >= 0.05
+
+
+def test_the_memory_of_a_process_is_told_by_its_title() -> None:
+    ours = os.getpid()
+    assert largest_rss_bytes([ours]) > 2**20
+    assert largest_rss_bytes([ours], "pytest") > 2**20
+    assert largest_rss_bytes([ours], "no such title") == 0

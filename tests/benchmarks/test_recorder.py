@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from tests.benchmarks.gateway import Slice
 from tests.benchmarks.recorder import Arm, render
 from tests.benchmarks.sink import serve
+from tests.benchmarks.slices import Slice
 
 OFF = Slice(requests_per_s=1000.0, cpu_per_request_s=50e-6, busy=0.95, p50_s=0.001, p99_s=0.002, failed=0)
 

@@ -412,15 +412,19 @@ class Health:
 def health_tells_the_truth(
     samples: Iterable[Health], cannot_serve: Iterable[tuple[float, float]], *, notices_within_s: float
 ) -> Violations:
-    """Not ready while it cannot serve, but for the time to notice it; live all the time; ready again in the end."""
-    taken = list(samples)
+    """Not ready while it cannot serve, but for the time to notice it; ready all other time; live at all times."""
+    taken, spans = list(samples), list(cannot_serve)
     violations = [f"not live at {sample.at_s:.2f}" for sample in taken if not sample.is_live]
-    for since_s, until_s in cannot_serve:
+    violations += [
+        f"not ready at {sample.at_s:.2f}, when it could serve"
+        for sample in taken
+        if not sample.is_ready
+        and not any(since_s <= sample.at_s <= until_s + notices_within_s for since_s, until_s in spans)
+    ]
+    for since_s, until_s in spans:
         lies = [one for one in taken if since_s + notices_within_s < one.at_s < until_s and one.is_ready]
         violations += [f"ready at {lie.at_s:.2f}, {lie.at_s - since_s:.2f} s after it could not serve" for lie in lies]
-    if taken and not taken[-1].is_ready:
-        violations.append("not ready in the end")
-    return violations
+    return violations if taken else [*violations, "nobody asked"]
 
 
 # --- I13

@@ -33,6 +33,7 @@ _WORKER = r"penstock gateway worker \d+"
 _STARTS_WITHIN_S = 30.0
 _ENDS_WITHIN_S = 60.0
 NOTHING: Mapping[str, str] = MappingProxyType({})
+COMMAND = (sys.executable, "-m", "gateway.control")
 
 
 def callers_of(tenants: Sequence[str] = TENANTS) -> list[Caller]:
@@ -92,7 +93,7 @@ class GatewayUnderTest:
         deaths: of its processes, as ``kill`` has caused them.
     """
 
-    def __init__(self, home: Path, workers: int, options: Sequence[str] = ()) -> None:
+    def __init__(self, home: Path, workers: int, options: Sequence[str] = (), command: Sequence[str] = COMMAND) -> None:
         self.policies, self.state = home / "policies", home / "state"
         self.said = home / "gateway.log"
         self.deaths: list[Death] = []
@@ -100,7 +101,7 @@ class GatewayUnderTest:
         places = ["--policies", str(self.policies), "--state", str(self.state), "--workers", str(workers)]
         with self.said.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.control", *places, *options],
+                [*command, *places, *options],
                 env={**os.environ, "XDG_RUNTIME_DIR": str(home)},
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -210,11 +211,15 @@ def footprint_of(pid: int) -> Footprint:
 @contextmanager
 def running_gateway(
     home: Path, pods: str, *, callers: Sequence[Caller], workers: int = 2, files: Mapping[str, str] = NOTHING,
-    options: Sequence[str] = (),
+    options: Sequence[str] = (), command: Sequence[str] = COMMAND,
 ) -> Iterator[GatewayUnderTest]:  # fmt: skip
-    """Run a gateway until it is ready, and stop it well at the end."""
+    """Run a gateway until it is ready, and stop it well at the end.
+
+    Args:
+        command: that starts it, before its options.
+    """
     write_policies(home / "policies", pods, callers=callers, files=files)
-    gateway = GatewayUnderTest(home, workers, options)
+    gateway = GatewayUnderTest(home, workers, options, command)
     try:
         gateway.wait_until_ready()
         yield gateway

@@ -45,12 +45,14 @@ class Options:
         patience_s: for one attempt; the product answers or refuses long before, so an attempt that meets it hung.
         max_attempts: of one request.
         max_connections: most connections of an open loop.
+        keeps_connections: an open loop sends further requests on the connections that it has.
     """
 
     mix: Mix = field(default_factory=Mix)
     patience_s: float = 30.0
     max_attempts: int = 40
     max_connections: int = 512
+    keeps_connections: bool = True
 
 
 DEFAULTS = Options()
@@ -142,7 +144,10 @@ class LedgerClient:
         try:
             await self._one(number, line, intended_s)
         finally:
-            idle.append(line)
+            if self._options.keeps_connections:
+                idle.append(line)
+            else:
+                line.close()
             room.release()
 
     async def _one(self, number: int, line: _Line, intended_s: float) -> None:

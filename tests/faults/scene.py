@@ -129,6 +129,19 @@ def a_worker_stopped(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def a_worker_stopped_for_a_while(scene: Scene) -> Iterator[None]:
+    """A worker whose loop stands still, and goes on before the supervisor has had enough of it."""
+    serving = scene.gateway.serving()
+    os.kill(serving[0], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(serving[0], signal.SIGCONT)
+    eventually(lambda: "the loop stood still for" in scene.gateway.said.read_text(), "it says so", within_s=5.0)
+    assert set(scene.gateway.serving()) == set(serving)
+
+
+@contextmanager
 def every_worker_restarted(scene: Scene) -> Iterator[None]:
     """One after the other, as ``penstock restart`` does it; nobody may notice."""
     before = set(scene.gateway.serving())

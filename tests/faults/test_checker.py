@@ -256,6 +256,7 @@ def test_health_that_lies_is_found() -> None:
     assert health_tells_the_truth([*honest, Health(16.0, True, True)], down, notices_within_s=1.0) != []
     assert health_tells_the_truth([Health(9.0, True, False)], down, notices_within_s=1.0) != []
     assert health_tells_the_truth([Health(25.0, False, True)], down, notices_within_s=1.0) != []
+    assert health_tells_the_truth([], down, notices_within_s=1.0) != []
 
 
 def test_ledgers_are_read_as_they_were_written() -> None:

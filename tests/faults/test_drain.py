@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.faults.checker import check
+from tests.faults.checker import check, health_tells_the_truth
 from tests.faults.gateway import PATH, GatewayUnderTest, callers_of, running_gateway, static
+from tests.faults.health import watched
 from tests.faults.ledger_client import LedgerClient, Options
 from tests.faults.ledgers import Ledger
 from tests.faults.oracle.answers import Behaviour
@@ -31,6 +33,8 @@ LASTS_S = sized(2, 4)
 PIECES = 20
 DRAIN_DELAY_S = 0.5
 SLACK_S = 3.0
+# Not ready at once; on a machine that is busy with other things, soon.
+NOTICES_WITHIN_S = 0.25
 _OPTIONS = ("--drain-delay-s", str(DRAIN_DELAY_S), "--drain-within-s", "30")
 
 
@@ -47,12 +51,15 @@ def test_what_is_under_way_when_it_is_told_to_stop_is_answered(nth: int, tmp_pat
                 LedgerClient(name, gateway.url, PATH, ledger, callers, nth, Options(mix=mix, max_attempts=1))
                 for name, mix in (("whole", Mix(keyed=0.0)), ("streams", Mix(streamed=1.0, pieces=PIECES)))
             ]
-            told_s = uvloop.run(_tell_under_way(gateway, clients, pods))
-            assert gateway.wait_for_end() == 0
+            with watched(gateway.url) as health:
+                told_s = uvloop.run(_tell_under_way(gateway, clients, pods))
+                assert gateway.wait_for_end() == 0
             took_s = time.monotonic() - told_s
     evidence = gateway.evidence(attempts=attempts, executions=executions)
     assert check(evidence) == {}
     assert [client.progress.succeeded for client in clients] == [WHOLE, STREAMS]
+    stops = [(told_s, math.inf)]
+    assert health_tells_the_truth(health.samples, stops, notices_within_s=NOTICES_WITHIN_S) == []
     assert took_s <= DRAIN_DELAY_S + LASTS_S + SLACK_S
     figure(
         f"F04 SIGTERM with {WHOLE} requests and {STREAMS} streams under way", f"failed 0, ended after {took_s:.1f} s"

@@ -18,12 +18,14 @@ from tests.faults.checker import (
     Evidence,
     Violations,
     check,
+    health_tells_the_truth,
     keyed_requests_succeed,
     no_secret_is_shown,
     nothing_leaks,
     recovers_in_time,
 )
 from tests.faults.gateway import PATH, footprint_of
+from tests.faults.health import watched
 from tests.faults.ledger_client import LedgerClient, Options
 from tests.faults.ledgers import End, Ledger, Outcome
 from tests.faults.requests import Mix
@@ -35,6 +37,7 @@ from tests.faults.scene import (
     a_pod_with,
     a_worker_killed,
     a_worker_stopped,
+    a_worker_stopped_for_a_while,
     every_pod_refusing,
     every_worker_killed,
     every_worker_restarted,
@@ -79,8 +82,10 @@ ROWS = [
     Row("F02", "every worker killed", every_worker_killed),
     Row("F05", "every worker restarted", every_worker_restarted),
     Row("F06", "a worker stopped", a_worker_stopped, lasts_s=0.0),
+    Row("F07", "a worker stopped for a while", a_worker_stopped_for_a_while, lasts_s=2.0),
     Row("F25", "a pod killed", a_pod_killed, refusals=frozenset({"pod_lost"})),
-    Row("F25", "a pod out of reach", a_pod_out_of_reach, refusals=frozenset({"pod_lost"})),
+    # Where a key's pod cannot be reached, its request is sent nowhere else; its client asks again.
+    Row("F25", "a pod out of reach", a_pod_out_of_reach, refusals=frozenset({"pod_lost", "no_pod_ready"})),
     Row("F31", "a pod slow", a_pod_with(Toxics(latency_s=0.3, jitter_s=0.1))),
     Row("F31", "a pod in slices", a_pod_with(Toxics(slice_bytes=40, slice_pause_s=0.01))),
     Row("F11", "every pod refusing", every_pod_refusing, refusals=frozenset({"queue_full"}), recovers_within_s=2.0),
@@ -98,7 +103,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 
 async def _through(row: Row, stage: Scene, ledger: Ledger, seed: int) -> float:
-    """Send requests before, during and after the fault; return when it was healed."""
+    """Send requests and ask for health before, during and after the fault; return when it was healed."""
     options = Options(mix=Mix(streamed=0.02))
     client = LedgerClient(row.slug, stage.gateway.url, PATH, ledger, stage.callers, seed, options)
     load = asyncio.create_task(client.open_loop(RATE_PER_S, 300.0))
@@ -123,7 +128,7 @@ def test_a_fault_loses_doubles_and_hangs_nothing(row: Row, stage: Scene, tmp_pat
     for seed in range(sized(1, 20)):
         path = tmp_path / f"{seed}.jsonl"
         began_s = time.monotonic()
-        with Ledger(path) as ledger:
+        with Ledger(path) as ledger, watched(stage.gateway.url) as health:
             healed_s = uvloop.run(_through(row, stage, ledger, seed))
         evidence = _of_row(stage, path, began_s)
         ends = evidence.ends
@@ -133,6 +138,8 @@ def test_a_fault_loses_doubles_and_hangs_nothing(row: Row, stage: Scene, tmp_pat
         refused = [end for end in ends if end.outcome is Outcome.WHOLE and end.status >= 400]
         assert [(end.reason, end.why) for end in refused if end.reason not in row.refusals] == []
         assert recovers_in_time(ends, healed_s=healed_s, within_s=row.recovers_within_s) == []
+        # In no row is all of it gone: siblings serve, or new connections wait for the next worker.
+        assert health_tells_the_truth(health.samples, (), notices_within_s=0.0) == []
 
 
 def _of_row(stage: Scene, attempts: Path, began_s: float) -> Evidence:

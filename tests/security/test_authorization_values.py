@@ -37,7 +37,7 @@ def head(*authorization: bytes) -> RequestHead:
     """A head as the strict gate would leave it, with values that the gate would never let through."""
     fields = [(b"host", b"mesh"), *((b"Authorization", value) for value in authorization)]
     values = {name.lower(): value for name, value in fields}
-    return RequestHead(b"POST", "/predictions/digits", fields, values, 1, True)
+    return RequestHead("POST", "/predictions/digits", fields, values, 1, True)
 
 
 class Edge:

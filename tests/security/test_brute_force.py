@@ -27,7 +27,7 @@ def test_ten_thousand_wrong_keys_are_told_to_wait_and_a_good_one_passes_between_
     tables, credentials = Tables(policy()), Credentials(())
 
     def reason(number: int, key: str) -> str:
-        head = RequestHead(b"POST", "/predictions/digits", [], {b"authorization": f"Bearer {key}".encode()}, 1, True)
+        head = RequestHead("POST", "/predictions/digits", [], {b"authorization": f"Bearer {key}".encode()}, 1, True)
         shown = credentials.read(head, ATTACKER, 500.0, number / 1000)
         facts = RequestFacts("POST", "/predictions/digits", shown, "", "", 0, 500.0)
         refusal = decide(tables, facts, FakeCounters(), 0.0).refusal

@@ -43,7 +43,7 @@ def seen_with(*fields: str, path: str = "/predictions/digits", body: bytes = b"{
     async def story(mesh: Mesh) -> None:
         assert (await mesh.ask(post(path, body, *fields))).status == 200
         seen.extend(mesh.pods[0].seen)
-        assert {kind.tenant for tally in mesh.gateway.take_tallies() for kind in tally.requests} == {"ads"}
+        assert {kind.tenant for tally in mesh.gateway.settlement.take_tallies() for kind in tally.requests} == {"ads"}
 
     in_mesh(story, echo)
     (one,) = seen
@@ -68,11 +68,19 @@ def test_all_claims_at_once_and_twice_are_of_no_use_either() -> None:
     assert_is_of_ads(seen_with(*CLAIMS[:-1], *CLAIMS[:-1]))
 
 
-@pytest.mark.parametrize(
-    "named", ["x-tenant", "penstock-tenant", "x-tenant, keep-alive", "close, penstock-tenant, x-forwarded-for"]
-)
+@pytest.mark.parametrize("named", ["x-tenant", "x-tenant, keep-alive"])
 def test_naming_a_field_in_connection_does_not_take_ours_away(named: str) -> None:
     assert_is_of_ads(seen_with(f"connection: {named}", "x-tenant: search", "penstock-tenant: search"))
+
+
+@pytest.mark.parametrize("named", ["penstock-tenant", "close, penstock-tenant, x-forwarded-for"])
+def test_naming_a_field_of_ours_in_connection_is_refused(named: str) -> None:
+    async def story(mesh: Mesh) -> None:
+        answer = await mesh.ask(post("/predictions/digits", b"{}", f"connection: {named}"))
+        assert answer.status == 400
+        assert not mesh.pods[0].seen
+
+    in_mesh(story, echo)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_start_that_would_show_secrets_to_a_network_ends_with_the_reason(
     lay_out_digits(policies)
     mesh = policies / "mesh.yaml"
     text = mesh.read_text()
-    here = f"127.0.0.1:0\n    serves: {serves}"
+    here = f"127.0.0.1:0\n    serves: {serves}\n"
     assert text.count(here) == 1
     mesh.write_text(text.replace(here, here.replace("127.0.0.1", "0.0.0.0")))
     places = ("--policies", policies, "--state", tmp_path / "s", "--workers", "1")

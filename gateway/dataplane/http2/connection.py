@@ -412,7 +412,7 @@ class Http2Connection:
 
     def _send_one(self, stream: Stream) -> bool:
         """Send at most one frame; return whether the stream could send more at once."""
-        if stream.room <= 0:
+        if stream.room <= 0 or self._window.room <= 0:
             return False
         first = stream.unsent[0]
         size = min(len(first), stream.room, self._window.room, self._peer_frame_bytes)

@@ -116,7 +116,7 @@ def test_a_volume_belongs_to_the_user_of_every_image_that_mounts_it() -> None:
 
 def test_only_the_gateway_and_the_pages_are_reachable_and_only_from_this_machine() -> None:
     published = {name: service["ports"] for name, service in COMPOSE["services"].items() if "ports" in service}
-    assert published == {"gateway": [f"127.0.0.1:{port}:{port}" for port in (8080, 8082, 8090)]}
+    assert published == {"gateway": [f"127.0.0.1:{port}:{port}" for port in (8080, 7070, 8082, 8090)]}
     assert COMPOSE["networks"]["pods"]["internal"] is True
 
 
@@ -131,6 +131,7 @@ def test_the_policy_of_the_containers_is_good_and_names_their_pods() -> None:
         assert route.slo == ("digits-availability", "digits-latency")
     assert {one.serves: one.address for one in snapshot.mesh.listen} == {
         "inference": "0.0.0.0:8080",
+        "inference-grpc": "0.0.0.0:7070",
         "admin": "127.0.0.1:8081",
         "metrics": "0.0.0.0:8082",
     }

@@ -24,7 +24,7 @@ from model_pod.wire.link import (
     encode_head,
     frame,
 )
-from model_pod.wire.refusals import REASONS, refusal_body
+from model_pod.wire.refusals import REASON_HEADER, REASONS, refusal_body
 from tests.faults.ledgers import Told
 from tests.faults.oracle import answers
 from tests.faults.oracle.oracle import Oracle, Row
@@ -56,7 +56,9 @@ class LinkReply:
 
     def refuse(self, reason: str, request_id: str) -> None:
         known = REASONS[reason]
-        fields = _JSON + b"retry-after: 1\r\n" * (known.status in (409, 503))
+        fields = (
+            _JSON + f"{REASON_HEADER}: {reason}\r\n".encode() + b"retry-after: 1\r\n" * (known.status in (409, 503))
+        )
         body = refusal_body(known, f"the oracle says {reason}", request_id)
         self._whole(known.status, reason, fields, body, NOT_TOLD)
 

@@ -79,12 +79,20 @@ def _start(listening: socket.socket, options: Sequence[str]) -> subprocess.Popen
 
 
 @contextmanager
-def light_pods(count: int, ledger: Path, *, http_only: bool = False) -> Iterator[Sequence[LightPod]]:
-    """Run so many light pods, which share one execution ledger; they speak the link if they may."""
+def light_pods(
+    count: int, ledger: Path, *, http_only: bool = False, hosts: Sequence[str] = ()
+) -> Iterator[Sequence[LightPod]]:
+    """Run so many light pods, which share one execution ledger; they speak the link if they may.
+
+    Args:
+        hosts: one for each, all on the port that the first finds free; each on a port of its own without.
+    """
     pods: list[LightPod] = []
     try:
         for index in range(count):
-            listening = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+            port = pods[0].listening.getsockname()[1] if hosts and pods else 0
+            host = hosts[index] if hosts else "127.0.0.1"
+            listening = socket.create_server((host, port), backlog=_BACKLOG)
             options = ["--name", f"light-{index}", "--ledger", str(ledger), *["--http-only"] * http_only]
             pods.append(LightPod(listening, options, _start(listening, options)))
         for pod in pods:

@@ -80,15 +80,14 @@ def test_a_refusal_for_want_of_room_says_how_much_there_is(table: PodTable) -> N
 
 def test_a_key_finds_its_pod_and_is_refused_as_others_are(table: PodTable) -> None:
     with pytest.raises(NoPod) as none:
-        table.pick_keyed("digits", "1", b"order-1", 8, ())
+        table.pick_keyed("digits", "1", b"order-1", 8, 0.0)
     assert none.value.reason == "no_pod_ready"
     table.replace((FIRST, SECOND))
-    owner = table.pick_keyed("digits", "1", b"order-1", 8, ())
-    assert table.pick_keyed("digits", "1", b"order-1", 8, ()) is owner
-    assert table.pick_keyed("digits", "1", b"order-1", 8, (owner,)) is not owner
+    owner = table.pick_keyed("digits", "1", b"order-1", 8, 0.0)
+    assert table.pick_keyed("digits", "1", b"order-1", 8, 0.0) is owner
     owner.sent(0.0)
     with pytest.raises(NoPod) as none:
-        table.pick_keyed("digits", "1", b"order-1", 1, ())
+        table.pick_keyed("digits", "1", b"order-1", 1, 0.0)
     assert none.value.reason == "pods_busy"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.dataplane.health import PROBE_WITHIN_S, Standing, most_ejected
-from gateway.dataplane.siblings import Member, NoneFree, Siblings
+from gateway.dataplane.siblings import KEYS_WAIT_S, Member, NoneFree, Siblings
 from model_pod.wire.status import PodState
 from policies.snapshot import Balance, Eject
 
@@ -209,7 +209,7 @@ def test_every_worker_finds_the_same_pod_for_a_key_whatever_it_thinks_of_it() ->
         fail(pod, 0.0)
     for i in range(200):
         key = b"order-%d" % i
-        mine, theirs = one.pick_keyed(key, 99), other.pick_keyed(key, 99)
+        mine, theirs = one.pick_keyed(key, 99, 0.0), other.pick_keyed(key, 99, 0.0)
         assert mine is not None
         assert theirs is not None
         assert mine.seed == theirs.seed
@@ -218,34 +218,63 @@ def test_every_worker_finds_the_same_pod_for_a_key_whatever_it_thinks_of_it() ->
 def test_keys_are_spread_evenly_and_few_move_when_a_pod_goes() -> None:
     siblings = family(*[READY] * 5)
     keys = [b"order-%d" % i for i in range(5000)]
-    before = {key: siblings.pick_keyed(key, 99) for key in keys}
+    before = {key: siblings.pick_keyed(key, 99, 0.0) for key in keys}
     counts = Counter(before.values())
     assert len(counts) == 5
     assert all(800 < count < 1200 for count in counts.values())
     gone = siblings.members[2]
     siblings.replace([pod for pod in siblings.members if pod is not gone], 0.0)
-    moved = [key for key in keys if siblings.pick_keyed(key, 99) is not before[key]]
+    moved = [key for key in keys if siblings.pick_keyed(key, 99, 0.0) is not before[key]]
     assert moved == [key for key in keys if before[key] is gone]
 
 
 def test_a_key_does_not_evade_its_pod_because_that_is_busy() -> None:
     siblings = family(READY, READY)
-    owner = siblings.pick_keyed(b"order-1", 1)
+    owner = siblings.pick_keyed(b"order-1", 1, 0.0)
     assert owner is not None
     owner.sent(0.0)
-    assert siblings.pick_keyed(b"order-1", 1) is None
+    assert siblings.pick_keyed(b"order-1", 1, 0.0) is None
     assert siblings.why_none() is NoneFree.PODS_BUSY
-    assert siblings.pick_keyed(b"order-1", 1, [owner]) not in (None, owner)
 
 
 def test_a_key_stays_with_a_pod_whose_server_keeps_its_outcome_while_its_model_restarts() -> None:
     siblings = family(READY, READY)
-    owner = siblings.pick_keyed(b"order-1", 99)
+    owner = siblings.pick_keyed(b"order-1", 99, 0.0)
     assert owner is not None
-    for state, stays in ((PodState.RESTARTING, True), (PodState.DRAINING, False), (PodState.STARTING, False)):
+    for state, stays in ((PodState.RESTARTING, True), (PodState.DRAINING, False), (PodState.FAILED, False)):
         owner.describe(state, was_ready=True, now_s=0.0)
         siblings.replace(siblings.members, 0.0)
-        assert (siblings.pick_keyed(b"order-1", 99) is owner) == stays
+        assert (siblings.pick_keyed(b"order-1", 99, 0.0) is owner) == stays
+
+
+def test_a_key_waits_for_its_pod_that_is_away_and_goes_elsewhere_when_that_takes_too_long() -> None:
+    siblings = family(READY, READY, READY)
+    owner = siblings.pick_keyed(b"order-1", 99, 0.0)
+    assert owner is not None
+    owner.describe(PodState.STARTING, was_ready=True, now_s=5.0)
+    siblings.replace(siblings.members, 5.0)
+    assert siblings.pick_keyed(b"order-1", 99, 5.0 + KEYS_WAIT_S - 0.1) is owner
+    elsewhere = siblings.pick_keyed(b"order-1", 99, 5.0 + KEYS_WAIT_S)
+    assert elsewhere not in (None, owner)
+    assert siblings.pick_keyed(b"order-1", 99, 50.0) is elsewhere
+    owner.describe(READY, was_ready=True, now_s=50.0)
+    siblings.replace(siblings.members, 50.0)
+    assert siblings.pick_keyed(b"order-1", 99, 50.0) is owner
+
+
+def test_a_pod_that_was_never_ready_is_waited_for_by_no_key() -> None:
+    siblings = family(READY, PodState.STARTING)
+    siblings.members[1].describe(PodState.STARTING, was_ready=False, now_s=0.0)
+    siblings.replace(siblings.members, 0.0)
+    assert all(siblings.pick_keyed(b"order-%d" % i, 99, 0.0) is siblings.members[0] for i in range(50))
+
+
+def test_a_pod_that_says_that_it_leaves_gets_nothing_more() -> None:
+    siblings = family(READY, READY)
+    leaving, stays = siblings.members
+    leaving.leaves(0.0)
+    assert all(siblings.pick_keyed(b"order-%d" % i, 99, 0.0) is stays for i in range(50))
+    assert all(siblings.pick(99, draw / 50, 0.0) is stays for draw in range(50))
 
 
 # --- whatever happens
@@ -363,4 +392,4 @@ TestAnything.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 @given(st.binary(max_size=80))
 def test_any_key_has_a_pod(key: bytes) -> None:
-    assert family(READY, READY).pick_keyed(key, 99) is not None
+    assert family(READY, READY).pick_keyed(key, 99, 0.0) is not None

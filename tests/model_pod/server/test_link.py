@@ -66,7 +66,9 @@ def test_a_request_is_answered_with_its_cost_and_the_rows_that_are_ahead() -> No
             peer.request(1, pod_request(content_length=5), b"hello")
             run_, blobs = await fake.received_run()
             assert run_.rows[0].request_id == "r1"
-            assert run_.rows[0].headers == (("Content-Type", "text/plain"),)
+            headers = dict(run_.rows[0].headers)
+            assert headers["Content-Type"] == "text/plain"
+            assert headers["penstock-tenant"] == "ads"
             await fake.answer(run_, blobs, echo)
             heard = await peer.ended(1)
             answer = heard.answer

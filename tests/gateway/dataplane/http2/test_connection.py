@@ -379,6 +379,19 @@ def test_answers_that_wait_for_the_connections_window_take_turns() -> None:
     assert sum(len(answer.body) for answer in peer.answers.values()) == 65_535 + 150_000
 
 
+def test_a_window_that_opens_little_by_little_serves_all_in_turn() -> None:
+    peer = greeted({frames.INITIAL_WINDOW_SIZE: 2**20})
+    peer.send(peer.head(1, ends=True) + peer.head(3, ends=True) + peer.head(5, ends=True))
+    for number in (1, 3, 5):
+        peer.server.head(number, OK)
+        peer.server.body(number, bytes(100_000))
+    peer.read()
+    before = {number: len(peer.answers[number].body) for number in (1, 3, 5)}
+    for _ in range(30):
+        peer.send(raw(frames.WINDOW_UPDATE, 0, 0, u32(1_000)))
+    assert [len(peer.answers[number].body) - before[number] for number in (1, 3, 5)] == [10_000] * 3
+
+
 def test_a_request_that_is_answered_early_is_told_to_stop() -> None:
     peer = greeted()
     peer.send(peer.head(1) + raw(frames.DATA, 0, 1, b"some"))
@@ -394,6 +407,7 @@ def test_after_goaway_new_streams_are_not_taken_and_not_answered() -> None:
     assert len(peer.send(peer.head(3))) == 1
     peer.server.go_away()
     assert peer.send(peer.head(5)) == []
+    assert 5 not in peer.answers
     assert peer.went_away == [(2**31 - 1, Code.NO_ERROR), (3, Code.NO_ERROR)]
     assert sorted(peer.server.streams) == [1, 3]
 

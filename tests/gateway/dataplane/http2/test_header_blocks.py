@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dataplane.http2.frames import Code, ConnectionBroken
-from gateway.dataplane.http2.header_blocks import MAX_FIELDS, HeaderBlocks
+from gateway.dataplane.http2.header_blocks import MAX_FIELDS, MAX_TABLE_BYTES, HeaderBlocks
 
 _NAMES = st.sampled_from([b":path", b"te", b"x-a", b"x-b", b"authorization"]) | st.binary(min_size=1, max_size=30)
 _LISTS = st.lists(st.lists(st.tuples(_NAMES, st.binary(max_size=300)), max_size=8), max_size=12)
@@ -61,3 +61,13 @@ def test_a_list_has_a_bound_in_fields_and_in_bytes() -> None:
         with pytest.raises(ConnectionBroken) as broken:
             HeaderBlocks().decode(block)
         assert broken.value.code is Code.ENHANCE_YOUR_CALM
+
+
+def test_a_table_holds_no_more_than_its_size() -> None:
+    blocks = HeaderBlocks()
+    for _ in range(100):
+        blocks.decode(b"\x40\x01a\x64" + b"v" * 100)
+    held = MAX_TABLE_BYTES // (1 + 100 + 32)
+    assert blocks.decode(bytes([0x80 | 61 + held])) == [(b"a", b"v" * 100)]
+    with pytest.raises(ConnectionBroken):
+        blocks.decode(bytes([0x80 | 62 + held]))
