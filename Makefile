@@ -24,7 +24,8 @@ up: $(INSTALLED) ## install, make the demo models, and run the mesh until Ctrl-C
 	@exec $(BIN)/penstock up
 
 test: $(INSTALLED) ## run every test that needs nothing but this machine
-	$(BIN)/pytest
+	$(BIN)/pytest -q -n auto --dist loadfile -m 'not system'
+	$(BIN)/pytest -q -m system
 
 check: $(INSTALLED) ## format, lint, types, import rules, tests: what CI runs
 	$(BIN)/ruff format --check

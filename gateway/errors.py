@@ -5,11 +5,12 @@
     Refused                    answer it and be done (model_pod.wire.refusals)
     PodFailed                  an attempt at one pod has no answer
     ├── PodUnreachable         it has run nothing: another pod may be tried
-    └── PodBroke               sent and lost, or answered with nonsense: the request may have run; not tried again
+    └── PodBroke               sent and lost, or answered with nonsense: it may have run; policy says what then
 """
 
 from __future__ import annotations
 
+from model_pod.wire.link import PodCharge
 from model_pod.wire.refusals import POD_REASONS, Reason
 
 _UNAVAILABLE = "ServiceUnavailableException"
@@ -33,7 +34,9 @@ GATEWAY_REASONS: tuple[Reason, ...] = (
     Reason("limits_busy", 503, True, _UNAVAILABLE, "The limits could not be charged in time."),
     Reason("encoding_not_supported", 501, False, "BadRequestException", "gRPC messages are compressed by gzip or not."),
     Reason("pod_lost", 502, False, "InternalServerException", "The pod was lost while it had the request."),
-    Reason("pod_bad_answer", 502, False, "InternalServerException", "The pod's answer was not HTTP."),
+    Reason(
+        "pod_bad_answer", 502, False, "InternalServerException", "The pod's answer was not one that a pod may give."
+    ),
     Reason("no_pod_ready", 503, True, _UNAVAILABLE, "No pod of the version is ready."),
     Reason("pods_busy", 503, True, _UNAVAILABLE, "The version's pods are busy, and no place to wait for them is left."),
     Reason("shed", 503, True, _UNAVAILABLE, "The pods are busy, and others have a better claim on the places to wait."),
@@ -60,9 +63,11 @@ class PodFailed(Exception):
 
     Attributes:
         reason: the registry's name for it, should it reach the caller.
+        is_counted: the pod's health knows of it; one loss that ends many requests is one failure.
     """
 
     reason = "pod_lost"
+    is_counted = False
 
 
 class PodUnreachable(PodFailed):
@@ -70,20 +75,29 @@ class PodUnreachable(PodFailed):
 
     Args:
         is_pods_fault: False when this process had no room for another connection, or the pod is only leaving.
+        has_refused: the pod was reached, and says that it did not take the request.
         is_leaving: the pod says that it is.
     """
 
     reason = "no_pod_ready"
 
-    def __init__(self, message: str, *, is_pods_fault: bool, is_leaving: bool = False) -> None:
+    def __init__(
+        self, message: str, *, is_pods_fault: bool, has_refused: bool = False, is_leaving: bool = False
+    ) -> None:
         super().__init__(message)
         self.is_pods_fault = is_pods_fault
+        self.has_refused = has_refused
         self.is_leaving = is_leaving
 
 
 class PodBroke(PodFailed):
-    """The connection ended, or its bytes made no sense, after some of the request was sent."""
+    """The connection or the exchange ended, or its bytes made no sense, after some of the request was sent.
 
-    def __init__(self, message: str, reason: str = "pod_lost") -> None:
+    Args:
+        charge: what the pod says that the request cost; None where it does not.
+    """
+
+    def __init__(self, message: str, reason: str = "pod_lost", charge: PodCharge | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.charge = charge

@@ -310,6 +310,23 @@ WORKER_LOOP_LAG_SECONDS = Metric(
     ("worker",),
     "By how much a gateway worker's loop was late at worst in the second that it told of last.",
 )
+REQUESTS_WAITING = Metric(
+    "penstock_requests_waiting", "gauge", "", (), "Requests that wait in the gateway for a pod to have room."
+)
+RETRIES = Metric(
+    "penstock_retries_total",
+    "counter",
+    "",
+    ("outcome",),
+    "Requests that a pod failed and policy tries again: sent to another pod, or no_budget.",
+)
+PODS_EJECTED = Metric(
+    "penstock_pods_ejected",
+    "gauge",
+    "",
+    ("worker",),
+    "Ready pods that a gateway worker sends nothing, or a trial at most, because they failed its requests.",
+)
 JWKS_STALE = Metric(
     "penstock_jwks_stale_seconds",
     "gauge",
@@ -365,6 +382,9 @@ MESH_METRICS = (
     POLICY_RELOADS,
     WORKER_RESTARTS,
     WORKER_LOOP_LAG_SECONDS,
+    REQUESTS_WAITING,
+    RETRIES,
+    PODS_EJECTED,
     JWKS_STALE,
     QUOTA_USED_RATIO,
     QUOTA_LIMIT,

@@ -11,10 +11,13 @@ from pathlib import Path
 
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, change, decoded, find, read
 from gateway.control.reports import RestartReport, StatusReport
+from gateway.control.rolling_restart import FINISH_WITHIN_S
 
 _PATH = "/admin/workers/restart"
 _STATUS_PATH = "/admin/status"
 LOOK_EVERY_S = 0.2
+# For the starts of the successors, beside what each worker may take to finish.
+_STARTS_WITHIN_S = 30.0
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,7 +36,12 @@ def _parser() -> argparse.ArgumentParser:
         description="Replace every worker of the gateway by a new one; no request is lost by it.",
     )
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why, for the audit log")
-    parser.add_argument("--within-s", type=float, default=300.0, metavar="S", help="wait so long; 0 does not wait")
+    parser.add_argument(
+        "--within-s",
+        type=float,
+        metavar="S",
+        help=f"wait so long, if not {FINISH_WITHIN_S:g} s a worker and {_STARTS_WITHIN_S:g} s more; 0 does not wait",
+    )
     add_arguments(parser)
     return parser
 
@@ -42,15 +50,21 @@ def _restart(options: argparse.Namespace, target: Target) -> int:
     answer = change(target, "POST", _PATH, {"reason": options.reason})
     begun = decoded(target, _PATH, answer, RestartReport)
     left = begun.workers_to_replace
-    if options.within_s > 0:
-        left = wait_until_replaced(lambda: _left(target), options.within_s)
+    within_s = patience_s(left) if options.within_s is None else options.within_s
+    if within_s > 0:
+        left = wait_until_replaced(lambda: _left(target), within_s)
     if options.json:
         print(answer.decode())
     elif left:
         print(f"{left} of {begun.workers_to_replace} workers have yet to be replaced; `penstock status` tells")
     else:
         print(f"{begun.workers_to_replace} workers were replaced")
-    return 1 if left and options.within_s > 0 else 0
+    return 1 if left and within_s > 0 else 0
+
+
+def patience_s(worker_count: int) -> float:
+    """Return how long the replacing of so many workers may take, one after the other."""
+    return FINISH_WITHIN_S * worker_count + _STARTS_WITHIN_S
 
 
 def wait_until_replaced(left: Callable[[], int], within_s: float) -> int:

@@ -91,7 +91,8 @@ def _policy(policy: PolicyReport) -> list[str]:
 
 
 def _workers(workers: Sequence[WorkerReport], ended: EndedWorkersReport) -> str:
-    head = ("WORKER", "PID", "GENERATION", "ACCEPTS", "REQUESTS", "REFUSED", "IN FLIGHT", "CONNECTIONS")
+    counts = ("REQUESTS", "REFUSED", "IN FLIGHT", "WAITING", "EJECTED", "CONNECTIONS")
+    head = ("WORKER", "PID", "GENERATION", "ACCEPTS", *counts)
     rows: list[tuple[str | int | None, ...]] = [
         (
             w.index,
@@ -101,12 +102,14 @@ def _workers(workers: Sequence[WorkerReport], ended: EndedWorkersReport) -> str:
             w.requests,
             sum(w.by_reason.values()),
             w.in_flight,
+            w.waiting,
+            w.ejected,
             w.connections,
         )
         for w in workers
     ]
     if ended.requests:
-        rows.append(("ended", None, None, None, ended.requests, sum(ended.by_reason.values()), None, None))
+        rows.append(("ended", None, None, None, ended.requests, sum(ended.by_reason.values()), None, None, None, None))
     return table(head, rows)
 
 

@@ -28,6 +28,8 @@ class GenerationSwitch(WorkerListener):
         self._switch: Switch | None = None
         self._target = workers.in_force
         self._over = asyncio.Event()
+        self._free = asyncio.Event()
+        self._free.set()
         workers.listeners.append(self)
 
     async def to(self, target: GenerationBlob) -> None:
@@ -39,17 +41,26 @@ class GenerationSwitch(WorkerListener):
         """
         self._target = target
         self._over.clear()
-        accepting = frozenset(worker.serial for worker in self._workers.accepting)
-        starting = frozenset(worker.serial for worker in self._workers.running) - accepting
-        self._take(generations.begin(target.number, accepting, starting, time.monotonic()))
-        switch = await self._finished()
-        self._switch = None
+        self._free.clear()
+        try:
+            switch = await self._carried_out(target)
+        finally:
+            self._switch = None
+            self._free.set()
         if switch.phase is Phase.VETOED:
             raise NobodyPrepared(switch.veto) if switch.veto == NOBODY_PREPARED else Vetoed(switch.veto)
 
-    async def _finished(self) -> Switch:
+    async def over(self) -> None:
+        """Return when no switch is under way."""
+        while not self._free.is_set():
+            await self._free.wait()
+
+    async def _carried_out(self, target: GenerationBlob) -> Switch:
+        accepting = frozenset(worker.serial for worker in self._workers.accepting)
+        starting = frozenset(worker.serial for worker in self._workers.running) - accepting
+        self._take(generations.begin(target.number, accepting, starting, time.monotonic()))
         while True:
-            assert self._switch is not None  # noqa: S101 - set by to(), cleared after this returns
+            assert self._switch is not None  # noqa: S101 - set above, cleared after this returns
             if self._switch.is_over:
                 return self._switch
             try:

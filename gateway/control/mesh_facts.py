@@ -21,6 +21,9 @@ class MeshFacts(Struct, frozen=True):
         quotas: how each stands.
         limit_rows: of the limit table, that are taken.
         loop_lag_s: by how much each worker's loop was late at worst lately, by its index.
+        waiting: requests that wait for a pod to have room.
+        retries: requests that a pod failed, by what became of them: ``sent`` to another, or ``no_budget``.
+        ejected: how many pods each worker leaves out because they failed its requests, by its index.
         jwks_stale_s: for how long each issuer's keys have been older than they should be.
     """
 
@@ -35,3 +38,6 @@ class MeshFacts(Struct, frozen=True):
     quotas: tuple[Standing, ...] = ()
     limit_rows: int = 0
     loop_lag_s: dict[int, float] = {}
+    waiting: int = 0
+    retries: dict[str, int] = {}
+    ejected: dict[int, int] = {}

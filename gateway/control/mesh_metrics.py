@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -29,10 +29,13 @@ from telemetry.conventions import (
     LIMIT_REFUSED,
     LIMIT_ROWS,
     PODS,
+    PODS_EJECTED,
     POLICY_REFUSED,
     POLICY_RELOADS,
     REQUEST_DURATION_SECONDS,
     REQUESTS,
+    REQUESTS_WAITING,
+    RETRIES,
     SLO_ALERT_FIRING,
     SLO_BUDGET_REMAINING,
     SLO_BURN_RATE,
@@ -65,7 +68,10 @@ def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Fam
         _one(POLICY_REFUSED, facts.is_refused),
         _counters(POLICY_RELOADS, (((outcome,), facts.reloads.get(outcome, 0)) for outcome in OUTCOMES)),
         _one(WORKER_RESTARTS, facts.worker_restarts),
-        _lag_family(facts.loop_lag_s),
+        _by_worker(WORKER_LOOP_LAG_SECONDS, facts.loop_lag_s),
+        _one(REQUESTS_WAITING, facts.waiting),
+        _counters(RETRIES, (((outcome,), count) for outcome, count in facts.retries.items())),
+        _by_worker(PODS_EJECTED, facts.ejected),
         _counters(TELEMETRY_DROPPED, facts.dropped.items()),
         _jwks_family(facts.jwks_stale_s),
         *quota_families(facts.quotas),
@@ -144,10 +150,10 @@ def _jwks_family(stale_s: dict[str, float]) -> Family:
     return family
 
 
-def _lag_family(loop_lag_s: dict[int, float]) -> Family:
-    family = _gauge(WORKER_LOOP_LAG_SECONDS)
-    for index, lag_s in loop_lag_s.items():
-        family.add_metric((str(index),), lag_s)
+def _by_worker(of: Metric, values: Mapping[int, float]) -> Family:
+    family = _gauge(of)
+    for index, value in values.items():
+        family.add_metric((str(index),), value)
     return family
 
 

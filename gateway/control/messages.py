@@ -143,6 +143,10 @@ class Counts(Struct, frozen=True, tag="counts"):
         in_flight: requests being answered now.
         connections: open client connections.
         lag_s: by how much the worker's loop was late at worst since it last told.
+        waiting: requests that wait for a pod to have room.
+        retries: requests that were to be sent to another pod, since the first had failed them.
+        retries_refused: those that were not, because their model's retry budget was used up.
+        ejected: pods that are ready and get nothing, or a trial at most, because they failed this worker's requests.
     """
 
     requests: int
@@ -150,6 +154,10 @@ class Counts(Struct, frozen=True, tag="counts"):
     in_flight: int
     connections: int
     lag_s: float = 0.0
+    waiting: int = 0
+    retries: int = 0
+    retries_refused: int = 0
+    ejected: int = 0
 
 
 class RequestCounts(Struct, frozen=True, array_like=True):

@@ -78,6 +78,17 @@ PodTable = dict[tuple[str, str], PodRecord]
 """Pods by (name, address)."""
 
 
+def with_unresolved(table: PodTable, unresolved: Iterable[tuple[PodPlace, str]]) -> PodTable:
+    """Return the table for people: with the pods whose name stands for no address, and why it does not."""
+    shown_too = {
+        (place.name, place.address): PodRecord(
+            place, message=f"its name cannot be resolved: {why}" if why else "its name is being looked up"
+        )
+        for place, why in unresolved
+    }
+    return table | shown_too
+
+
 def merge_places(table: PodTable, places: Iterable[PodPlace]) -> PodTable:
     """Return the table of a new generation; pods that stay keep what is known of them."""
     merged: PodTable = {}
@@ -94,12 +105,22 @@ def observe(record: PodRecord, finding: Finding, now_s: float) -> PodRecord:
         return _after_silence(record, finding, now_s)
     state, message, was_ready, status = PodState.READY, "", True, None
     match finding:
+        case PodStatus() if (finding.model, finding.version) != (record.place.model, record.place.version):
+            return _after_mistake(record, finding, now_s)
         case PodStatus():
             state, message, status = finding.state, finding.message, finding
             was_ready = record.was_ready or finding.was_ready or state is PodState.READY
         case Foreign(is_ready=False, path=path):
             state, message, was_ready = PodState.STARTING, f"{path} does not answer 200", record.was_ready
     return PodRecord(record.place, state, was_ready, status, message, now_s)
+
+
+def _after_mistake(record: PodRecord, status: PodStatus, now_s: float) -> PodRecord:
+    """Return the record of an address where another model or version is served: a request would be told 404 there."""
+    place = record.place
+    message = f"serves {status.model}/{status.version}, not {place.model}/{place.version}"
+    account = replace(status, state=PodState.FAILED, message=message)
+    return PodRecord(place, PodState.FAILED, record.was_ready, account, message, now_s)
 
 
 def _after_silence(record: PodRecord, silence: Silence, now_s: float) -> PodRecord:

@@ -95,7 +95,11 @@ class PodsReport:
 
 @dataclass(frozen=True)
 class WorkerReport:
-    """One gateway worker; its counts are cumulative since it started."""
+    """One gateway worker; its counts are cumulative since it started.
+
+    `waiting` are requests that wait for a pod to have room; `ejected` are ready pods that the worker leaves out because
+    they failed its requests.
+    """
 
     index: int
     pid: int
@@ -106,6 +110,8 @@ class WorkerReport:
     by_reason: dict[str, int]
     in_flight: int
     connections: int
+    waiting: int = 0
+    ejected: int = 0
 
 
 @dataclass(frozen=True)

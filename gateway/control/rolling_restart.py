@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 
 from gateway.control.events import Say
+from gateway.control.generation_switch import GenerationSwitch
 from gateway.control.messages import FromWorker
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener, Workers
 
 # For a worker that gives way to finish what it has; nobody waits for it, since its successor accepts.
 FINISH_WITHIN_S = 30.0
+# For a successor, which has started already, to accept: as long as one may take to start on a machine that is swamped.
+ACCEPT_WITHIN_S = 20.0
 
 
 class RollingRestart(WorkerListener):
     """Whoever was started before it was last asked for gives way."""
 
-    def __init__(self, workers: Workers, say: Say) -> None:
+    def __init__(self, workers: Workers, switch: GenerationSwitch, say: Say) -> None:
         self._workers = workers
+        self._switch = switch
         self._say = say
         self._oldest_serial = 0
         self._asked = asyncio.Event()
@@ -51,18 +55,29 @@ class RollingRestart(WorkerListener):
             self._say("every worker was replaced")
 
     async def _is_succeeded(self, old: WorkerProcess) -> bool:
-        """Put a worker that is young enough on duty beside the others; return whether it lives and accepts."""
+        """Put a worker that is young enough on duty beside the others; return whether it accepts and the old may go."""
         while (successor := self._workers.relief(self._oldest_serial)) is None:
             await self._something_new()
             if old.is_gone:  # and its place was taken
                 return False
-        while not successor.is_accepting and not successor.is_gone:
-            await self._something_new()
+        try:
+            async with asyncio.timeout(ACCEPT_WITHIN_S):
+                while not successor.is_accepting and not successor.is_gone:
+                    await self._something_new()
+        except TimeoutError:
+            self._say(f"{successor} does not accept within {ACCEPT_WITHIN_S:g} s and is killed; {self.left} are left")
+            successor.kill()
+            await self._ended(successor)
+        # A worker that leaves in the middle of a switch would be waited for there in vain.
+        await self._switch.over()
         return not successor.is_gone
 
     async def _give_way(self, old: WorkerProcess) -> None:
         self._workers.retire(old, FINISH_WITHIN_S)
-        while not old.is_gone:
+        await self._ended(old)
+
+    async def _ended(self, worker: WorkerProcess) -> None:
+        while not worker.is_gone:
             await self._something_new()
 
     async def _something_new(self) -> None:

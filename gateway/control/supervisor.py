@@ -37,6 +37,7 @@ from gateway.control.managed import Managed
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_pods import FIRST_LOOK_S, MeshPods
 from gateway.control.past_desk import PastDesk
+from gateway.control.pod_table import PodTable, with_unresolved
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.quota_desk import QuotaDesk
 from gateway.control.quota_keeper import QuotaKeeper
@@ -215,7 +216,7 @@ class Supervisor:
         self._workers.listeners += [self._jwks, self._keys]
         self._quotas = QuotaKeeper(state, self._limits, say)
         self._workers.listeners.append(self._quotas)
-        self._rolling = RollingRestart(self._workers, say)
+        self._rolling = RollingRestart(self._workers, self._switch, say)
         self._worker_desk = WorkerDesk(self._rolling, audit, say)
         self._by_signal: set[asyncio.Task[None]] = set()
         self._servers = HttpServers()
@@ -431,7 +432,10 @@ class Supervisor:
         return policy_report(policy.in_force, policy.refusal, waiting, policy.watch.busy)
 
     def _pods_report(self) -> PodsReport:
-        return pods_report(self._policy.in_force.snapshot, self._pods.table, time.monotonic())
+        return pods_report(self._policy.in_force.snapshot, self._shown_pods(), time.monotonic())
+
+    def _shown_pods(self) -> PodTable:
+        return with_unresolved(self._pods.table, self._discovery.unresolved)
 
     def _status_report(self) -> StatusReport:
         now_s = time.monotonic()
@@ -451,7 +455,7 @@ class Supervisor:
             worker_restarts=self._workers.restarts,
             workers_to_replace=self._rolling.left,
             ended_workers=ended_report(self._workers.ended),
-            pods=[pod_report(record, now_s) for record in self._pods.table.values()],
+            pods=[pod_report(record, now_s) for record in self._shown_pods().values()],
             addresses=AddressesReport(
                 [listener.address for listener in self._listeners.inference],
                 [listener.address for listener in self._listeners.management],
@@ -468,6 +472,7 @@ class Supervisor:
         return history_report(self._slos.engine, question, time.time())
 
     def _facts(self) -> MeshFacts:
+        total, running = self._workers.total, self._workers.running
         return MeshFacts(
             generation=self._policy.in_force.snapshot.generation,
             worker_restarts=self._workers.restarts,
@@ -478,7 +483,10 @@ class Supervisor:
             jwks_stale_s=self._jwks.stale_s,
             quotas=self._quotas.standings,
             limit_rows=self._limits.row_count,
-            loop_lag_s={worker.index: worker.counts.lag_s for worker in self._workers.running},
+            loop_lag_s={worker.index: worker.counts.lag_s for worker in running},
+            waiting=total.waiting,
+            retries={"sent": total.retries, "no_budget": total.retries_refused},
+            ejected={worker.index: worker.counts.ejected for worker in running},
             host_name=socket.gethostname(),
         )
 

@@ -114,6 +114,8 @@ def worker_report(worker: WorkerProcess, now_s: float) -> WorkerReport:
         by_reason=counts.by_reason,
         in_flight=counts.in_flight,
         connections=counts.connections,
+        waiting=counts.waiting,
+        ejected=counts.ejected,
     )
 
 

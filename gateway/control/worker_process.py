@@ -19,6 +19,8 @@ from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 
 # Two counts that arrive together, after either process was stopped, say nothing of a rate.
 _SHORTEST_RATE_S = 0.5
+# A worker that leaves closes its channel before it has ended: its interpreter has yet to be torn down.
+LEAVE_WITHIN_S = 5.0
 
 PROGRAM = (sys.executable, "-m", "gateway.dataplane")
 
@@ -75,6 +77,7 @@ class WorkerProcess:
         is_gone: it has ended.
         has_stood_by: it was the spare once.
         has_counted: it has begun to send its counts, which go on as long as it does.
+        is_leaving: it was asked to finish and exit.
         generation: the one it has committed, 0 before the first.
         silent_ticks: the supervisor's ticks since it was last heard.
         rate_per_s: requests it settled per second between its last two counts.
@@ -89,6 +92,7 @@ class WorkerProcess:
         self.generation = 0
         self.is_accepting = False
         self.is_gone = False
+        self.is_leaving = False
         self.has_stood_by = False
         self.counts = Counts(requests=0, by_reason={}, in_flight=0, connections=0)
         self.silent_ticks = 0
@@ -111,6 +115,7 @@ class WorkerProcess:
 
     def drain(self, delay_s: float, within_s: float, *, is_replaced: bool = False) -> None:
         """Ask it to finish and exit; the gateway stays ready if its place is taken already."""
+        self.is_leaving = True
         self.send(Drain(delay_s, within_s, is_replaced))
 
     def kill(self) -> None:
@@ -172,8 +177,11 @@ class ControlChannel(asyncio.Protocol):
             self._worker.kill()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """A worker that cannot be spoken to is of no use, if it still runs."""
-        self._worker.kill()
+        """A worker that cannot be spoken to is of no use, if it still runs; one that was asked to leave is leaving."""
+        if self._worker.is_leaving and error is None:
+            asyncio.get_running_loop().call_later(LEAVE_WITHIN_S, self._worker.kill)
+        else:
+            self._worker.kill()
 
 
 OnMessage = Callable[[WorkerProcess, FromWorker], None]

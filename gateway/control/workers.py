@@ -10,8 +10,10 @@ import asyncio
 import itertools
 import time
 from collections import deque
+from functools import reduce
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.control import restarts
 from gateway.control.events import Say
@@ -102,6 +104,12 @@ class Workers:
     def accepting(self) -> list[WorkerProcess]:
         """The workers that take requests."""
         return [worker for worker in self.running if worker.is_accepting]
+
+    @property
+    def total(self) -> Counts:
+        """What all workers have counted, those that leave and those that have ended too, and what waits in them."""
+        living = [worker.counts for worker in self._everyone()]
+        return replace(reduce(with_ended, living, self.ended), waiting=sum(counts.waiting for counts in living))
 
     def find(self, serial: int) -> WorkerProcess | None:
         """Return a worker on duty."""
@@ -222,7 +230,8 @@ class Workers:
             if not self._everyone():
                 self._all_gone.set()
         elif had_left:
-            self._say(f"{how}; its place was taken before")
+            why = "its place was taken before" if worker.is_accepting else "it was not needed any more"
+            self._say(f"{how}; {why}")
         else:
             self._replace(worker, how, was_spare)
 
@@ -267,7 +276,8 @@ class Workers:
         if spare is None or not spare.has_counted:
             return None
         if spare.serial < oldest_serial:
-            spare.drain(0.0, 0.0)
+            self.spare = None
+            self._send_away(spare, 0.0)
             return None
         self.spare = None
         self._put_on_duty(spare)
@@ -276,9 +286,12 @@ class Workers:
     def retire(self, worker: WorkerProcess, within_s: float) -> None:
         """Let a worker whose place is taken finish what it has and leave."""
         if self._running.pop(worker.serial, None) is not None:
-            self._leaving[worker.serial] = worker
-            worker.drain(0.0, within_s, is_replaced=True)
-            self._keep_spare()
+            self._send_away(worker, within_s)
+
+    def _send_away(self, worker: WorkerProcess, within_s: float) -> None:
+        self._leaving[worker.serial] = worker
+        worker.drain(0.0, within_s, is_replaced=True)
+        self._keep_spare()
 
     async def watch(self) -> None:
         """Kill workers that hang, for ever; their exit then brings a successor."""
@@ -325,4 +338,11 @@ def with_ended(total: Counts, last: Counts) -> Counts:
     """Add the last counts of a worker that has ended; what it had in flight and connected ended with it."""
     reasons = total.by_reason.keys() | last.by_reason.keys()
     by_reason = {reason: total.by_reason.get(reason, 0) + last.by_reason.get(reason, 0) for reason in sorted(reasons)}
-    return Counts(total.requests + last.requests, by_reason, in_flight=0, connections=0)
+    return Counts(
+        requests=total.requests + last.requests,
+        by_reason=by_reason,
+        in_flight=0,
+        connections=0,
+        retries=total.retries + last.retries,
+        retries_refused=total.retries_refused + last.retries_refused,
+    )

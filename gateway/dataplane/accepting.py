@@ -92,6 +92,11 @@ class Acceptor:
         end_silent_connections(door.socket)
         loop.add_reader(door.socket, self._on_readable)
 
+    @property
+    def is_admitting(self) -> bool:
+        """Whether connections that it took are not served yet: they are in their handshake, for seconds at most."""
+        return bool(self._admitting)
+
     def hold(self, held: bool) -> None:
         """Leave connections in the kernel's queue, or take them again."""
         if held == self._is_held or self._is_closed:

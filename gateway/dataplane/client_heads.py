@@ -63,13 +63,19 @@ def limit_fields(policy: str, rooms: Sequence[Room]) -> str:
     return f"ratelimit-policy: {policy}\r\nratelimit: {told}\r\n"
 
 
-def decision_value(decision: Decision, pod: str = "", attempts: int = 0) -> str:
-    """Return the value of ``penstock-decision``: what was decided and why, for people and their tools."""
+def decision_value(decision: Decision, pod: str = "", attempts: int = 0, refused: str = "") -> str:
+    """Return the value of ``penstock-decision``: what was decided and why, for people and their tools.
+
+    Args:
+        refused: why the gateway refused what policy let in.
+    """
     told = f"gen={decision.generation}"
     if decision.version:
         told = f"{told};model={decision.model};version={decision.version};why={decision.arm}"
     if decision.refusal is not None or decision.observed or decision.warned or decision.demoted_by:
         told += "".join(_exceptions(decision))
+    if refused and decision.refusal is None:
+        told = f"{told};refused={refused}"
     return f"{told};pod={pod};attempts={attempts}" if attempts else told
 
 

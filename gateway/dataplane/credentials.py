@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from gateway.dataplane.token_desk import TokenDesk
 
 _SCHEME = b"bearer "
-_MISSING = NoCredential("key_missing", "this mesh needs an API key: send `Authorization: Bearer KEY`")
+_MISSING = NoCredential(
+    # In lower case, since gRPC's libraries refuse metadata in any other.
+    "key_missing",
+    "this mesh needs an API key: send `authorization: Bearer KEY`, over gRPC as metadata",
+)
 _SEVERAL = NoCredential("key_unknown", "send one credential: the request has several Authorization fields")
 _TOO_LONG = NoCredential("key_unknown", "the API key is not known here; check it for typos, or ask for a new one")
 

@@ -20,9 +20,10 @@ from gateway.decide.decision import Decision, Refusal
 from gateway.decide.facts import RequestFacts
 from gateway.decide.fair_queue import Ticket
 from gateway.decide.route import Api
-from gateway.errors import CLIENT_GONE, PodFailed, PodUnreachable, status_of
+from gateway.errors import CLIENT_GONE, PodBroke, PodFailed, PodUnreachable, status_of
 from model_pod.wire.http1 import RequestHead
 from model_pod.wire.link import PodAnswer, PodCharge
+from model_pod.wire.refusals import REASONS as POD_REASONS
 from model_pod.wire.refusals import Refused
 
 # A pod with so few requests of ours has no queue to speak of.
@@ -37,7 +38,7 @@ class Forward:
 
     Attributes:
         deadline_s: when the caller's time is over, on the monotonic clock.
-        settled: it has been counted; nothing more happens.
+        settled: it has been counted; it is neither answered nor sent any more.
     """
 
     # What most requests never change is the class's; there are many requests.
@@ -97,12 +98,12 @@ class Forward:
         """
         if body is not None:
             self._request_whole = True
-            self._sent_s = self._started_s
             if body:
                 self._body.append(body)
                 self._request_bytes = len(body)
         gateway, now_s = self._gateway, self._started_s
         if gateway.refuse_new is not None:
+            self._decision = Decision(gateway.tables.generation, None)
             self._refuse(gateway.refuse_new)
             return
         self._facts = gateway.facts_of(self._request, self._peer, now_s)
@@ -133,6 +134,9 @@ class Forward:
         if self._is_parked:
             self._is_parked = False
             self._client.hold(False)
+            if now_s >= self.deadline_s:
+                self.deadline_passed()
+                return
         shown = self._request.values.get(b"idempotency-key")
         if shown is not None:
             try:
@@ -210,21 +214,26 @@ class Forward:
 
     def resume(self, now_s: float) -> Tried:
         """Try the pods again."""
+        if self.settled:
+            return Tried.ENDED
         try:
             pod = self._pick(now_s, self._tried)
         except NoPod as none:
             if none.reason == "pods_busy":
-                return Tried.NOT_FOR_IT if self._key or self._tried else Tried.NO_ROOM
-            self._ticket = None
+                return Tried.NO_ROOM
             self._refuse(Refusal(none.reason, str(none)))
-            return Tried.GONE
+            return Tried.ENDED
         if self._ticket is not None:
             self._waited_s = now_s - self._ticket.since_s
             self._ticket = None
         if self._request_bytes > HELD_OF_ONE_BYTES:
             self._client.hold(False)  # the pod is the next to say when it has no room for more
         self._send_to(pod, now_s)
-        return Tried.GONE
+        return Tried.SENT
+
+    def lane(self, now_s: float) -> str:
+        """Return the name of the only pod that may have it, or "" where any may."""
+        return self._gateway.pod_of_key(self._decision, self._key, now_s) if self._key else ""
 
     # --- an attempt
 
@@ -251,7 +260,10 @@ class Forward:
         self._pod = pod
         self._has_run = True
         pod.sent(now_s)
-        self._attempt_s = now_s
+        # By a clock of its own: what was decided until here is the gateway's time, not the pod's.
+        self._attempt_s = sent_s = self._gateway.now_s()
+        if self._request_whole:
+            self._sent_s = sent_s
         trace = self._trace
         attempt_id = trace.attempt_id if len(self._tried) == 1 else self._gateway.tracer.new_span_id()
         self._attempt_id = attempt_id
@@ -317,14 +329,27 @@ class Forward:
             self._has_run = False
         else:
             self._resets += 1
-        if self._pod is not None and (unreachable is None or unreachable.is_pods_fault):
-            self._pod.failed(now_s)
-        elif self._pod is not None and unreachable is not None and unreachable.is_leaving:
-            self._pod.leaves(now_s)
+        if self._pod is not None:
+            self._blame(self._pod, error, now_s)
         if self._answer is not None:
+            if isinstance(error, PodBroke) and error.charge is not None:
+                self._device_us, self._tokens = error.charge.device_us, error.charge.tokens
             self._break(error.reason)
         elif not self._is_tried_again(failure_of_attempt(error), now_s):
             self._refuse(Refusal(error.reason, self._failure_message(error)))
+
+    def _blame(self, pod: Pod, error: PodFailed, now_s: float) -> None:
+        """Let the pod's health know, as far as this was the pod's doing."""
+        if isinstance(error, PodUnreachable) and not error.is_pods_fault:
+            if error.is_leaving:
+                pod.leaves(now_s)
+        elif error.reason in POD_REASONS:  # it was there, and says why it ended this one
+            pod.broke_off(now_s, status_of(error.reason), error.reason)
+            if self._answer is None:
+                pod.abandoned(now_s, now_s - self._attempt_s)
+        elif not error.is_counted:
+            error.is_counted = True
+            pod.failed(now_s)
 
     def _is_tried_again(self, failure: Failure, now_s: float, answer: PodAnswer | None = None) -> bool:
         """Send the request to another pod, where that does no harm and the budget has room."""
@@ -359,6 +384,8 @@ class Forward:
         failed = self._pod
         if failed is not None:
             failed.outstanding -= 1  # the place that the failed attempt had is there for another one
+            if failed.leaving_until_s > now_s:
+                failure = Failure.CONNECT  # its successor may be there by now, at the same address
         try:
             return self._pick_other(failure, now_s)
         finally:
@@ -423,8 +450,19 @@ class Forward:
                 Refusal("deadline_exceeded", "the request's deadline passed before a pod had it; it was not run")
             )
 
+    def give_up(self) -> None:
+        """The worker leaves now: what still waits for the ledger may be sent again at once, the rest may have run."""
+        if self._is_parked:
+            message = "the gateway stopped before a pod had the request; it was not run"
+            self.refuse(Refusal("quota_pending", message))
+        else:
+            message = "the gateway stopped before the answer was there; the request may have been run"
+            self.refuse(Refusal("gateway_stopped", message))
+
     def refuse(self, refusal: Refusal) -> None:
         """End the request with a refusal, whatever it was waiting for; an answer that has begun can only be cut."""
+        if self.settled:
+            return
         self._cancel()
         if self._answer is not None:
             self._break(refusal.reason)
@@ -446,7 +484,9 @@ class Forward:
 
     def _answer_ourselves(self, answer: answers.Answer, reason: str) -> None:
         now_s = self._gateway.now_s()
-        fields = answer.fields + self._own_fields(now_s, b"")
+        if self._ticket is not None:
+            self._waited_s = now_s - self._ticket.since_s
+        fields = answer.fields + self._own_fields(now_s, b"", reason)
         self._settle(reason, answer.status, now_s)
         self._client.answer(answer.status, phrase_of(answer.status), fields, answer.body)
 
@@ -492,17 +532,17 @@ class Forward:
             pod.let_go()
             self._attempts.append((self._attempt_id, pod.view.name, self._attempt_s, now_s, reason, status))
 
-    def _own_fields(self, now_s: float, pod_timing: bytes) -> bytes:
+    def _own_fields(self, now_s: float, pod_timing: bytes, refused: str = "") -> bytes:
         decision = self._decision
         in_pod_s, pod = 0.0, ""
         if self._tried:
             pod = self._tried[-1].view.name
             if self._sent_s:
-                in_pod_s = now_s - self._sent_s - self._waited_s
+                in_pod_s = now_s - self._sent_s
         return own_fields(
             self._request_id,
             self._trace,
-            decision_value(decision, pod, len(self._tried)),
+            decision_value(decision, pod, len(self._tried), refused),
             limit_fields(decision.policy, decision.rooms),
             now_s - self._started_s - in_pod_s - self._waited_s,
             self._waited_s,
@@ -511,10 +551,14 @@ class Forward:
 
     def _failure_message(self, error: PodFailed) -> str:
         name = f"{self._decision.model}/{self._decision.version}"
+        if isinstance(error, PodUnreachable) and error.has_refused:
+            return f"the pod of {name} did not take this request{self._why_final}; try again shortly"
         if isinstance(error, PodUnreachable):
             return f"no pod of {name} could be reached{self._why_final}; try again shortly"
         if error.reason == "pod_bad_answer":
-            return f"the pod of {name} did not answer in HTTP"
+            return f"the pod of {name} did not give an answer that a pod may give; the request may have been run"
+        if error.reason in POD_REASONS:
+            return f"the pod of {name} ended this request, which may have been run. {POD_REASONS[error.reason].meaning}"
         return f"the pod of {name} was lost while it had this request{self._why_final}; it may have been run"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from gateway.control.messages import QuotaWanted
 from gateway.dataplane.answers import Readiness
 from gateway.dataplane.credentials import Credentials, Peer
 from gateway.dataplane.decision_log import DecisionLog
+from gateway.dataplane.defects import Defects
 from gateway.dataplane.me import Me, me
 from gateway.dataplane.pace import shortest_wait_s
 from gateway.dataplane.pods import NoPod, Pod, PodTable
@@ -37,12 +39,15 @@ from telemetry.record import FLUSH_EVERY_S, Recorder
 # A decision is taken anew when a sibling charged the same limit between reading and writing: each time somebody else
 # was admitted, so this many in a row say that something is wrong.
 _MAX_DECISIONS = 64
-# What a request of a version is predicted to cost beside others of that version, which are all that it waits with. What
+# What a request of a version costs beside others of that version, which are all that it waits with. What
 # is known of their device time is the same for each of them, and changes: told as it was when each came, those who came
 # before anything was known would count as a hundred of those after them.
 _COST = 1.0
 # Where a quota demotes, a request is served by a pod that has no more than this share of what it may have in flight.
 _DEMOTED_SHARE = 1 / 64
+
+# Where those wait whose key belongs to no pod just now: not in the way of those that any pod is good for.
+_NO_PODS_LANE = "?"
 
 # Requests that wait for the ledger at a time; more are refused at once.
 MAX_PARKED = 256
@@ -89,16 +94,17 @@ class Gateway:
         decisions: DecisionLog | None = None,
     ) -> None:
         self._loop = loop
+        self._defects = Defects()
         self._limits = limits
         self._worker_count = share.worker_count
         self.max_connections = share.max_connections
         self._random = random.Random()
         self.pods = PodTable(loop)
         self.retries = Retries()
-        self.waiting = WaitingRoom(share.worker_count)
+        self.waiting = WaitingRoom(share.worker_count, self._defects.note)
         self.refuse_new: Refusal | None = None
         self.is_replaced = False
-        self.wheel = TimerWheel(self.now_s())
+        self.wheel = TimerWheel(self.now_s(), self._defects.note)
         self.head_end = b"\r\n"
         self._date_at_s = 0
         self.draining = False
@@ -134,6 +140,7 @@ class Gateway:
 
     def tick(self) -> None:
         """Turn the wheel, and call again in a tick."""
+        self._loop.call_later(TICK_S, self.tick)  # first: whatever happens below, deadlines go on
         wall_s = int(time.time())
         if wall_s != self._date_at_s:
             self._date_at_s = wall_s
@@ -142,7 +149,6 @@ class Gateway:
         now_s = self.now_s()
         self.wheel.turn(now_s)
         self.waiting.turn(now_s)
-        self._loop.call_later(TICK_S, self.tick)
 
     def facts_of(self, request: RequestHead, peer: Peer, now_s: float) -> RequestFacts:
         """Gather what the decision on a request depends on."""
@@ -196,6 +202,11 @@ class Gateway:
         service_s = self.pods.usual_latency_s(decision.model, decision.version)
         return self.waiting.enter(waiter, decision, tier, deadline_s, _COST, service_s, now_s)
 
+    def give_up(self) -> None:
+        """The worker leaves now: nothing that waits goes to a pod any more, and may be sent again at once."""
+        message = "the gateway stopped before a pod had the request; it was not run"
+        self.waiting.close(Refusal("pods_busy", message), self.now_s())
+
     def would_be_late(self, pod: Pod, deadline_s: float, now_s: float) -> Refusal | None:
         """Return a refusal for a request that this pod, which is the best there is, cannot answer in time."""
         message = would_be_late(now_s, deadline_s, pod.predicted_wait_s(now_s), 0.0)
@@ -226,6 +237,13 @@ class Gateway:
                 raise
             message = f"the quota {decision.demoted_by} is over the step that demotes, and the pods are busy; try again"
             raise NoPod("quota_demoted", message) from none
+
+    def pod_of_key(self, decision: Decision, key: str, now_s: float) -> str:
+        """Return the name of the pod that an idempotency key belongs to, whether it has room or not."""
+        try:
+            return self.pods.pick_keyed(decision.model, decision.version, key.encode(), sys.maxsize, now_s).view.name
+        except NoPod:
+            return _NO_PODS_LANE
 
     def me(self, decision: Decision, now_s: float) -> Me:
         """Return what ``GET /me`` tells the caller of a decision."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ class Names(Struct, frozen=True):
 V1 = Names("memory.usage_in_bytes", "memory.limit_in_bytes", b"total_inactive_file")
 V2 = Names("memory.current", "memory.max", b"inactive_file")
 _STATISTICS = "memory.stat"
+# How mountinfo writes a space, a tab, a line feed and a backslash.
+_ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 class Group(Struct, frozen=True):
@@ -62,18 +65,18 @@ def _used_ratio(group: Group) -> float:
 
 
 def _reclaimable_bytes(group: Group) -> int:
-    for line in (group.path / _STATISTICS).read_bytes().splitlines():
-        name, _, value = line.partition(b" ")
-        if name == group.names.reclaimable:
-            return int(value)
+    with suppress(OSError, ValueError):  # what cannot be read is taken for nothing, and the group for full
+        for line in (group.path / _STATISTICS).read_bytes().splitlines():
+            name, _, value = line.partition(b" ")
+            if name == group.names.reclaimable:
+                return int(value)
     return 0
 
 
 def _groups(root: Path) -> Iterator[Group]:
-    with suppress(OSError):  # a system without control groups bounds nothing
-        own = list(_own_paths((root / "proc/self/cgroup").read_text()))
-        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
-        for line in mounts:
+    with suppress(OSError, ValueError):  # a system without control groups, or with ones of another form, bounds nothing
+        own = list(_own_paths(_text(root / "proc/self/cgroup")))
+        for line in _text(root / "proc/self/mountinfo").split("\n"):
             if (mount := _memory_mount(line)) is None:
                 continue
             names, inside, mount_point = mount
@@ -81,8 +84,13 @@ def _groups(root: Path) -> Iterator[Group]:
                 yield from _upwards(root / mount_point.lstrip("/"), _relative(path, inside), names)
 
 
+def _text(path: Path) -> str:
+    """Return what the kernel says; names of mounts and groups may be any bytes."""
+    return path.read_text(errors="surrogateescape").rstrip("\n")
+
+
 def _own_paths(text: str) -> Iterator[tuple[Names, PurePosixPath]]:
-    for line in text.splitlines():
+    for line in text.split("\n"):
         number, controllers, path = line.split(":", 2)
         if number == "0":
             yield V2, PurePosixPath(path)
@@ -93,13 +101,20 @@ def _own_paths(text: str) -> Iterator[tuple[Names, PurePosixPath]]:
 def _memory_mount(line: str) -> tuple[Names, PurePosixPath, str] | None:
     """Return which version is mounted, what of its tree, and where; None for a mount without memory control."""
     fields, _, kind = line.partition(" - ")
-    inside, mount_point = fields.split()[3:5]
-    kind_name, _, options = kind.split()[:3]
+    kind_name, _, rest = kind.partition(" ")
+    options = rest.partition(" ")[2]  # behind the source, which may be empty
     if kind_name == "cgroup2":
-        return V2, PurePosixPath(inside), mount_point
-    if kind_name == "cgroup" and "memory" in options.split(","):
-        return V1, PurePosixPath(inside), mount_point
-    return None
+        names = V2
+    elif kind_name == "cgroup" and "memory" in options.split(","):
+        names = V1
+    else:
+        return None
+    inside, mount_point = (_ESCAPE.sub(_unescaped, field) for field in fields.split(" ")[3:5])
+    return names, PurePosixPath(inside), mount_point
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 8))
 
 
 def _relative(path: PurePosixPath, inside: PurePosixPath) -> PurePosixPath:

@@ -13,11 +13,10 @@ from typing import Any
 from gateway.dataplane.tracing import Trace
 from gateway.dataplane.usage import read_usage
 from gateway.decide.decision import Decision
-from gateway.errors import REASONS
 from model_pod.wire.http1 import RequestHead, ResponseHead
 from model_pod.wire.http1.head import HOP_BY_HOP, NOT_FOR_CALLERS, Fields
 from model_pod.wire.link import NOT_TOLD, PodAnswer, PodRequest
-from model_pod.wire.refusals import REASON_HEADER, Refused
+from model_pod.wire.refusals import REASON_HEADER, REASONS, Refused
 from telemetry import conventions
 
 # Never passed to a pod: framing is ours, and identity comes from the credential alone (callers may write what they
@@ -41,7 +40,8 @@ _OURS = (b"penstock-", b"x-forwarded-", b"x-tenant")
 # TorchServe's sequence headers are spelled so; other names with an underscore are dropped, since what reads them
 # later may not tell `_` from `-`.
 _UNDERSCORES_KEPT = b"ts_"
-_MAX_NAMES = 4096
+# What is remembered of names has a bound in number and in bytes; where made-up names fill it, all are judged anew.
+_MAX_NAMES, _MAX_NAME_BYTES = 4096, 64
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _IDEMPOTENCY_KEY = re.compile(rb"\"?([\x21\x23-\x7e]{1,255})\"?")
 # What a field's value may hold (RFC 9110 5.5).
@@ -59,7 +59,9 @@ class _Judged(dict[bytes, bool]):
 
     def __missing__(self, name: bytes) -> bool:
         goes_on = self._judge(name.lower())
-        if len(self) < _MAX_NAMES:
+        if len(name) <= _MAX_NAME_BYTES:
+            if len(self) >= _MAX_NAMES:
+                self.clear()
             self[name] = goes_on
         return goes_on
 
@@ -77,7 +79,7 @@ def _may_be_told(name: bytes) -> bool:
 _passed = _Judged(_is_for_pods)
 _told = _Judged(_may_be_told)
 # By the names of all fields, what takes out those that go on to a pod: a client names its fields alike every time.
-_MAX_REMEMBERED = 1024
+_MAX_REMEMBERED, _MAX_REMEMBERED_BYTES = 1024, 1024
 _passing: dict[tuple[bytes, ...], itemgetter[Any]] = {}
 
 
@@ -106,7 +108,7 @@ def pod_request(
         request_id,
         decision.tenant,
         f"00-{trace.trace_id}-{attempt_id}-01" if trace.sampled else f"00-{trace.trace_id}-{attempt_id}-00",
-        int(timeout_s * 1000) or 1,
+        max(1, int(timeout_s * 1000)),
         NOT_TOLD if request.chunked else request.content_length or 0,
         idempotency_key,
         fields,
@@ -117,7 +119,9 @@ def _fields_for_pods(request: RequestHead) -> Fields:
     """Return the fields that go on, and remember which these are by the names of all."""
     passed = [index for index, (name, _) in enumerate(request.fields) if _passed[name]]
     # An itemgetter of less than two is another thing.
-    if request.names and len(passed) > 1 and len(_passing) < _MAX_REMEMBERED:
+    if request.names and len(passed) > 1 and sum(map(len, request.names)) <= _MAX_REMEMBERED_BYTES:
+        if len(_passing) >= _MAX_REMEMBERED:
+            _passing.clear()
         _passing[request.names] = itemgetter(*passed)
     return [request.fields[index] for index in passed]
 

@@ -62,6 +62,8 @@ class HttpUpstream:
         oldest_s = self._loop.time() - _IDLE_S
         while self._idle:
             connection = self._idle.pop()
+            if connection.is_closing:  # the pod has ended it, and only its end is still to be told
+                continue
             if connection.idle_since_s > oldest_s:
                 return connection
             connection.close()
@@ -110,6 +112,11 @@ class _Connection(asyncio.BufferedProtocol):
     @property
     def has_begun(self) -> bool:
         return self._transport is not None
+
+    @property
+    def is_closing(self) -> bool:
+        """Nothing more can be written."""
+        return self._transport is not None and self._transport.is_closing()
 
     def begin(self, request: PodRequest, body: Sequence[Piece], receiver: Receiver, is_whole: bool) -> None:
         self._receiver = receiver
@@ -185,6 +192,8 @@ class _Connection(asyncio.BufferedProtocol):
         if self._transport is not None:  # it stood just when its time was over, and the request is on its way
             self._break_off(PodBroke("the connection came too late"))
             return
+        self._given_up = True  # should it come about after all
+        self._unsent.clear()
         is_ours = isinstance(error, OSError) and error.errno in _OUR_FAULT
         self._fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours))
 

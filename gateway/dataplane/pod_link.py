@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import msgspec
@@ -17,7 +17,7 @@ import msgspec
 from gateway.dataplane.client import Piece
 from gateway.dataplane.pod_heads import is_for_clients
 from gateway.dataplane.upstream import Exchange, Receiver, connect
-from gateway.errors import CLIENT_GONE, REASONS, PodBroke, PodFailed, PodUnreachable
+from gateway.errors import CLIENT_GONE, PodBroke, PodFailed, PodUnreachable
 from model_pod.wire import link
 from model_pod.wire.link import (
     ANSWER,
@@ -26,6 +26,7 @@ from model_pod.wire.link import (
     DATA,
     LAST,
     LEAVING,
+    NOT_TOLD,
     PREFACE,
     REQUEST,
     RESET,
@@ -44,20 +45,30 @@ from model_pod.wire.link import (
     encode_head,
     frame,
 )
+from model_pod.wire.refusals import REASONS
 
 _ANSWER_LAST, _DATA_LAST, _REQUEST_LAST = ANSWER | LAST, DATA | LAST, REQUEST | LAST
 _LAST_STREAM = 2**32 - 1
 # Of a stream that may be sent before the pod has said that it took any: so nothing larger delays the others.
 _PIECE_BYTES = 16 * 1024
 _GONE = encode_head(Reset(CLIENT_GONE))
+# Answers that end with their head, whatever is said of a body's length: what followed would be read as the next answer.
+_BODYLESS = (204, 304)
+# A link that has no byte acknowledged for so long is lost: both ends always read, and all requests to a pod share it.
+_UNACKNOWLEDGED_S = 10.0
 _OUR_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class LinkUpstream:
-    """Exchanges with the pod at one address, over one link that is opened when it is needed."""
+    """Exchanges with the pod at one address, over one link that is opened when it is needed.
 
-    def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        on_lost: called when a link that stood is lost, though nothing said that it would be.
+    """
+
+    def __init__(self, address: str, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
         self._address = address
+        self._on_lost = on_lost
         self._loop = loop
         self._link: _Link | None = None
         self._connecting: set[asyncio.Task[None]] = set()
@@ -66,7 +77,7 @@ class LinkUpstream:
         """Begin an exchange with what there is of the request's body."""
         link = self._link
         if link is None or not link.takes_new:
-            link = self._link = _Link(self._loop)
+            link = self._link = _Link(self._loop, self._on_lost)
             task = self._loop.create_task(self._connect(link))
             self._connecting.add(task)
             task.add_done_callback(self._connecting.discard)
@@ -79,7 +90,7 @@ class LinkUpstream:
 
     async def _connect(self, link: _Link) -> None:
         try:
-            await connect(self._address, self._loop, link)
+            await connect(self._address, self._loop, link, unacknowledged_s=_UNACKNOWLEDGED_S)
         except Exception as error:  # a bad address too: whatever it is, the requests must not wait for ever
             if link.is_connected:  # it stood just when its time was over, and the requests are on their way
                 link.fail(PodBroke("the connection came too late"))
@@ -91,7 +102,18 @@ class LinkUpstream:
 class _Stream:
     """One exchange on a link."""
 
-    __slots__ = ("_ahead_bytes", "_is_held", "_is_whole", "_link", "_room_bytes", "_unsent", "number", "receiver")
+    __slots__ = (
+        "_ahead_bytes",
+        "_is_held",
+        "_is_whole",
+        "_link",
+        "_room_bytes",
+        "_unsent",
+        "has_answered",
+        "is_bodyless",
+        "number",
+        "receiver",
+    )
 
     def __init__(self, link: _Link, number: int, receiver: Receiver) -> None:
         self._link = link
@@ -102,6 +124,8 @@ class _Stream:
         self._is_whole = False
         self._is_held = False
         self._ahead_bytes = 0  # of the answer that the pod has not been credited for
+        self.has_answered = False  # with a head, of which there is one
+        self.is_bodyless = False  # the answer has no body
 
     # --- the request, as the one who forwards sees it
 
@@ -111,6 +135,7 @@ class _Stream:
 
     def begin(self, request: PodRequest, body: Sequence[Piece], is_whole: bool) -> None:
         head = encode_head(request)
+        self.is_bodyless = request.method == "HEAD"
         if is_whole and (body_bytes := sum(map(len, body))) <= WINDOW_BYTES:
             self._is_whole = True
             self._room_bytes -= body_bytes
@@ -178,7 +203,18 @@ class _Stream:
             if self._unsent is None and self.receiver is not None:
                 self.receiver.on_room(True)
 
+    def on_head(self, answer: PodAnswer) -> None:
+        if self.has_answered:
+            raise link.BadLink("the pod answers a request twice")
+        self.has_answered = True
+        if answer.status in _BODYLESS:
+            self.is_bodyless = True
+        if self.receiver is not None:
+            self.receiver.on_head(answer)
+
     def on_data(self, body: bytes) -> None:
+        if not self.has_answered or (body and self.is_bodyless):
+            raise link.BadLink("the pod sends a body where there is none")
         self._ahead_bytes += len(body)
         if self._ahead_bytes > WINDOW_BYTES:
             raise link.BadLink("the pod sends more than it was let")
@@ -205,9 +241,11 @@ class _Link(asyncio.Protocol):
         takes_new: another exchange may begin on it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
         self.takes_new = True
         self._loop = loop
+        self._on_lost = on_lost
+        self._is_left = False
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, _Stream] = {}
         self._next_number = 1
@@ -216,6 +254,7 @@ class _Link(asyncio.Protocol):
         self._is_flushing = True  # it is as long as there is no connection
         self._reader = FrameReader()
         self._greeting = b""
+        self._has_failed = False
 
     @property
     def is_connected(self) -> bool:
@@ -238,6 +277,7 @@ class _Link(asyncio.Protocol):
     def leave(self) -> None:
         """Begin nothing new here."""
         self.takes_new = False
+        self._is_left = True
         self._close_when_done()
 
     def write(self, pieces: list[Buffer]) -> None:
@@ -250,9 +290,11 @@ class _Link(asyncio.Protocol):
     def _flush(self) -> None:
         self._is_flushing = False
         out, self._out = self._out, []
+        if self._transport is None or self._transport.is_closing():
+            self.takes_new = False  # what was to be written is told when the connection's end is
+            return
         self._written_number = self._next_number - 1
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(out))
+        self._transport.write(b"".join(out))
 
     def _close_when_done(self) -> None:
         if not self.takes_new and not self._streams and self._transport is not None:
@@ -263,6 +305,9 @@ class _Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._has_failed:  # its requests have gone elsewhere meanwhile
+            self._transport.abort()
+            return
         self._flush()
         self._close_when_done()
 
@@ -274,6 +319,13 @@ class _Link(asyncio.Protocol):
                 stream = self._streams.get(number)
                 if kind == _ANSWER_LAST and stream is not None:
                     answer = _answer(head)  # before the stream is forgotten: it is told if this is no answer
+                    if (
+                        answer.content_length != len(body)
+                        or stream.has_answered
+                        or stream.is_bodyless
+                        or answer.status in _BODYLESS
+                    ):
+                        _check_whole(stream, answer, len(body))
                     del self._streams[number]
                     self._on_answer(stream, answer, body)
                 else:
@@ -301,7 +353,7 @@ class _Link(asyncio.Protocol):
         elif stream is None or stream.receiver is None:
             return  # it was cancelled, and this was on its way
         elif kind == ANSWER:
-            stream.receiver.on_head(_answer(head))
+            stream.on_head(_answer(head))
             stream.on_data(body)
         elif kind in (DATA, _DATA_LAST):
             stream.on_data(body)
@@ -325,35 +377,69 @@ class _Link(asyncio.Protocol):
         self.forget(stream)
         if receiver is None:
             return
-        reason = reset.reason if reset.reason in REASONS else "pod_lost"
         if reset.has_run:
-            receiver.on_failed(PodBroke("the pod ended the request", reason))
+            charge = PodCharge(reset.device_us, reset.tokens) if reset.device_us != NOT_TOLD else None
+            receiver.on_failed(PodBroke("the pod ended the request", _reason_of(reset), charge))
         else:
             is_leaving = reset.reason == "pod_draining"
-            message = "the pod did not take the request"
-            receiver.on_failed(PodUnreachable(message, is_pods_fault=False, is_leaving=is_leaving))
+            receiver.on_failed(
+                PodUnreachable(
+                    "the pod did not take the request", is_pods_fault=False, has_refused=True, is_leaving=is_leaving
+                )
+            )
 
     def fail(self, error: PodFailed) -> None:
         """End every exchange; those of which nothing was written may go elsewhere."""
         self.takes_new = False
+        self._has_failed = True
+        self._out.clear()
         if self._transport is not None:
             self._transport.abort()
         streams, self._streams = self._streams, {}
+        unwritten: PodFailed | None = None
         for stream in streams.values():
             receiver = stream.end()
             if receiver is None:
                 continue
-            if isinstance(error, PodBroke) and stream.number > self._written_number:
-                receiver.on_failed(PodUnreachable("the pod's link was lost", is_pods_fault=True))
-            else:
+            if isinstance(error, PodUnreachable) or stream.number <= self._written_number:
                 receiver.on_failed(error)
+                continue
+            if unwritten is None:  # behind those that were written: one loss of a link is one failure of the pod
+                unwritten = PodUnreachable("the pod's link was lost", is_pods_fault=not error.is_counted)
+            receiver.on_failed(unwritten)
+
+    def eof_received(self) -> None:
+        self.takes_new = False  # a request that came before the connection's end is told would be lost
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if not self._is_left and not self._has_failed:
+            self._on_lost()  # before the requests are told: those that go elsewhere should not come back here
         self.fail(PodBroke("the pod closed the link before its answer was whole"))
 
 
 def _answer(head: bytes) -> PodAnswer:
     answer = decode_answer(head)
-    if not is_for_clients(answer) or not 200 <= answer.status <= 599:
+    if not is_for_clients(answer) or not 200 <= answer.status <= 599 or answer.content_length < NOT_TOLD:
         raise link.BadLink("the head of an answer holds what no pod may say")
+    if answer.reason and (answer.status < 400 or answer.reason not in REASONS):
+        return msgspec.structs.replace(answer, reason="")
     return answer
+
+
+def _check_whole(stream: _Stream, answer: PodAnswer, body_bytes: int) -> None:
+    """Look closely at an answer in one frame that does not show at a glance to be one."""
+    if stream.has_answered:
+        raise link.BadLink("the pod answers a request twice")
+    if stream.is_bodyless or answer.status in _BODYLESS:
+        if body_bytes:
+            raise link.BadLink("the pod sends a body where there is none")
+    elif answer.content_length not in (body_bytes, NOT_TOLD):
+        raise link.BadLink("the pod's answer does not end where its length says")
+
+
+def _reason_of(reset: Reset) -> str:
+    """Return why a pod ended a request that may have run: by a reason of pods, and none that lets it be sent again."""
+    reason = REASONS.get(reset.reason)
+    if reset.reason == "deadline_exceeded":
+        return "deadline_exceeded_running"
+    return reason.name if reason is not None and not reason.retryable else "pod_lost"

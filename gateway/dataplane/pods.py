@@ -26,18 +26,30 @@ class Pod(Member):
     def __init__(self, view: PodView, family: Family, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(view.name, family)
         self.view = view
-        self.upstream = _way_to(view, loop)
         self._link_version = view.link
         self._loop = loop
+        self.upstream = self._way_to(view)
 
     def see(self, view: PodView, now_s: float) -> None:
         """The supervisor describes it anew; one that does not answer has not forgotten what it speaks."""
         if view.state is PodState.READY and view.link != self._link_version:
             self._link_version = view.link
             self.upstream.close()
-            self.upstream = _way_to(view, self._loop)
+            self.upstream = self._way_to(view)
         self.view = view
         self.describe(view.state, was_ready=view.was_ready, now_s=now_s)
+
+    def _way_to(self, view: PodView) -> Upstream:
+        """Take the link to a pod of ours, HTTP/1.1 to any other server, and to one of which nothing is known yet."""
+        return (
+            LinkUpstream(view.address, self._loop, self._on_lost)
+            if view.link
+            else HttpUpstream(view.address, self._loop)
+        )
+
+    def _on_lost(self) -> None:
+        """Its server has died: what came to its socket now would wait until the next one has loaded the model."""
+        self.leaves(time.monotonic())
 
 
 class NoPod(Exception):
@@ -103,6 +115,11 @@ class PodTable:
         siblings = self._by_version.get((model, version))
         return siblings.members if siblings is not None else ()
 
+    @property
+    def ejected(self) -> int:
+        """How many pods are up, and get nothing or a trial at most, because they failed this worker's requests."""
+        return sum(siblings.ejected for siblings in self._by_version.values())
+
     def usual_latency_s(self, model: str, version: str) -> float:
         """Return how long the version's pods usually take to answer; 0.0 when that is not known yet."""
         siblings = self._by_version.get((model, version))
@@ -158,8 +175,3 @@ class PodTable:
         doing = ", ".join(sorted({str(view.state) for view in views})) or "none exists"
         message = next((f": {view.message}" for view in views if view.message), "")
         return NoPod(why.value, f"no pod of {model}/{version} is ready ({doing}{message}); try again shortly")
-
-
-def _way_to(view: PodView, loop: asyncio.AbstractEventLoop) -> Upstream:
-    """Take the link to a pod of ours, HTTP/1.1 to any other server, and to one of which nothing is known yet."""
-    return LinkUpstream(view.address, loop) if view.link else HttpUpstream(view.address, loop)

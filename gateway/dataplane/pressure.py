@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from gateway.dataplane.accepting import Acceptor
 from gateway.dataplane.loop_watch import LoopWatch
@@ -42,7 +43,7 @@ class PressureWatch:
         self._on_refusal = on_refusal
         self._pressure = Pressure.NONE
         self._acceptors: list[Acceptor] = []
-        self._loop_watch = LoopWatch(LOOK_EVERY_S, say)
+        self._loop_watch = LoopWatch(LOOK_EVERY_S, self._tell)
 
     def start(self) -> None:
         """Begin to look."""
@@ -66,13 +67,17 @@ class PressureWatch:
         for acceptor in self._acceptors:
             acceptor.hold(not takes)
         if self._pressure is not before:
-            self._say(f"{used_ratio:.0%} of the memory is used: {_DOES[self._pressure]}")
             self.refusal = None if self._pressure is Pressure.NONE else _SHORT_OF_MEMORY
             self._on_refusal(self.refusal)
+            self._tell(f"{used_ratio:.0%} of the memory is used: {_DOES[self._pressure]}")
 
     def _look_on(self) -> None:
+        self._loop.call_later(LOOK_EVERY_S, self._look_on)  # first: what is shut now, only the next look opens
         self.look(time.monotonic())
-        self._loop.call_later(LOOK_EVERY_S, self._look_on)
+
+    def _tell(self, line: str) -> None:
+        with suppress(OSError):  # nobody reads it
+            self._say(line)
 
 
 _DOES = {

@@ -37,7 +37,7 @@ class Failure(StrEnum):
 def failure_of_attempt(error: PodFailed) -> Failure:
     """Name the failure of an attempt without an answer."""
     if isinstance(error, PodUnreachable):
-        return Failure.CONNECT if error.reason == PodUnreachable.reason else Failure.REFUSED
+        return Failure.REFUSED if error.has_refused else Failure.CONNECT
     return Failure.RESET if error.reason == PodFailed.reason else Failure.FINAL
 
 
@@ -123,9 +123,16 @@ BUDGET_USED_UP = "; it was not tried on another pod, because the model's retry b
 
 
 class Retries:
-    """The retry policy and the budget of every model, in one worker."""
+    """The retry policy and the budget of every model, in one worker.
+
+    Attributes:
+        granted: requests that were to be sent to another pod.
+        refused: those that were not, because the budget was used up.
+    """
 
     def __init__(self) -> None:
+        self.granted = 0
+        self.refused = 0
         self._policies: dict[str, Retry] = {}
         self._budgets: dict[str, RetryBudget] = {}
 
@@ -153,4 +160,8 @@ class Retries:
         policy = self._policies.get(model)
         if policy is None or not may_retry(policy, failure, so_far, now_s):
             return Ruling.GIVE_UP
-        return Ruling.RETRY if self._budgets[model].take(now_s) else Ruling.NO_BUDGET
+        if not self._budgets[model].take(now_s):
+            self.refused += 1
+            return Ruling.NO_BUDGET
+        self.granted += 1
+        return Ruling.RETRY

@@ -16,7 +16,7 @@ from gateway.dataplane.forward import Forward
 from gateway.dataplane.gateway import Gateway
 from gateway.dataplane.pace import LINGER_BYTES, Deadline, Late, Pace, Phase
 from gateway.dataplane.tls import peer_of
-from gateway.dataplane.vanished import has_left
+from gateway.dataplane.vanished import has_left, sends_no_more
 from gateway.decide.decision import Refusal
 from model_pod.wire.http1 import End, RequestHead, RequestReader
 from model_pod.wire.http1.head import METHODS
@@ -52,7 +52,7 @@ class ClientConnection(asyncio.Protocol):
         self._identity_from = identity_from
         self._peer = NO_PEER
         self._advancing = self._is_paused = False
-        self._is_half_closed = self._answer_begun = False
+        self._is_half_closed = self._was_asked = self._answer_begun = False
         self._request: RequestHead | None = None  # that is being answered
         self._chunked_answer = False
         self._keep_alive = False
@@ -86,18 +86,14 @@ class ClientConnection(asyncio.Protocol):
             self._reader.feed(data)
         self._advance()
         if self._pace.phase is Phase.ANSWER and self._reader.unread_bytes:
-            self._is_paused = True  # pipelined requests wait in the socket, not in our memory
-            self._transport.pause_reading()
+            self._pause()  # pipelined requests wait in the socket, not in our memory
 
     def eof_received(self) -> bool:
         """Answer a client that only says that it sends no more; over TCP one that has left looks the same at first."""
-        is_plain = self._transport.get_extra_info("ssl_object") is None  # TLS has no half of a connection to close
-        if self._forward is None or self._pace.phase is not Phase.ANSWER or not is_plain:
+        if self._forward is None or self._pace.phase is not Phase.ANSWER or not self._is_plain:
             return False
         self._is_half_closed = True
-        request = self._request
-        if request is not None and request.minor_version and not self._answer_begun:
-            self._write(_CONTINUE)  # any client of HTTP/1.1 passes over it; one that has left resets the connection
+        self._ask_whether_there()
         self._gateway.later(_FIRST_LOOK_S, self._look_for_client)
         return True
 
@@ -285,11 +281,16 @@ class ClientConnection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if held:
-            self._is_paused = True
-            self._transport.pause_reading()
+            self._pause()
         else:
             self._pace.heard_s = self._gateway.now_s()
             self._read_on()
+
+    def _pause(self) -> None:
+        """Read no more for now; then nobody tells us of a client that leaves, so it is looked for."""
+        self._is_paused = True
+        self._transport.pause_reading()
+        self._gateway.wheel.watch(self, self._gateway.now_s() + _LOOK_AGAIN_S)
 
     def _read_on(self) -> None:
         self._is_paused = False
@@ -312,10 +313,10 @@ class ClientConnection(asyncio.Protocol):
             self._close()
 
     def give_up(self) -> None:
-        """The worker leaves now: what is being answered is refused, and may have run."""
+        """The worker leaves now: what is being answered is refused."""
+        self._gateway.give_up()
         if self._forward is not None:
-            message = "the gateway stopped before the answer was there; the request may have been run"
-            self._forward.refuse(Refusal("gateway_stopped", message))
+            self._forward.give_up()
         self._close()
 
     def cut(self) -> None:
@@ -400,21 +401,40 @@ class ClientConnection(asyncio.Protocol):
         self._gateway.wheel.watch(self, now_s + self._gateway.shortest_wait_s)
 
     def look(self, now_s: float) -> float:
-        if self._is_half_closed and not self._transport.is_closing() and self._has_left():
+        is_looked_for = self._is_half_closed or (self._is_paused and self._forward is not None)
+        if is_looked_for and not self._transport.is_closing() and self._has_left():
             self._transport.abort()
             return math.inf
         deadline = self._pace.next_deadline(self._gateway.tables.bounds)
         if deadline.at_s <= now_s:
             self._on_late(deadline)
             deadline = self._pace.next_deadline(self._gateway.tables.bounds)
-        look_again_s = _LOOK_AGAIN_S if self._is_half_closed else self._gateway.shortest_wait_s
+        look_again_s = _LOOK_AGAIN_S if is_looked_for else self._gateway.shortest_wait_s
         # A deadline that has passed and is still there is a client that takes its time to go.
         at_s = deadline.at_s if deadline.at_s > now_s else math.inf
         return min(at_s, now_s + look_again_s)
 
     def _has_left(self) -> bool:
         shown = self._transport.get_extra_info("socket")
-        return shown is not None and has_left(shown)
+        if shown is None:
+            return False
+        if self._is_half_closed or self._was_asked or not sends_no_more(shown):
+            return has_left(shown)
+        if not self._is_plain:
+            return True
+        self._ask_whether_there()
+        return has_left(shown)
+
+    @property
+    def _is_plain(self) -> bool:
+        """TLS has no half of a connection to close."""
+        return self._transport.get_extra_info("ssl_object") is None
+
+    def _ask_whether_there(self) -> None:
+        """Write what any client of HTTP/1.1 passes over; one that has left resets the connection."""
+        self._was_asked = True
+        if self._request is not None and self._request.minor_version and not self._answer_begun:
+            self._write(_CONTINUE)
 
     def _on_late(self, deadline: Deadline) -> None:
         match deadline.late:

@@ -22,6 +22,9 @@ _PATIENCE_S = 1.0
 _KEEPS_OUTCOMES = (PodState.READY, PodState.RESTARTING)
 # So long the keys of a pod that is away wait for it. One that ran elsewhere meanwhile would run again once it is back.
 KEYS_WAIT_S = 10.0
+# A pod that says that it is leaving is believed for so long, unless the supervisor sees it go and come back before. It
+# may have left and come back without the supervisor seeing it.
+_LEAVES_FOR_S = KEYS_WAIT_S
 # 2**64 by the golden ratio: a product's upper bits, which decide, depend on every bit of what is multiplied.
 _SPREAD, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
@@ -50,11 +53,12 @@ class Member(Load):
         state: as the supervisor's probe last saw it.
         was_ready: it has been ready at least once.
         away_since_s: when it was first not seen up; infinite while it is.
+        leaving_until_s: it said that it is leaving, and gets nothing until then if there is another.
         health: what this worker's own requests say of it.
         seed: its name as a number, equal in every worker.
     """
 
-    __slots__ = ("_family", "away_since_s", "health", "seed", "state", "was_ready")
+    __slots__ = ("_family", "away_since_s", "health", "leaving_until_s", "seed", "state", "was_ready")
 
     def __init__(self, name: str, family: Family) -> None:
         super().__init__(family.usual)
@@ -63,12 +67,14 @@ class Member(Load):
         self.state = PodState.STARTING
         self.was_ready = False
         self.away_since_s = math.inf
+        self.leaving_until_s = -math.inf
         self.seed = _number(name.encode())
 
     def describe(self, state: PodState, *, was_ready: bool, now_s: float) -> None:
         """The supervisor saw it; one that went and came back may be well again, and is tried at once."""
         if state is PodState.READY and self.state is not PodState.READY:
             self.forget(now_s)
+            self.leaving_until_s = -math.inf
             self._family.step(self, Event.RETURNED, now_s)
         if state in _KEEPS_OUTCOMES:
             self.away_since_s = math.inf
@@ -77,9 +83,15 @@ class Member(Load):
         self.state, self.was_ready = state, was_ready
 
     def leaves(self, now_s: float) -> None:
-        """It says that it is leaving; the supervisor will see it soon."""
-        self.describe(PodState.DRAINING, was_ready=self.was_ready, now_s=now_s)
-        self._family.look_again(now_s)
+        """It says that it is leaving; the supervisor may see it soon."""
+        is_news = now_s >= self.leaving_until_s
+        self.leaving_until_s = now_s + _LEAVES_FOR_S
+        if is_news:
+            self._family.look_again(now_s)
+
+    def is_ready(self, now_s: float) -> bool:
+        """Whether it is one that requests go to, as far as it says itself."""
+        return self.state is PodState.READY and now_s >= self.leaving_until_s
 
     @property
     def keys_wait_until_s(self) -> float:
@@ -117,6 +129,22 @@ class Member(Load):
             case Outcome.BROKE:
                 self.failed(now_s, asked_pause_s(fields))
 
+    def broke_off(self, now_s: float, status: int, reason: str) -> None:
+        """It ended an exchange before its time; why is the registry's ``reason``, with its status.
+
+        That its caller's time was over or that its caller was too slow says nothing against it.
+        """
+        match outcome_of(status, reason):
+            case Outcome.WORKED:
+                self.health.worked(now_s)
+                if self.health.standing is Standing.PROBING:
+                    self._family.step(self, Event.ANSWERED, now_s)
+            case Outcome.ROW_FAILED:
+                self.health.row_failed(now_s)
+                self._family.after_failure(self, now_s)
+            case _:
+                self.failed(now_s)
+
     def failed(self, now_s: float, retry_after_s: float = FAILED_S) -> None:
         """It could not be reached, was lost, or answered with nonsense."""
         super().failed(now_s, retry_after_s)
@@ -136,7 +164,17 @@ class Siblings(Generic[AnyMember]):
         usual: what is usual of their latencies.
     """
 
-    __slots__ = ("_choices", "_eject", "_keepers", "_keepers_until_s", "_look_at_s", "members", "usable", "usual")
+    __slots__ = (
+        "_back_at_s",
+        "_choices",
+        "_eject",
+        "_keepers",
+        "_keepers_until_s",
+        "_look_at_s",
+        "members",
+        "usable",
+        "usual",
+    )
 
     def __init__(self) -> None:
         self.members: Sequence[AnyMember] = ()
@@ -147,6 +185,7 @@ class Siblings(Generic[AnyMember]):
         self._choices = Balance().choices
         self._eject = Eject()
         self._look_at_s = math.inf
+        self._back_at_s = math.inf
 
     def use(self, balance: Balance, eject: Eject) -> None:
         """Pick and eject by these rules from now on."""
@@ -184,7 +223,7 @@ class Siblings(Generic[AnyMember]):
         away for a while, is not evaded.
         """
         if now_s >= self._keepers_until_s:
-            self._find_keepers(now_s)
+            self.look_again(now_s)
         pods = self._keepers
         if not pods:
             return None
@@ -199,9 +238,11 @@ class Siblings(Generic[AnyMember]):
 
     def _due(self, in_flight: int, now_s: float, tried: Sequence[AnyMember], may_probe: bool) -> AnyMember | None:
         """Return a pod that is to be tried, if this request should."""
+        if now_s >= self._back_at_s:
+            self.look_again(now_s)
         for pod in self.members:
             health = pod.health
-            if health.standing is Standing.HEALTHY or now_s < health.until_s or pod.state is not PodState.READY:
+            if health.standing is Standing.HEALTHY or now_s < health.until_s or not pod.is_ready(now_s):
                 continue
             if health.standing is Standing.PROBING:
                 self.step(pod, Event.NO_VERDICT, now_s)
@@ -218,7 +259,7 @@ class Siblings(Generic[AnyMember]):
             self.step(pod, Event.FAILED, now_s)
         elif pod.health.standing is Standing.HEALTHY:
             fails = pod.health.fails(self._eject, (one.health for one in self.members), now_s)
-            if fails and self._can_do_without(pod):
+            if fails and self._can_do_without(pod, now_s):
                 self.step(pod, Event.TOO_MANY, now_s)
 
     def step(self, pod: Member, event: Event, now_s: float) -> None:
@@ -226,10 +267,15 @@ class Siblings(Generic[AnyMember]):
         if pod.health.step(event, self._eject, now_s):
             self.look_again(now_s)
 
-    def _can_do_without(self, pod: Member) -> bool:
-        ready = [one for one in self.members if one.state is PodState.READY]
+    @property
+    def ejected(self) -> int:
+        """How many are up, and get nothing or a trial at most, because they failed requests."""
+        return sum(pod.state is PodState.READY and pod.health.standing is not Standing.HEALTHY for pod in self.members)
+
+    def _can_do_without(self, pod: Member, now_s: float) -> bool:
+        ready = [one for one in self.members if one.is_ready(now_s)]
         ejected = sum(one.health.standing is not Standing.HEALTHY for one in ready)
-        return pod.state is PodState.READY and ejected < most_ejected(len(ready), self._eject.max_share)
+        return pod.is_ready(now_s) and ejected < most_ejected(len(ready), self._eject.max_share)
 
     def look_again(self, now_s: float) -> None:
         """Work out who may get requests, and when that changes by itself.
@@ -237,7 +283,7 @@ class Siblings(Generic[AnyMember]):
         Ready pods come first. When there are none, a pod that was ready before keeps requests in its queue while its
         inference process restarts, or in its socket's backlog while its successor starts, which beats refusing them.
         """
-        ready = [pod for pod in self.members if pod.state is PodState.READY]
+        ready = [pod for pod in self.members if pod.is_ready(now_s)]
         out = sorted(
             (pod for pod in ready if pod.health.standing is not Standing.HEALTHY), key=lambda pod: pod.health.until_s
         )
@@ -247,15 +293,19 @@ class Siblings(Generic[AnyMember]):
         self.usable = tuple(pod for pod in ready if pod.health.standing is Standing.HEALTHY) or tuple(
             pod for pod in self.members if pod.was_ready and pod.state is not PodState.FAILED
         )
+        leaving = (pod.leaving_until_s for pod in self.members if pod.leaving_until_s > now_s)
+        self._back_at_s = min(leaving, default=math.inf)
         self._find_keepers(now_s)
         self._look_at_s = min((pod.health.until_s for pod in ready), default=math.inf)
+        self._look_at_s = min(self._look_at_s, self._back_at_s)
 
     def _find_keepers(self, now_s: float) -> None:
         """Work out to whom keys belong, and until when; where nobody keeps anything, to whoever may get requests."""
-        self._keepers = tuple(pod for pod in self.members if pod.keys_wait_until_s > now_s) or self.usable
-        self._keepers_until_s = min((pod.keys_wait_until_s for pod in self._keepers), default=math.inf)
-        if self._keepers_until_s <= now_s:
-            self._keepers_until_s = math.inf  # none of them keeps anything, and time changes nothing of that
+        keep = (pod for pod in self.members if pod.keys_wait_until_s > now_s and now_s >= pod.leaving_until_s)
+        self._keepers = tuple(keep) or self.usable
+        # Where none of them keeps anything, time changes nothing of that.
+        untils = (pod.keys_wait_until_s for pod in self._keepers if pod.keys_wait_until_s > now_s)
+        self._keepers_until_s = min(min(untils, default=math.inf), self._back_at_s)
 
 
 def _number(text: bytes) -> int:

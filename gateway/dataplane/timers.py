@@ -7,6 +7,7 @@ deadline moves into the future: a look that comes too early is answered with a l
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 TICK_S = 0.05
@@ -29,9 +30,14 @@ class Watched(Protocol):
 
 
 class TimerWheel:
-    """Looks at each watched thing within two ticks after it asked to be looked at, never before."""
+    """Looks at each watched thing within two ticks after it asked to be looked at, never before.
 
-    def __init__(self, now_s: float) -> None:
+    Args:
+        on_defect: takes an exception that a look ended with; that thing is looked at no more, the others are.
+    """
+
+    def __init__(self, now_s: float, on_defect: Callable[[str, Exception], None] = lambda where, error: None) -> None:
+        self._on_defect = on_defect
         self._buckets: dict[int, set[Watched]] = {}
         self._turned_to = _bucket_of(now_s)
 
@@ -61,7 +67,10 @@ class TimerWheel:
         for bucket in due:
             for item in self._buckets.pop(bucket, ()):
                 item.look_at_s = math.inf
-                self.watch(item, item.look(now_s))
+                try:
+                    self.watch(item, item.look(now_s))
+                except Exception as error:  # one connection's must not end the deadlines of all
+                    self._on_defect("the look at a deadline", error)
 
 
 def _bucket_of(at_s: float) -> int:

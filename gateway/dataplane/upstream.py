@@ -7,6 +7,7 @@ connections.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -17,6 +18,11 @@ from model_pod.wire.link import PodAnswer, PodCharge, PodRequest
 CONNECT_WITHIN_S = 1.0
 # A loop that was late itself sees what came meanwhile before it says that nothing came.
 _LOOK_AGAIN_S = 0.05
+# A pod whose machine or network is gone says nothing: after so long without a byte the kernel asks, and ends the
+# connection when that is not answered. All requests to it would wait for their deadlines else.
+_ASK_AFTER_S, _ASK_EVERY_S, _UNANSWERED = 5, 2, 3
+# As long as a foreign server may take to read what it was sent.
+_UNACKNOWLEDGED_S = 30.0
 
 
 class Receiver(Protocol):
@@ -75,25 +81,51 @@ class Upstream(Protocol):
         ...
 
 
-async def connect(address: str, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol) -> None:
+async def connect(
+    address: str,
+    loop: asyncio.AbstractEventLoop,
+    protocol: asyncio.BaseProtocol,
+    *,
+    unacknowledged_s: float = _UNACKNOWLEDGED_S,
+) -> None:
     """Connect to ``unix:/path`` or ``host:port``.
 
+    Args:
+        unacknowledged_s: a TCP connection ends when the other end takes nothing of what is sent for so long.
+
     Raises:
-        TimeoutError: it took too long. It may have come about at that very moment: ``protocol`` knows.
+        TimeoutError: it took too long. It may still come about at that very moment, even after this: ``protocol`` is
+            told, and must not use it.
     """
-    making = loop.create_task(_connect(address, loop, protocol))
-    for within_s in (CONNECT_WITHIN_S, _LOOK_AGAIN_S):
-        await asyncio.wait((making,), timeout=within_s)
-        if making.done():
-            return making.result()
-    making.cancel()
+    making = loop.create_task(_connect(address, loop, protocol, unacknowledged_s))
+    try:
+        for within_s in (CONNECT_WITHIN_S, _LOOK_AGAIN_S):
+            await asyncio.wait((making,), timeout=within_s)
+            if making.done():
+                return making.result()
+    finally:
+        making.cancel()
     raise TimeoutError(f"not within {CONNECT_WITHIN_S:g} s")
 
 
-async def _connect(address: str, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol) -> None:
+async def _connect(
+    address: str, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol, unacknowledged_s: float
+) -> None:
     kind, _, path = address.partition(":")
     if kind == "unix":
         await loop.create_unix_connection(lambda: protocol, path)
     else:
         host, _, port = address.rpartition(":")
-        await loop.create_connection(lambda: protocol, host.strip("[]"), int(port))
+        transport, _ = await loop.create_connection(lambda: protocol, host.strip("[]"), int(port))
+        _end_when_silent(transport.get_extra_info("socket"), unacknowledged_s)
+
+
+def _end_when_silent(connected: socket.socket | None, unacknowledged_s: float) -> None:
+    """Let the kernel find out about a pod whose machine is gone."""
+    if connected is None:
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_EVERY_S)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _UNANSWERED)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unacknowledged_s * 1000))

@@ -38,6 +38,15 @@ def has_left(connection: HasDescriptor) -> bool:
 
     Over TCP both look alike until something is written: whoever has left answers that with a reset.
     """
+    return bool(_events(connection, 0) & _LEFT)  # these two are told unasked
+
+
+def sends_no_more(connection: HasDescriptor) -> bool:
+    """Return whether the other side has closed its sending half, at least, whatever of it is still to be read."""
+    return bool(_events(connection, select.POLLRDHUP) & (select.POLLRDHUP | _LEFT))
+
+
+def _events(connection: HasDescriptor, asked: int) -> int:
     poll = select.poll()
-    poll.register(connection.fileno(), 0)  # these two are told unasked
-    return any(events & _LEFT for _, events in poll.poll(0))
+    poll.register(connection.fileno(), asked)
+    return next((events for _, events in poll.poll(0)), 0)

@@ -1,11 +1,13 @@
 """Waiting room: requests of one worker that found the pods of their version busy, each version's in a fair queue.
 
-Whoever goes next is asked to try its pods, whenever a pod has answered somebody; which pods those are it does not know.
+Whoever goes next is asked to try its pods, whenever a pod has answered somebody. Which pods those are it does not know,
+but for a name where there is only one: while that one has no room, those that wait for it are passed over.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
@@ -18,16 +20,14 @@ MAX_WAITING_IN_ROOM = 8192
 MAX_HELD_BYTES = 32 * 1024 * 1024
 # From so much of its body on, a request's connection is not read: until then, a caller that leaves is noticed at once.
 HELD_OF_ONE_BYTES = 64 * 1024
-# Requests for one busy pod that those behind them may pass, whenever a place comes free.
-_MOST_PASSED = 16
 
 
 class Tried(Enum):
     """What came of a waiting request's trying its pods again."""
 
-    GONE = auto()  # it waits no more: it went to a pod, or was answered because no pod is left
-    NO_ROOM = auto()  # no pod has room for anybody
-    NOT_FOR_IT = auto()  # the one pod that it belongs to has no room; others may have some
+    SENT = auto()  # it went to a pod
+    ENDED = auto()  # it was answered, because no pod is left
+    NO_ROOM = auto()  # the pod, or all the pods, that it may go to have none
 
 
 class Waiter(Protocol):
@@ -35,6 +35,10 @@ class Waiter(Protocol):
 
     def resume(self, now_s: float) -> Tried:
         """Try the pods again."""
+        ...
+
+    def lane(self, now_s: float) -> str:
+        """Return the name of the only pod that it may go to; "" when any will do."""
         ...
 
     def refuse(self, refusal: Refusal) -> None:
@@ -51,12 +55,17 @@ class WaitingRoom:
 
     Args:
         worker_count: of the gateway; bounds on what may wait are divided among them, rounded up.
+        on_defect: takes an exception that one request's waiting ended with; the others' goes on.
     """
 
-    def __init__(self, worker_count: int = 1) -> None:
+    def __init__(
+        self, worker_count: int = 1, on_defect: Callable[[str, Exception], None] = lambda where, error: None
+    ) -> None:
         self._worker_count = worker_count
+        self._on_defect = on_defect
         self._queues: dict[tuple[str, str], FairQueue[Waiter]] = {}
         self._is_serving = False
+        self._closed: Refusal | None = None
         self.count = 0
         self.held_bytes = 0
 
@@ -73,12 +82,14 @@ class WaitingRoom:
         """Return the request's place, or why it gets none; another one may lose its place to it.
 
         Args:
-            cost: device time that it probably takes, in the unit of all others for this version.
+            cost: in the unit of all others for this version.
             service_s: predicted time from its going to a pod to its answer; 0.0 when that is not known.
         """
+        if self._closed is not None:
+            return self._closed
         if self.count >= MAX_WAITING_IN_ROOM:
             return Refusal("pods_busy", f"{self.count} requests wait for pods, as many as may; try again shortly")
-        asked = self._asked(decision, tier, deadline_s, cost, service_s)
+        asked = self._asked(decision, tier, deadline_s, cost, service_s, waiter.lane(now_s))
         offered = self._queue(decision.model, decision.version).offer(waiter, asked, now_s)
         if offered.ticket is None:
             assert offered.refusal is not None  # noqa: S101 - it is the one or the other
@@ -119,12 +130,20 @@ class WaitingRoom:
     def turn(self, now_s: float) -> None:
         """End what has waited too long, and let the others try: their pods may be others than they were.
 
-        Called by the tick, and whenever the pods have changed.
+        Called by the tick, and when the supervisor says that the pods have changed.
         """
         for name, queue in list(self._queues.items()):
             self._serve(queue, now_s)
             if queue.is_forgotten(now_s):
                 del self._queues[name]
+
+    def close(self, refusal: Refusal, now_s: float) -> None:
+        """End all waiting by a refusal, before others that end give somebody a place; who comes later gets it too."""
+        self._closed = refusal
+        for queue in self._queues.values():
+            while (ticket := queue.first()) is not None:
+                self.leave(ticket, now_s)
+                self._refuse(ticket, refusal)
 
     def _serve(self, queue: FairQueue[Waiter], now_s: float) -> None:
         # Whoever is asked may be answered at once, which frees a place: this loop finds it, or the next tick does.
@@ -138,22 +157,28 @@ class WaitingRoom:
             self._is_serving = False
 
     def _fill(self, queue: FairQueue[Waiter], now_s: float) -> None:
-        passed: list[Ticket[Waiter]] = []
-        try:
-            while (ticket := queue.first()) is not None:
-                tried = ticket.waiter.resume(now_s)
-                if tried is Tried.GONE:
-                    self._took(queue, ticket, now_s)
-                elif tried is Tried.NOT_FOR_IT and len(passed) < _MOST_PASSED:
-                    queue.pass_over(ticket)
-                    passed.append(ticket)
-                else:
-                    break
-        finally:
-            for ticket in reversed(passed):
-                queue.bring_back(ticket)
+        """Send as many as there is room for; of each lane, one is asked in vain."""
+        blocked: set[str] = set()
+        while (ticket := queue.first(blocked)) is not None:
+            tried, lane = self._try(ticket, now_s)
+            if tried is Tried.SENT:
+                self._sent(queue, ticket, now_s)
+            elif tried is Tried.ENDED:
+                self.leave(ticket, now_s)
+            elif lane != ticket.lane:
+                queue.change_lane(ticket, lane)
+            else:
+                blocked.add(lane)
 
-    def _took(self, queue: FairQueue[Waiter], ticket: Ticket[Waiter], now_s: float) -> None:
+    def _try(self, ticket: Ticket[Waiter], now_s: float) -> tuple[Tried, str]:
+        """Return what came of it, and where it belongs now."""
+        try:
+            return ticket.waiter.resume(now_s), ticket.waiter.lane(now_s)
+        except Exception as error:  # its deadline ends it; the others must not wait because of it
+            self._on_defect("a waiting request's trying its pods", error)
+            return Tried.ENDED, ""
+
+    def _sent(self, queue: FairQueue[Waiter], ticket: Ticket[Waiter], now_s: float) -> None:
         if ticket.waits:
             queue.take(ticket, now_s)
             self._forget(ticket)
@@ -161,7 +186,13 @@ class WaitingRoom:
     def _end_overdue(self, queue: FairQueue[Waiter], now_s: float) -> None:
         for ticket, refusal in queue.expire(now_s):
             self._forget(ticket)
+            self._refuse(ticket, refusal)
+
+    def _refuse(self, ticket: Ticket[Waiter], refusal: Refusal) -> None:
+        try:
             ticket.waiter.refuse(refusal)
+        except Exception as error:  # the next one must be told all the same
+            self._on_defect("the end of a request's waiting", error)
 
     def _forget(self, ticket: Ticket[Waiter]) -> None:
         self.count -= 1
@@ -175,7 +206,9 @@ class WaitingRoom:
             queue = self._queues[model, version] = FairQueue(f"{model}/{version}", places)
         return queue
 
-    def _asked(self, decision: Decision, tier: Tier, deadline_s: float, cost: float, service_s: float) -> Asked:
+    def _asked(
+        self, decision: Decision, tier: Tier, deadline_s: float, cost: float, service_s: float, lane: str
+    ) -> Asked:
         return Asked(
             tenant=decision.tenant,
             priority=tier.priority,
@@ -185,6 +218,7 @@ class WaitingRoom:
             most_waiting=self._share_of(tier.queue_length),
             longest_wait_s=tier.queue_wait_s,
             deadline_s=deadline_s,
+            lane=lane,
         )
 
     def _share_of(self, bound: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import sys
 from collections.abc import Coroutine, Iterator
@@ -89,6 +90,7 @@ class Worker:
         self._reserve = Reserve()
         self._pressure = PressureWatch(loop, MemoryGauge(), _tell, self._refuse_new)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accept_until_s = self._drain_by_s = math.inf
         self.done: asyncio.Future[None] = loop.create_future()
 
     # --- what the supervisor says
@@ -110,6 +112,7 @@ class Worker:
                 self._pods = message
                 if self._gateway is not None:
                     self._gateway.pods.replace(message.pods)
+                    self._gateway.waiting.turn(self._gateway.now_s())
                 self._accept_when_ready()
             case OthersRate():
                 if self._gateway is not None:
@@ -126,12 +129,12 @@ class Worker:
                 self._doors.show(message)
                 self._accept_when_ready()
             case Drain():
-                self._start(self._drain(message))
+                self._drain(message)
 
     def on_supervisor_gone(self) -> None:
         """Nobody would replace this worker's policy or pods any more."""
         self._control = None
-        self._start(self._drain(_ORPHAN_DRAIN))
+        self._drain(_ORPHAN_DRAIN)
 
     def _prepare(self, generation: int, blobs: list[memoryview]) -> None:
         self._preparing = generation
@@ -141,6 +144,9 @@ class Worker:
             return
         for _ in filling:  # nobody waits yet, and its Commit may be the next message
             pass
+        # Here and not at the first Commit, by which a spare is to take a dead worker's place at once.
+        gc.collect()
+        gc.freeze()
 
     def _filling(self, generation: int, blob: bytes) -> Iterator[None]:
         """Build a generation piece by piece, so that requests are answered in between."""
@@ -173,7 +179,9 @@ class Worker:
                 self._gateway.pods.replace(self._pods.pods)
         self._gateway.use(snapshot, tables)
         # A generation of ten thousand tenants is half a million objects; the collector need not look at them again and
-        # again while they are in force. They refer to each other in no circle, so they go without it.
+        # again while they are in force. They refer to each other in no circle, so they go without it. Circles that
+        # nobody holds any more would stay for good; nearly all that there are since the last generation are young.
+        gc.collect(1)
         gc.freeze()
         self._say(Committed(generation))
         self._accept_when_ready()
@@ -222,9 +230,7 @@ class Worker:
             self._say(Counts(0, {}, 0, 0))
         else:
             settlement = gateway.settlement
-            by_reason = dict(settlement.refusals)
-            lag_s = self._pressure.take_worst_lag_s()
-            self._say(Counts(settlement.requests, by_reason, gateway.in_flight, len(gateway.connections), lag_s))
+            self._say(_counts(gateway, self._pressure.take_worst_lag_s()))
             # A supervisor that is stopped reads nothing: what waits for it here is bounded, what is written is not.
             if self._control is not None and self._control.get_write_buffer_size() < _UNREAD_BYTES:
                 for tally in settlement.take_tallies():
@@ -234,28 +240,25 @@ class Worker:
 
     # --- the end
 
-    async def _drain(self, drain: Drain) -> None:
-        """Say not ready, accept for a while more, then finish what runs."""
-        gateway = self._gateway
-        if gateway is not None:
-            if gateway.draining:
-                return  # told twice, or orphaned while draining: the first goes on
-            gateway.draining = True
-            gateway.is_replaced = drain.is_replaced
-            await asyncio.sleep(drain.delay_s)
+    def _drain(self, drain: Drain) -> None:
+        """Say not ready, accept for a while more, then finish what runs; told again, it can only take less time."""
+        is_first = self._drain_by_s == math.inf
+        now_s = self._loop.time()
+        self._accept_until_s = min(self._accept_until_s, now_s + drain.delay_s)
+        self._drain_by_s = min(self._drain_by_s, now_s + drain.delay_s + drain.within_s)
+        if self._gateway is not None:
+            self._gateway.draining = True
+            self._gateway.is_replaced = drain.is_replaced and (is_first or self._gateway.is_replaced)
+        if is_first:
+            self._start(self._leave())
+
+    async def _leave(self) -> None:
+        if self._gateway is not None:
+            while (left_s := self._accept_until_s - self._loop.time()) > 0:  # noqa: ASYNC110 - it may become shorter
+                await asyncio.sleep(min(left_s, _DRAIN_LOOK_S))
             for acceptor in self._acceptors:
                 acceptor.close()
-            begun_s = self._loop.time()
-            while gateway.connections and (drained_s := self._loop.time() - begun_s) < drain.within_s:
-                if drained_s >= min(_IDLE_GRACE_S, drain.within_s / 2):
-                    for connection in list(gateway.connections):
-                        cast(ClientConnection | GrpcConnection, connection).close_if_idle()
-                await asyncio.sleep(_DRAIN_LOOK_S)
-            if gateway.in_flight:
-                print(f"gateway: {gateway.in_flight} requests were refused at the end of the drain", file=sys.stderr)
-                for connection in list(gateway.connections):
-                    cast(ClientConnection | GrpcConnection, connection).give_up()
-                await asyncio.sleep(_DRAIN_LOOK_S)  # lets the refusals reach their callers
+            await self._finish(self._gateway)
             if self._recorder is not None:
                 self._recorder.close()
             self._say_counts()
@@ -264,10 +267,42 @@ class Worker:
         if not self.done.done():
             self.done.set_result(None)
 
+    async def _finish(self, gateway: Gateway) -> None:
+        """Let connections end, those too that are just being made, and refuse what still runs when the time is over."""
+        idle_since_s = self._loop.time()
+        while (now_s := self._loop.time()) < self._drain_by_s:
+            if any(acceptor.is_admitting for acceptor in self._acceptors):
+                idle_since_s = now_s  # whoever comes in now has its first request still to send
+            elif not gateway.connections:
+                break
+            elif now_s - idle_since_s >= min(_IDLE_GRACE_S, (self._drain_by_s - idle_since_s) / 2):
+                for connection in list(gateway.connections):
+                    cast(ClientConnection | GrpcConnection, connection).close_if_idle()
+            await asyncio.sleep(_DRAIN_LOOK_S)
+        if gateway.in_flight:
+            print(f"gateway: {gateway.in_flight} requests were refused at the end of the drain", file=sys.stderr)
+            for connection in list(gateway.connections):
+                cast(ClientConnection | GrpcConnection, connection).give_up()
+            await asyncio.sleep(_DRAIN_LOOK_S)  # lets the refusals reach their callers
+
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _counts(gateway: Gateway, lag_s: float) -> Counts:
+    return Counts(
+        requests=gateway.settlement.requests,
+        by_reason=dict(gateway.settlement.refusals),
+        in_flight=gateway.in_flight,
+        connections=len(gateway.connections),
+        lag_s=lag_s,
+        waiting=gateway.waiting.count,
+        retries=gateway.retries.granted,
+        retries_refused=gateway.retries.refused,
+        ejected=gateway.pods.ejected,
+    )
 
 
 async def _in_turns(work: Iterator[None]) -> None:

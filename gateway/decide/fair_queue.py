@@ -1,7 +1,11 @@
 """Fair queue: requests of one version that found its pods busy, and which of them goes to the next free place.
 
 Strict order between priorities. Among the tenants of a priority, deficit round robin by weight, where a request costs
-the device time that it probably takes. Within a tenant, the order of arrival.
+what its owner says: a worker says the same of all requests of a version, so that each counts once. Within a tenant, the
+order of arrival.
+
+A request that only one pod is good for waits in the lane of that pod. While a lane is blocked, whoever waits in others
+goes before it; its tenant keeps its place in the order of turns, and so is among the next when the lane is free again.
 
 A round gives each tenant that waits one turn, with ``unit * weight / lightest weight`` to spend; what a turn leaves is
 less than the tenant's next request costs, and goes into its next turn. The unit is the dearest request that had the
@@ -19,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
@@ -44,15 +48,20 @@ _SPARE_MOMENTS = 64
 W = TypeVar("W")
 
 
+def _number_of(ticket: Ticket[W]) -> int:
+    return ticket.number
+
+
 class Asked(Struct, frozen=True):
     """What a request asks of the queue.
 
     Attributes:
-        cost: device time that it probably takes, in the unit that all requests of the queue are measured in; above 0.
+        cost: in the unit that all requests of the queue are measured in; above 0.
         service_s: predicted time from its going to a pod to its answer; 0.0 when nothing is known.
         most_waiting: requests of its tenant that may wait.
         longest_wait_s: after which it gives up; 0.0 when it may not wait at all.
         deadline_s: a moment of the clock that ``now_s`` is of.
+        lane: that it begins in; "" is the lane of all that any pod is good for.
     """
 
     tenant: str
@@ -63,6 +72,7 @@ class Asked(Struct, frozen=True):
     most_waiting: int
     longest_wait_s: float
     deadline_s: float
+    lane: str = ""
 
 
 class Ticket(Generic[W]):
@@ -74,9 +84,11 @@ class Ticket(Generic[W]):
         since_s: moment of its arrival.
         give_up_s: moment from which it waits no longer.
         held_bytes: of its body so far; the owner's to count.
+        lane: that it waits in.
+        number: of its arrival.
     """
 
-    __slots__ = ("asked", "give_up_s", "held_bytes", "queue", "row", "since_s", "waiter")
+    __slots__ = ("asked", "give_up_s", "held_bytes", "lane", "number", "queue", "row", "since_s", "waiter")
 
     def __init__(self, queue: FairQueue[W], waiter: W, asked: Asked, now_s: float) -> None:
         self.queue = queue
@@ -87,6 +99,8 @@ class Ticket(Generic[W]):
         needed_s = min(asked.service_s, (asked.deadline_s - now_s) / 2)
         self.give_up_s = min(now_s + asked.longest_wait_s, asked.deadline_s - needed_s)
         self.held_bytes = 0
+        self.lane = asked.lane
+        self.number = 0
         self.row: _Row[W] | None = None  # None once it waits no more
 
     @property
@@ -110,31 +124,48 @@ class Offered(Struct, Generic[W], frozen=True):
 
 
 class _Row(Generic[W]):
-    """What one tenant has waiting at one priority, oldest first.
+    """What one tenant has waiting at one priority, in lanes, oldest first.
 
     Attributes:
         deficit: what it may still spend in its turn.
+        is_in_turn: it has been given what it may spend in this turn.
         round: of its last turn, or of the one that it came in.
         since_s: moment from which on it has always had something waiting.
     """
 
-    __slots__ = ("band", "cost", "deficit", "round", "since_s", "tenant", "tickets", "weight")
+    __slots__ = ("band", "cost", "count", "deficit", "is_in_turn", "lanes", "round", "since_s", "tenant", "weight")
 
     def __init__(self, band: _Band[W], tenant: str, weight: int, of_round: int, since_s: float) -> None:
         self.band = band
         self.tenant = tenant
         self.weight = weight
-        self.tickets: OrderedDict[Ticket[W], None] = OrderedDict()
+        self.lanes: dict[str, OrderedDict[Ticket[W], None]] = {}
+        self.count = 0
         self.cost = 0.0
         self.deficit = 0.0
+        self.is_in_turn = False
         self.round = of_round
         self.since_s = since_s
 
-    def oldest(self) -> Ticket[W]:
-        return next(iter(self.tickets))
+    def add(self, ticket: Ticket[W]) -> None:
+        self.lanes.setdefault(ticket.lane, OrderedDict())[ticket] = None
+        self.count += 1
+
+    def remove(self, ticket: Ticket[W]) -> None:
+        lane = self.lanes[ticket.lane]
+        del lane[ticket]
+        self.count -= 1
+        if not lane:
+            del self.lanes[ticket.lane]
+
+    def oldest(self, blocked: Collection[str]) -> Ticket[W]:
+        return min((next(iter(self.lanes[lane])) for lane in self.lanes if lane not in blocked), key=_number_of)
 
     def newest(self) -> Ticket[W]:
-        return next(reversed(self.tickets))
+        return max((next(reversed(lane)) for lane in self.lanes.values()), key=_number_of)
+
+    def is_blocked(self, blocked: Collection[str]) -> bool:
+        return all(lane in blocked for lane in self.lanes)
 
 
 class _Lengths(Generic[W]):
@@ -167,7 +198,6 @@ class _Band(Generic[W]):
         self.lengths: _Lengths[W] = _Lengths()
         self.cost = 0.0
         self._weights: Counter[int] = Counter()
-        self._in_turn: _Row[W] | None = None
         self._round = 0
         self._unit = 0.0
         self._next_unit = 0.0
@@ -183,35 +213,39 @@ class _Band(Generic[W]):
             self._forget_weight(row)
             row.weight = asked.weight
             self._weights[row.weight] += 1
-        row.tickets[ticket] = None
+        row.add(ticket)
         ticket.row = row
         row.cost += asked.cost
         self.cost += asked.cost
-        self.lengths.move(row, len(row.tickets) - 1, len(row.tickets))
+        self.lengths.move(row, row.count - 1, row.count)
 
     def remove(self, row: _Row[W], ticket: Ticket[W]) -> None:
-        del row.tickets[ticket]
+        row.remove(ticket)
         ticket.row = None
-        self.lengths.move(row, len(row.tickets) + 1, len(row.tickets))
+        self.lengths.move(row, row.count + 1, row.count)
         row.cost -= ticket.asked.cost
         self.cost -= ticket.asked.cost
-        if not row.tickets:
+        if not row.count:
             del self.rows[row.tenant]
             self._forget_weight(row)
-            if self._in_turn is row:
-                self._in_turn = None
 
-    def first(self) -> Ticket[W]:
-        """Return who goes next; the same one until something comes or goes."""
-        while True:
-            row = next(iter(self.rows.values()))
-            if self._in_turn is not row:
-                self._begin_turn(row)
-            ticket = row.oldest()
+    def first(self, blocked: Collection[str]) -> Ticket[W] | None:
+        """Return who goes next; the same one until something comes or goes. Rows that are blocked keep their places."""
+        while (row := self._next_row(blocked)) is not None:
+            ticket = row.oldest(blocked)
+            if not row.is_in_turn:
+                self._begin_turn(row, ticket.asked.cost)
             if row.deficit >= ticket.asked.cost:
                 return ticket
-            self._in_turn = None
+            row.is_in_turn = False
             self.rows.move_to_end(row.tenant)
+        return None
+
+    def _next_row(self, blocked: Collection[str]) -> _Row[W] | None:
+        for row in self.rows.values():
+            if not row.is_blocked(blocked):
+                return row
+        return None
 
     def ahead(self, asked: Asked, now_s: float) -> float:
         """Return what is served before a request that comes now, its own cost left out.
@@ -231,8 +265,7 @@ class _Band(Generic[W]):
             if one is not row
         )
 
-    def _begin_turn(self, row: _Row[W]) -> None:
-        cost = row.oldest().asked.cost
+    def _begin_turn(self, row: _Row[W], cost: float) -> None:
         if row.round == self._round:  # it had a turn in this round, or came in it: so everyone had
             self._round += 1
             self._unit, self._next_unit = max(self._next_unit, cost), 0.0
@@ -240,7 +273,7 @@ class _Band(Generic[W]):
         row.round = self._round
         row.deficit += self._unit * row.weight / self._lightest
         self._next_unit = max(self._next_unit, cost)
-        self._in_turn = row
+        row.is_in_turn = True
 
     def _forget_weight(self, row: _Row[W]) -> None:
         self._weights[row.weight] -= 1
@@ -261,6 +294,7 @@ class FairQueue(Generic[W]):
         self._places = places
         self._bands: dict[int, _Band[W]] = {}
         self._count = 0
+        self._lanes: Counter[str] = Counter()
         self._moments: list[tuple[float, int, Ticket[W]]] = []
         self._arrivals = 0
         self._drain = DrainRate()
@@ -304,9 +338,29 @@ class FairQueue(Generic[W]):
         message = f"{self._places} requests wait for the pods of {self._name}, as many as may, and one came before it"
         return self._refusal("shed", message, self.predicted_wait_s(ticket.asked, now_s))
 
-    def first(self) -> Ticket[W] | None:
-        """Return who goes to the next free place, if anybody waits; ``take`` says that it went."""
-        return self._bands[max(self._bands)].first() if self._bands else None
+    def first(self, blocked: Collection[str] = ()) -> Ticket[W] | None:
+        """Return who goes to the next free place, if anybody waits; ``take`` says that it went.
+
+        Args:
+            blocked: lanes whose pods have no room; who waits in them is passed over.
+        """
+        if self._lanes.keys() <= set(blocked):  # so mostly nobody has to be looked at
+            return None
+        for priority in sorted(self._bands, reverse=True):
+            ticket = self._bands[priority].first(blocked)
+            if ticket is not None:
+                return ticket
+        return None
+
+    def change_lane(self, ticket: Ticket[W], lane: str) -> None:
+        """Let a request wait behind those of another lane: another pod is the one for it now."""
+        row = ticket.row
+        if row is not None:
+            row.remove(ticket)
+            self._leave_lane(ticket)
+            ticket.lane = lane
+            row.add(ticket)
+            self._lanes[lane] += 1
 
     def take(self, ticket: Ticket[W], now_s: float) -> None:
         """Take a request out that went to a pod."""
@@ -315,18 +369,6 @@ class FairQueue(Generic[W]):
             row.deficit -= ticket.asked.cost
             self._drain.took(ticket.asked.cost, now_s)
             self._remove(row, ticket, now_s)
-
-    def pass_over(self, ticket: Ticket[W]) -> None:
-        """Let others go before a request that no free place is good for; ``bring_back`` follows at once."""
-        row = ticket.row
-        if row is not None:
-            self._take_out(row, ticket)
-
-    def bring_back(self, ticket: Ticket[W]) -> None:
-        """Put a request that was passed over back where it was: before its tenant's others."""
-        self._put_in(ticket)
-        if ticket.row is not None:
-            ticket.row.tickets.move_to_end(ticket, last=False)
 
     def leave(self, ticket: Ticket[W], now_s: float) -> None:
         """Take a request out that went nowhere; harmless when it does not wait any more."""
@@ -345,9 +387,12 @@ class FairQueue(Generic[W]):
 
     def _admit(self, ticket: Ticket[W], now_s: float) -> Ticket[W]:
         self._drain.begin(now_s)
-        self._put_in(ticket)
         self._arrivals += 1
-        heappush(self._moments, (ticket.give_up_s, self._arrivals, ticket))
+        ticket.number = self._arrivals
+        self._bands.setdefault(ticket.asked.priority, _Band()).add(ticket)
+        self._count += 1
+        self._lanes[ticket.lane] += 1
+        heappush(self._moments, (ticket.give_up_s, ticket.number, ticket))
         return ticket
 
     def _unwelcome(self, asked: Asked, wait_s: float, now_s: float) -> Refusal | None:
@@ -357,8 +402,9 @@ class FairQueue(Generic[W]):
             why = f"{self._count} requests wait for the pods of {self._name}"
             return Refusal("would_be_late", f"{late}: {why}; give it more time, or try again")
         if wait_s > asked.longest_wait_s * PREDICTED_SHARE:
-            message = f"a pod of {self._name} would have room for it in about {wait_s:.1f} s, and it may wait"
-            return self._refusal("pods_busy", f"{message} {asked.longest_wait_s:g} s", wait_s)
+            message = f"a pod of {self._name} would have room for it in about {wait_s:.1f} s"
+            too_long = f"more than {PREDICTED_SHARE:.0%} of the {asked.longest_wait_s:g} s that it may wait"
+            return self._refusal("pods_busy", f"{message}, {too_long}", wait_s)
         if self._waiting_of(asked) >= asked.most_waiting:
             message = f"{asked.most_waiting} requests of the tenant wait for the pods of {self._name}, as many as may"
             return self._refusal("pods_busy", message, wait_s)
@@ -370,7 +416,7 @@ class FairQueue(Generic[W]):
     def _waiting_of(self, asked: Asked) -> int:
         band = self._bands.get(asked.priority)
         row = band.rows.get(asked.tenant) if band is not None else None
-        return len(row.tickets) if row is not None else 0
+        return row.count if row is not None else 0
 
     def _victim(self, asked: Asked) -> Ticket[W] | None:
         """Return who must make room in a full queue; None when the newcomer has no better claim than anybody."""
@@ -378,22 +424,20 @@ class FairQueue(Generic[W]):
         if lowest > asked.priority:
             return None
         row = self._bands[lowest].lengths.longest()
-        has_claim = lowest < asked.priority or len(row.tickets) > self._waiting_of(asked) + 1
+        has_claim = lowest < asked.priority or row.count > self._waiting_of(asked) + 1
         return row.newest() if has_claim else None
 
-    def _put_in(self, ticket: Ticket[W]) -> None:
-        self._bands.setdefault(ticket.asked.priority, _Band()).add(ticket)
-        self._count += 1
-
-    def _take_out(self, row: _Row[W], ticket: Ticket[W]) -> None:
-        band = row.band
-        band.remove(row, ticket)
-        self._count -= 1
-        if not band.rows:
-            del self._bands[ticket.asked.priority]
+    def _leave_lane(self, ticket: Ticket[W]) -> None:
+        self._lanes[ticket.lane] -= 1
+        if not self._lanes[ticket.lane]:
+            del self._lanes[ticket.lane]
 
     def _remove(self, row: _Row[W], ticket: Ticket[W], now_s: float) -> None:
-        self._take_out(row, ticket)
+        row.band.remove(row, ticket)
+        self._count -= 1
+        self._leave_lane(ticket)
+        if not row.band.rows:
+            del self._bands[ticket.asked.priority]
         if not self._count:
             self._drain.stop(now_s)
         if len(self._moments) > 2 * self._count + _SPARE_MOMENTS:

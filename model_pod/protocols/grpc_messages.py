@@ -25,6 +25,7 @@ ENCODING_FIELD: Final = b"grpc-encoding"
 MESSAGE_TYPE: Final[HeaderFields] = (("content-type", "application/grpc"),)
 PREFIX_BYTES: Final = 5
 _GZIP = 31  # zlib's number for gzip with the largest window
+_GZIP_SIZE_BYTES = 4  # at its end, little endian; zlib compares them with what it has inflated
 
 
 @cache
@@ -75,10 +76,19 @@ def unframed(body: bytes, most_bytes: int) -> bytes:
     return _inflated(content, most_bytes) if body[0] else content
 
 
+def byte_count(body: bytes) -> int:
+    """Return how large a body's message is once it is inflated, as its gzip says; ``unframed`` takes no other."""
+    return max(len(body), _claimed_bytes(body)) if body[:1] == b"\x01" else len(body)
+
+
+def _claimed_bytes(gzipped: bytes) -> int:
+    return int.from_bytes(gzipped[-_GZIP_SIZE_BYTES:], "little")
+
+
 def _inflated(content: bytes, most_bytes: int) -> bytes:
     inflater = zlib.decompressobj(_GZIP)
     try:
-        message = inflater.decompress(content, most_bytes + 1)
+        message = inflater.decompress(content, min(_claimed_bytes(content), most_bytes) + 1)
     except zlib.error as error:
         raise Refused("malformed_body", "the message is not compressed by gzip") from error
     if len(message) > most_bytes:

@@ -21,9 +21,9 @@ def decode(facts: RequestFacts, message: bytes, name: ModelName) -> RowInput:
     """
     request = parsed(message_class(f"{_PACKAGE}.PredictionsRequest"), message)
     check_is_for(name, request.model_name, request.model_version)
-    given = dict(request.input)
-    if len(given) > MAX_FORM_FIELDS:
+    if len(request.input) > MAX_FORM_FIELDS:
         raise Refused("malformed_body", f"the request has over {MAX_FORM_FIELDS} inputs")
+    given = dict(request.input)
     check_names(given)
     parts = tuple(Part(key, PartKind.BYTES, index) for index, key in enumerate(given))
     return RowInput(Row(facts.request_id, facts.headers, parts), tuple(given.values()))

@@ -115,10 +115,15 @@ def to_json_values(blob: Buffer, datatype: str) -> list[Any]:
     return values
 
 
-def unpack_strings(blob: memoryview) -> list[bytes]:
-    """Return the elements of a BYTES blob; raises ``ValueError`` when it is cut short."""
-    elements, at = [], 0
-    while at < len(blob):
+def unpack_strings(blob: memoryview, most: int | None = None) -> list[bytes]:
+    """Return the elements of a BYTES blob; raises ``ValueError`` when it is cut short.
+
+    Args:
+        most: of them are wanted; where there are more, reading stops at the first of those.
+    """
+    elements: list[bytes] = []
+    at = 0
+    while at < len(blob) and (most is None or len(elements) <= most):
         if at + _LENGTH.size > len(blob):
             raise ValueError("is cut short")
         (length,) = _LENGTH.unpack_from(blob, at)

@@ -68,11 +68,11 @@ class AnswerStream:
         """End as the request has: with the last piece, or cut."""
         self._on_taken = _ignore
         if settled.refused is not None:
-            self._respond.cut(settled.refused.reason)
+            self._respond.cut(settled.refused.reason)  # its batch has not ended: nobody knows what it costs
             return
         outcome, blobs = settled.outputs[0]
         if isinstance(outcome, RowRefused):
-            self._respond.cut(outcome.reason)
+            self._respond.cut(outcome.reason, settled.usage)
             return
         self.more(blobs[outcome.blob])
         self._respond.end(settled.usage)

@@ -155,6 +155,8 @@ class Dispatcher:
             self._refuse_lost(self._batches.popleft())
         while self._batches:
             batch = self._batches.pop()
+            for request in batch.requests:
+                request.batch = None
             self.queue.put_back(batch.requests)
             batch.let_go()
         self._pump_soon()

@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from model_pod.protocols import grpc_inference, grpc_torchserve, oip_v2, torchserve
+from model_pod.protocols import grpc_inference, grpc_messages, grpc_torchserve, oip_v2, torchserve
 from model_pod.protocols.exchange import BatchKey, HeaderFields, HttpAnswer, RowInput, RowOutput
 from model_pod.protocols.grpc_inference import GrpcInference
 from model_pod.protocols.grpc_messages import CONTENT_TYPE, METHOD_FIELD, unframed
@@ -20,7 +20,7 @@ from model_pod.protocols.oip_v2 import InferRequest, ModelName, json_answer
 from model_pod.protocols.signature import Signature
 from model_pod.server.answer_stream import AnswerStream
 from model_pod.server.answers import refusal
-from model_pod.server.decoding import Decoding
+from model_pod.server.decoding import Decoded, Decoding
 from model_pod.server.events import say
 from model_pod.server.grpc_responder import ONE_ANSWER, MessageStream, OneMessage
 from model_pod.server.kept_answer import KeptAnswer, refusal_of, replayed
@@ -37,6 +37,8 @@ from telemetry.conventions import SERVER_TIMING
 
 # Decoding so much takes about 2 ms, which the other connections can wait; a body of 16 MiB takes over 100 ms.
 DECODE_HERE_BYTES = 256 * 2**10
+# The same of protobuf once it is inflated, where a byte can be an element.
+DECODE_MESSAGE_HERE_BYTES = 16 * 2**10
 MAX_ROUTES_KEPT = 1024
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
 
@@ -214,19 +216,24 @@ class Endpoints:
         facts = torchserve.RequestFacts(
             request.request_id, _fields(request.head), content_type, route.url_path, route.explain
         )
-        if is_grpc(request.head):
-            message = unframed(request.body, self.pod.config.max_body_bytes)
-            row = grpc_torchserve.decode(facts, message, self._name)
-            has_one = request.head.get(METHOD_FIELD) == ONE_ANSWER
-            respond = OneMessage(respond, request.request_id) if has_one else MessageStream(respond)
-        else:
-            row = torchserve.decode(facts, request.body)
 
         def on_settled(settled: Settled) -> HttpAnswer:
             return torchserve.encode(settled.outputs[0])
 
-        stream = AnswerStream(respond, self._stream_head)
-        return self._enqueue(request, (row,), BatchKey(explain=route.explain), on_settled, respond, stream)
+        def enqueue(row: RowInput, to: Responder) -> Cancel:
+            stream = AnswerStream(to, self._stream_head)
+            return self._enqueue(request, (row,), BatchKey(explain=route.explain), on_settled, to, stream)
+
+        if not is_grpc(request.head):
+            return enqueue(torchserve.decode(facts, request.body), respond)
+        has_one = request.head.get(METHOD_FIELD) == ONE_ANSWER
+        to = OneMessage(respond, request.request_id) if has_one else MessageStream(respond)
+
+        def decode() -> RowInput:
+            message = unframed(request.body, self.pod.config.max_body_bytes)
+            return grpc_torchserve.decode(facts, message, self._name)
+
+        return self._decode(request, decode, lambda row: enqueue(row, to), respond)
 
     def _infer(self, request: WholeRequest, respond: Responder) -> Cancel:
         signature = self.pod.served().signature
@@ -239,11 +246,8 @@ class Endpoints:
             protocol = GrpcInference(self._name, self.pod.config.max_body_bytes, is_streamed=is_streamed)
         facts = oip_v2.RequestFacts(request.request_id, _fields(request.head))
         max_rows = self.pod.dispatcher.queue.max_rows
-        late_at_s = request.deadline_s
 
         def decode() -> InferRequest:
-            if time.monotonic() >= late_at_s:
-                raise Refused("deadline_exceeded", "the request's deadline passed before its body was decoded")
             return protocol.decode(facts, request.body, signature, max_rows)
 
         def enqueue(inference: InferRequest) -> Cancel:
@@ -252,27 +256,50 @@ class Endpoints:
 
             return self._enqueue(request, inference.rows, inference.batch_key, on_settled, respond)
 
-        if len(request.body) <= DECODE_HERE_BYTES:
-            return enqueue(decode())
-        return self._decode_beside(request, decode, enqueue, respond)
+        return self._decode(request, decode, enqueue, respond)
+
+    def _decode(
+        self,
+        request: WholeRequest,
+        decode: Callable[[], Decoded],
+        enqueue: Callable[[Decoded], Cancel],
+        respond: Responder,
+    ) -> Cancel:
+        """Decode a body, beside the loop if that takes long, and queue what came of it."""
+        has_message = is_grpc(request.head)
+        byte_count = grpc_messages.byte_count(request.body) if has_message else len(request.body)
+
+        def decode_in_time() -> Decoded:
+            if time.monotonic() >= request.deadline_s:
+                raise Refused("deadline_exceeded", "the request's deadline passed before its body was decoded")
+            return decode()
+
+        if byte_count <= (DECODE_MESSAGE_HERE_BYTES if has_message else DECODE_HERE_BYTES):
+            return enqueue(decode_in_time())
+        held_bytes = min(byte_count, self.pod.config.max_body_bytes)  # what is larger is never inflated to its end
+        return self._decode_beside(request, held_bytes, decode_in_time, enqueue, respond)
 
     def _decode_beside(
         self,
         request: WholeRequest,
-        decode: Callable[[], InferRequest],
-        enqueue: Callable[[InferRequest], Cancel],
+        byte_count: int,
+        decode: Callable[[], Decoded],
+        enqueue: Callable[[Decoded], Cancel],
         respond: Responder,
     ) -> Cancel:
         cancel: Cancel
 
-        def on_decoded(decoded: asyncio.Future[InferRequest]) -> None:
+        def on_decoded(decoded: asyncio.Future[Decoded]) -> None:
             nonlocal cancel
             try:
                 cancel = enqueue(decoded.result())
             except Refused as refused:
                 respond(refusal(refused, request.request_id))
+            except Exception as error:  # its caller is answered, and its key let go, whatever it is
+                say(f"pod {self.pod.config.name}", f"a body was not decoded: {type(error).__name__}: {error}")
+                respond(refusal(_not_decoded(error), request.request_id))
 
-        stop = self._decoding.start(len(request.body), decode, on_decoded)
+        stop = self._decoding.start(byte_count, decode, on_decoded)
 
         def cancel_decoding() -> None:
             self._forget(request)
@@ -299,7 +326,7 @@ class Endpoints:
             if stream is not None and stream.has_begun:
                 stream.finish(settled)
             else:
-                respond(self._settled(request, settled, encode), settled.usage)
+                respond(self._settled(request, settled, encode), _usage(settled, parts))
 
         max_rows = self.pod.served().policy.max_rows
         now_s = time.monotonic()
@@ -383,6 +410,20 @@ class Endpoints:
 
 def _fields(head: Head) -> HeaderFields:
     return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields)
+
+
+def _not_decoded(error: Exception) -> Refused:
+    if isinstance(error, MemoryError):
+        return Refused("out_of_memory", "the pod had no memory left to decode the body")
+    return Refused("malformed_body", "the body could not be decoded")
+
+
+def _usage(settled: Settled, parts: Sequence[QueuedRequest]) -> Usage:
+    """Return what a request used; one that is refused while a part runs has run, whatever that will have cost."""
+    usage = settled.usage
+    if settled.refused is None or usage.batch_rows:
+        return usage
+    return usage._replace(batch_rows=sum(part.row_count for part in parts if part.batch is not None))
 
 
 def _nothing() -> None:

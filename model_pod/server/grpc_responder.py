@@ -40,9 +40,9 @@ class MessageStream:
         """End the answer."""
         self._respond.end(usage)
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
         """End an answer that is not whole."""
-        self._respond.cut(reason)
+        self._respond.cut(reason, usage)
 
     @property
     def unread_bytes(self) -> int:
@@ -77,16 +77,17 @@ class OneMessage(MessageStream):
         """Answer by what was put together."""
         if self._begun is None or len(self._gathered) > MAX_GATHERED_BYTES:
             limit = f"its parts are over {MAX_GATHERED_BYTES} bytes together; call StreamPredictions"
-            self._refuse(Refused("bad_output", f"the answer does not fit one message: {limit}"))
+            self._refuse(Refused("bad_output", f"the answer does not fit one message: {limit}"), usage)
             return
         self(self._begun._replace(body=bytes(self._gathered)), usage)
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
         """Refuse: nothing was sent yet."""
-        self._refuse(Refused(reason, "the answer ended before it was whole"))
+        self._refuse(Refused(reason, "the answer ended before it was whole"), usage)
 
-    def _refuse(self, refused: Refused) -> None:
-        self._respond(refusal(refused, self._request_id))
+    def _refuse(self, refused: Refused, usage: Usage) -> None:
+        # It has begun, so it was in a batch of one row at least, whether or not anybody knows what that cost.
+        self._respond(refusal(refused, self._request_id), usage if usage.batch_rows else Usage(batch_rows=1))
 
     @property
     def unread_bytes(self) -> int:

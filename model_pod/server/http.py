@@ -333,7 +333,8 @@ class HttpConnection(asyncio.Protocol):
         keep_alive = is_chunked and self._head.keep_alive and not self._endpoints.pod.is_draining
         head = encode_begun(answer, self._request_id, keep_alive, is_chunked)
         self._begun_status = answer.status
-        self._body = StreamedBody(self._transport, head, answer.body, is_chunked=is_chunked)
+        is_head = self._head.method == "HEAD"
+        self._body = StreamedBody(self._transport, head, answer.body, is_chunked=is_chunked, is_head=is_head)
         if self._client_is_slow:
             self._body.hold()
         self._await_reader(Phase.STREAM)
@@ -349,7 +350,7 @@ class HttpConnection(asyncio.Protocol):
             body.end()
             self._go_on(body.is_chunked and self._head.keep_alive and not self._endpoints.pod.is_draining)
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
         """Close without the chunk that ends a body, or reset where the connection's end would look like the body's."""
         self._cancel = None
         if (body := self._end_body(reason)) is None:

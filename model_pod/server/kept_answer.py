@@ -53,8 +53,8 @@ class KeptAnswer:
     def end(self, usage: Usage = NOTHING_USED) -> None:
         self._to.end(usage)
 
-    def cut(self, reason: str) -> None:
-        self._to.cut(reason)
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
+        self._to.cut(reason, usage)
 
     @property
     def unread_bytes(self) -> int:

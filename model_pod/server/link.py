@@ -131,9 +131,9 @@ class Stream:
         if self.link is not None and self.outgoing is not None:
             self.link.end_answer(self, self.outgoing, usage)
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
         if self.link is not None:
-            self.link.cut_answer(self, reason)
+            self.link.cut_answer(self, reason, usage)
 
     def is_bodyless(self, answer: HttpAnswer) -> bool:
         """Whether its caller gets the head alone."""
@@ -399,6 +399,7 @@ class LinkConnection(asyncio.Protocol):
         head = self._head(answer, NOTHING_USED, "", NOT_TOLD)
         stream.status = answer.status
         if stream.is_bodyless(answer):
+            self._end_span(stream, answer.status, "")
             self._drop(stream)
             self._write(frame(_ANSWER_LAST, stream.number, head))
         else:
@@ -411,20 +412,21 @@ class LinkConnection(asyncio.Protocol):
         self._end_span(stream, stream.status, "")
         self.send_soon(stream)
 
-    def cut_answer(self, stream: Stream, reason: str) -> None:
+    def cut_answer(self, stream: Stream, reason: str, usage: Usage) -> None:
         """End a stream's answer unfinished, with as much of it as there is room for."""
         pieces: list[Buffer] = []
         while stream.outgoing is not None and stream.outgoing.can_send:
             self._slice(stream, pieces)
         self._write(pieces)
-        self.reset(stream, reason, has_run=True)
+        self.reset(stream, reason, has_run=True, usage=usage)
 
-    def reset(self, stream: Stream, reason: str, *, has_run: bool) -> None:
+    def reset(self, stream: Stream, reason: str, *, has_run: bool, usage: Usage = NOTHING_USED) -> None:
         """End a stream early; the worker learns why."""
         status = REASONS[reason].status if reason in REASONS else 502
         self._end_span(stream, status, reason)
         self._drop(stream)
-        self._write(frame(RESET, stream.number, encode_head(Reset(reason, has_run))))
+        device_us = usage.device_us if usage.batch_rows else NOT_TOLD
+        self._write(frame(RESET, stream.number, encode_head(Reset(reason, has_run, device_us, usage.tokens))))
 
     def send_soon(self, stream: Stream) -> None:
         """Let a stream's body have its turns, if it may send any."""

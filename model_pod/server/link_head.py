@@ -59,7 +59,9 @@ def answer_head(
     """
     fields = _block(answer.headers)
     if not usage.batch_rows:
-        device_us = NOT_TOLD if reason and reason not in MAY_HAVE_RUN else 0
+        has_not_run = reason and reason not in MAY_HAVE_RUN
+        # Of a body that is yet to be made nobody knows what it costs; its end tells.
+        device_us = NOT_TOLD if has_not_run or content_length == NOT_TOLD else 0
         measured = _told_timing(answer.headers)
     else:
         device_us = usage.device_us

@@ -23,12 +23,12 @@ class OutcomeBounds(Struct, frozen=True):
     """How much is kept.
 
     Attributes:
-        count: most keys, those in progress included.
-        byte_count: most bytes of answers; the oldest answers go first, and their keys stay.
+        count: most keys, those in progress included; the oldest that has ended goes of the tenant with most of them.
+        byte_count: most bytes of answers; the oldest answer goes of the tenant with most bytes, and its key stays.
         age_s: how long a key is known after its request has ended.
     """
 
-    count: int = 4096
+    count: int = 65_536
     byte_count: int = 64 * 2**20
     age_s: float = 600.0
 
@@ -49,8 +49,22 @@ class _Ended(Struct):
     ended_s: float
 
 
+class _OfTenant(Struct):
+    """Keys of one tenant that have ended, the longest ended first.
+
+    Attributes:
+        kept: bytes of those of them that have an answer, in the same order.
+    """
+
+    ended: dict[OutcomeKey, _Ended]
+    kept: dict[OutcomeKey, int]
+    byte_count: int = 0
+
+
 class Outcomes:
     """Keys in progress, and those that have ended with what was answered.
+
+    No tenant pushes another's out that has fewer.
 
     Attributes:
         dropped_count: keys and answers that were let go before their age because of the other bounds.
@@ -61,7 +75,7 @@ class Outcomes:
         self._bounds = bounds
         self._running: dict[OutcomeKey, bytes] = {}
         self._ended: dict[OutcomeKey, _Ended] = {}  # the longest ended first
-        self._kept: dict[OutcomeKey, int] = {}  # bytes of those of them that have an answer, in the same order
+        self._tenants: dict[str, _OfTenant] = {}  # those with a key that has ended
         self._byte_count = 0
 
     def __len__(self) -> int:
@@ -90,7 +104,8 @@ class Outcomes:
     def finish(self, key: OutcomeKey, answer: HttpAnswer | None, now_s: float) -> None:
         """A request has run; None where its answer cannot be told again."""
         payload_sha256 = self._running.pop(key)
-        self._ended[key] = ended = _Ended(payload_sha256, None, now_s)
+        tenant = self._tenants.setdefault(key[0], _OfTenant({}, {}))
+        self._ended[key] = tenant.ended[key] = ended = _Ended(payload_sha256, None, now_s)
         if answer is None:
             return
         byte_count = _byte_count(answer)
@@ -98,7 +113,8 @@ class Outcomes:
             self.dropped_count += 1
             return
         ended.answer = answer._replace(body=bytes(answer.body))  # a view would keep its whole batch's bytes
-        self._kept[key] = byte_count
+        tenant.kept[key] = byte_count
+        tenant.byte_count += byte_count
         self._byte_count += byte_count
         self._shrink()
 
@@ -121,19 +137,29 @@ class Outcomes:
         if not self._ended:
             return False
         self.dropped_count += 1
-        self._drop(next(iter(self._ended)))
+        most = max(self._tenants.values(), key=lambda tenant: len(tenant.ended))
+        self._drop(next(iter(most.ended)))
         return True
 
     def _drop(self, key: OutcomeKey) -> None:
-        del self._ended[key]
-        self._byte_count -= self._kept.pop(key, 0)
+        tenant = self._tenants[key[0]]
+        del self._ended[key], tenant.ended[key]
+        self._let_answer_go(tenant, key)
+        if not tenant.ended:
+            del self._tenants[key[0]]
+
+    def _let_answer_go(self, tenant: _OfTenant, key: OutcomeKey) -> None:
+        byte_count = tenant.kept.pop(key, 0)
+        tenant.byte_count -= byte_count
+        self._byte_count -= byte_count
 
     def _shrink(self) -> None:
         """Let answers go until the rest may stay; their keys are known on, so that none of them runs again."""
         while self._byte_count > self._bounds.byte_count:
-            key = next(iter(self._kept))
-            self._byte_count -= self._kept.pop(key)
-            self._ended[key].answer = None
+            most = max(self._tenants.values(), key=lambda tenant: tenant.byte_count)
+            key = next(iter(most.kept))
+            self._let_answer_go(most, key)
+            most.ended[key].answer = None
             self.dropped_count += 1
 
 

@@ -29,8 +29,12 @@ class Responder(Protocol):
         """The body is whole; where the edge can still tell what it cost, it does."""
         ...
 
-    def cut(self, reason: str) -> None:
-        """The body cannot be made whole: end so that the reader can tell."""
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
+        """The body cannot be made whole: end so that the reader can tell.
+
+        Args:
+            usage: what it cost; ``NOTHING_USED`` where that is not known, for it has run.
+        """
         ...
 
     @property

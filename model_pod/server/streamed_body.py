@@ -18,18 +18,23 @@ class StreamedBody:
 
     Args:
         head: of the answer, which leaves with the first piece.
+        is_head: its client asked for the head alone: what is given of the body counts as read and goes nowhere.
 
     Attributes:
         is_chunked: otherwise the connection's end is the body's.
     """
 
-    __slots__ = ("_given_bytes", "_held", "_is_held", "_transport", "is_chunked")
+    __slots__ = ("_given_bytes", "_held", "_is_head", "_is_held", "_transport", "is_chunked")
 
-    def __init__(self, transport: asyncio.WriteTransport, head: bytes, first: Buffer, *, is_chunked: bool) -> None:
+    def __init__(
+        self, transport: asyncio.WriteTransport, head: bytes, first: Buffer, *, is_chunked: bool, is_head: bool = False
+    ) -> None:
         self._transport = transport
         self.is_chunked = is_chunked
         self._held = bytearray()
         self._is_held = False
+        self._is_head = is_head
+        first = b"" if is_head else first
         self._given_bytes = len(first)
         # Told as soon as anything is left in the transport, and again when nothing is.
         transport.set_write_buffer_limits(high=0)
@@ -47,6 +52,8 @@ class StreamedBody:
 
     def add(self, piece: Buffer) -> None:
         """Send a piece, or hold it while the reader is behind."""
+        if self._is_head:
+            return
         self._given_bytes += len(piece)
         if self._is_held:
             self._held += piece
@@ -65,7 +72,7 @@ class StreamedBody:
     def end(self) -> None:
         """Send what is held and the mark of a whole body, where there is one."""
         self._send_held()
-        if self.is_chunked:
+        if self.is_chunked and not self._is_head:
             self._transport.write(_LAST_CHUNK)
         self._transport.set_write_buffer_limits()
 

@@ -114,10 +114,14 @@ class Reset(Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         reason: of the registry; "client_gone" from a worker whose caller left.
         has_run: the request may have been run; a pod says False of what it never let in, and it may go elsewhere.
+        device_us: microseconds of the device that it is charged; ``NOT_TOLD`` when the pod cannot say.
+        tokens: that the handler counted.
     """
 
     reason: str
     has_run: bool = True
+    device_us: int = NOT_TOLD
+    tokens: int = 0
 
 
 encode_head = msgspec.msgpack.Encoder().encode

@@ -86,7 +86,7 @@ class BalanceWritten(Written, frozen=True, kw_only=True):
 
 
 class HealthWritten(Written, frozen=True, kw_only=True):
-    """How pods are probed. A pod of Penstock's own says by itself how it is; these are for what else serves there."""
+    """How pods are probed. Trouble that one of Penstock's own tells is believed at once; all but path are its too."""
 
     path: Annotated[
         PathOnPod | None,

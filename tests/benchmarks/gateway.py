@@ -94,8 +94,8 @@ def run(plan: Plan, cores: Cores, say: Callable[[str], None]) -> bool:
             folder.mkdir()
             try:
                 is_whole = part(folder) and is_whole
-            except NotStarted as reason:
-                say(f"did not start: {reason}")
+            except (NotStarted, wrk.WrkFailed) as reason:
+                say(f"not measured: {reason}")
                 is_whole = False
     _say_words(say)
     return is_whole

@@ -16,7 +16,9 @@ from tests.benchmarks.grpc_load import METHOD, CallHeads, Calls, frame, infer_re
 def test_each_head_of_a_connection_says_the_same_but_for_trace_and_user(indices: list[int]) -> None:
     heads, decoder = CallHeads("127.0.0.1:7070", "key"), hpack.Decoder()
     for index in indices:
-        fields = dict(decoder.decode(heads.block(index), raw=True))
+        decoded = decoder.decode(heads.block(index), raw=True)
+        assert [name[:1] == b":" for name, _ in decoded] == [True] * 4 + [False] * 7
+        fields = dict(decoded)
         assert fields[b":method"] == b"POST"
         assert fields[b":path"] == METHOD.encode()
         assert fields[b":authority"] == b"127.0.0.1:7070"

@@ -43,22 +43,31 @@ class Stream:
         self.reset: Reset | None = None
         self.credited_bytes = 0
 
-    def answer(self, body: bytes, status: int = 200, reason: str = "", fields: bytes = JSON_LINE) -> None:
-        """Answer as a whole."""
-        head = PodAnswer(status, "", reason, fields, b"", len(body), NOT_TOLD if reason else 0)
+    def answer(
+        self,
+        body: bytes,
+        status: int = 200,
+        reason: str = "",
+        fields: bytes = JSON_LINE,
+        content_length: int | None = None,
+    ) -> None:
+        """Answer as a whole; the length that is told may be another than the body's."""
+        length = len(body) if content_length is None else content_length
+        head = PodAnswer(status, "", reason, fields, b"", length, NOT_TOLD if reason else 0)
         self.link.send(ANSWER | LAST, self.number, encode_head(head), body)
 
-    def begin(self, content_length: int = NOT_TOLD) -> None:
+    def begin(self, content_length: int = NOT_TOLD, status: int = 200) -> None:
         """Answer with a head alone."""
-        self.link.send(ANSWER, self.number, encode_head(PodAnswer(200, "", "", JSON_LINE, b"", content_length)))
+        head = PodAnswer(status, "", "", JSON_LINE, b"", content_length, NOT_TOLD)
+        self.link.send(ANSWER, self.number, encode_head(head))
 
     def data(self, piece: bytes, *, is_last: bool = False) -> None:
         """Send more of the answer."""
         self.link.send(DATA | LAST if is_last else DATA, self.number, b"", piece)
 
-    def refuse(self, reason: str, *, has_run: bool) -> None:
+    def refuse(self, reason: str, *, has_run: bool, device_us: int = NOT_TOLD) -> None:
         """End the stream."""
-        self.link.send(RESET, self.number, encode_head(Reset(reason, has_run)))
+        self.link.send(RESET, self.number, encode_head(Reset(reason, has_run, device_us)))
 
     def credit(self, byte_count: int) -> None:
         """Take so much of the body."""

@@ -1,9 +1,10 @@
 """A scripted gateway worker: speaks the control protocol, and answers any connection with its generation.
 
 Its script is the policy's mesh name, which it finds in the snapshot of each generation: ``refuse`` vetoes, ``hang``
-goes silent, ``die`` exits; with any other name it behaves. It tallies each connection as one request that the stable
-version of every model answered, with 503 under the name ``broken``. Under ``thirsty`` it is done when it is to drain
-only after it was let have, and has used, all that it then wants of the first quota.
+goes silent, ``die`` exits, ``aloof`` never accepts, ``linger`` closes its channel long before it has ended when it is
+to leave, ``stuck`` then never ends; with any other name it behaves. It tallies each connection as one
+request that the stable version of every model answered, with 503 under the name ``broken``. Under ``thirsty`` it is
+done when it is to drain only after it was let have, and has used, all that it then wants of the first quota.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from model_pod.wire.frames import FrameDecoder, encode
 from policies.snapshot import Mesh, Route, Snapshot
 
 _DIED = 7
+_LINGERS_S = {"linger": 0.3, "stuck": 60.0}
 # More than any gateway holds of the demo's quota of requests.
 THIRST = 1_000_000_000
 _EDGES_S = (0.1, 1.0)
@@ -94,6 +96,8 @@ class FakeWorker:
                     if self._generation and self._snapshot.mesh.name == "thirsty":
                         self._drink()
                     self._say(Counts(requests=self._requests, by_reason={}, in_flight=0, connections=0))
+                    self._control.close()
+                    time.sleep(_LINGERS_S.get(self._snapshot.mesh.name, 0.0))
                     sys.exit(0)
 
     def _drink(self) -> None:
@@ -119,7 +123,7 @@ class FakeWorker:
                 self._say(Prepared(generation))
 
     def _commit(self, generation: int, selector: selectors.BaseSelector) -> None:
-        if not self._generation:
+        if not self._generation and self._snapshot.mesh.name != "aloof":
             for listening in self._listening:
                 selector.register(listening, selectors.EVENT_READ)
             self._say(Accepting())

@@ -126,7 +126,7 @@ def _unrecorded(evidence: Evidence, audited: Sequence[Audited]) -> Violations:
 
 def _has_no_record(end: End) -> bool:
     """Whether it was refused before anybody knew whose it was: such are counted, and have no record."""
-    return end.status in (400, 401, 408, 414, 431, 505) or end.reason == "connections_full"
+    return end.status in (400, 401, 408, 414, 431, 505) or end.reason in ("connections_full", "overload_memory")
 
 
 def _died_unwritten(at_s: float, deaths: Iterable[Death]) -> bool:

@@ -35,7 +35,7 @@ class MemoryGroup:
         return self._of("memory.oom_control", "oom_kill")
 
     def bound(self, byte_count: int) -> None:
-        """Let its processes have so much."""
+        """Let its processes have so much; -1 is as much as there is."""
         (self.path / "memory.limit_in_bytes").write_text(str(byte_count))
 
     def _number(self, name: str) -> int:

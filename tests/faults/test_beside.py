@@ -1,4 +1,4 @@
-"""I8: pods of one model fall silent; who calls another notices nothing, and who calls this one is told in time."""
+"""I8: what is beside a fault notices nothing: callers of another model than the silent one, and of other workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.faults.ledger_client import LedgerClient, Options
 from tests.faults.ledgers import Attempt, End, Ledger
 from tests.faults.oracle.pods import light_pods
 from tests.faults.requests import Mix
-from tests.faults.scene import Proxies
+from tests.faults.scene import Proxies, Scene, a_worker_stopped_for_a_while, scene
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
@@ -27,9 +27,12 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 RATE_PER_S = 100.0
 BEFORE_S = 2.0
-SILENT_S = float(sized(4, 30))
+SILENT_S = float(sized(3, 30))
 AFTER_S = 4.0
 TIMEOUT_S = 1.0
+# Shorter than the supervisor has patience with a worker.
+STANDS_S = 2.0
+NEARLY_S = 0.5
 BESIDE = "beside"
 
 
@@ -70,6 +73,37 @@ def test_silent_pods_of_one_model_cost_those_of_another_nothing(tmp_path: Path, 
     assert max(took_s for _, took_s in of_the_silent) < TIMEOUT_S + 1.0
     ends = [end for end, _ in of_the_silent]
     assert recovers_in_time(ends, healed_s=moments.healed_s, within_s=AFTER_S / 2) == []
+
+
+def test_a_worker_whose_loop_stands_still_costs_those_of_others_nothing(tmp_path: Path, figure: Figure) -> None:
+    attempts = tmp_path / "attempts.jsonl"
+    options = Options(Mix(keyed=0.0), max_attempts=1, keeps_connections=False)
+    with scene(tmp_path) as stage, Ledger(attempts) as ledger:
+        client = LedgerClient("fresh", stage.gateway.url, PATH, ledger, stage.callers, 1, options)
+        moments = uvloop.run(_while_one_stands_still(client, stage))
+    evidence = stage.gateway.evidence(attempts=attempts, executions=stage.executions)
+    before = _of("fresh", evidence.attempts, evidence.ends, 0.0, moments.silent_s - NEARLY_S)
+    meanwhile = _of("fresh", evidence.attempts, evidence.ends, moments.silent_s, moments.healed_s)
+    usual_s = quantile(sorted(took_s for _, took_s in before), 0.99)
+    stood_still_s = quantile(sorted(took_s for _, took_s in meanwhile), 0.99)
+    figure(
+        "F07 beside a worker stopped for 2 s", f"p99 {usual_s * 1e3:.0f} ms before, {stood_still_s * 1e3:.0f} ms then"
+    )
+    assert check(evidence) == {}
+    assert nobody_else_is_hurt(meanwhile, usual_s) == []
+
+
+async def _while_one_stands_still(client: LedgerClient, stage: Scene) -> Moments:
+    load = asyncio.create_task(client.open_loop(RATE_PER_S, 300.0))
+    await asyncio.sleep(BEFORE_S)
+    silent_s = time.monotonic()
+    with a_worker_stopped_for_a_while(stage):
+        await asyncio.sleep(STANDS_S)
+        healed_s = time.monotonic()
+    await asyncio.sleep(NEARLY_S)
+    client.stop()
+    await load
+    return Moments(silent_s, healed_s)
 
 
 async def _while_silent(clients: Sequence[LedgerClient], proxies: Proxies) -> Moments:

@@ -25,7 +25,7 @@ from tests.system.mesh import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
-ROUNDS = sized(2, 20)
+ROUNDS = sized(1, 20)
 WHOLE = sized(100, 500)
 STREAMS = sized(10, 50)
 # Longer than it takes to begin all of them; so all are under way when the gateway is told.

@@ -1,4 +1,4 @@
-"""F58: a name that stands for other addresses moves the traffic, and one that cannot be resolved costs nobody anything."""
+"""F58: a name that stands for other addresses moves the traffic, and one that cannot be resolved costs nothing."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ RATE_PER_S = 100.0
 BEFORE_S = 1.0
 # Names are asked every 5 s; TTL and 5 s are allowed, and the lowest TTL is taken to be 5 s.
 MOVED_WITHIN_S = 10.0
+MOVES_S = float(sized(8, 10))
 # Long enough for a name to be asked again, whatever it was asked last.
 UNRESOLVED_S = float(sized(6, 30))
 # Longer than the gateway waits for an answer.
@@ -52,7 +53,7 @@ def test_traffic_follows_a_name_and_goes_on_when_it_cannot_be_resolved(tmp_path:
     assert check(evidence) == {}
     assert [end.why for end in evidence.ends if end.told is None] == []
     assert moved_s <= MOVED_WITHIN_S
-    assert _last_s(second) > changed_s + MOVED_WITHIN_S
+    assert _last_s(second) > changed_s + MOVES_S
     assert "cannot be resolved" in str(gateway)
 
 
@@ -62,7 +63,7 @@ async def _while_names_change(client: LedgerClient, names: Path) -> float:
     await asyncio.sleep(BEFORE_S)
     tell(names, Names({NAME: ["127.0.0.2"]}))
     changed_s = time.monotonic()
-    await asyncio.sleep(MOVED_WITHIN_S)
+    await asyncio.sleep(MOVES_S)
     tell(names, Names({NAME: []}))
     await asyncio.sleep(UNRESOLVED_S)
     if IS_FULL:

@@ -28,9 +28,9 @@ PODS, AT_ONCE, DELAY_S = 2, 8, 0.1
 CAPACITY_PER_S = PODS * AT_ONCE / DELAY_S
 OVERLOAD = 5.0
 GREEDY = TENANTS[0]
-LOAD_S = float(sized(8, 120))
+LOAD_S = float(sized(6, 120))
 # While queues fill, and until the last are answered, it is not in balance.
-_EDGE_S = 2.0
+_EDGE_S = 1.5
 GOODPUT = 0.9
 FAIR = 0.8
 # The retry budget, and what a little traffic may always have.

@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
 PODS = 2
 RATE_PER_S = 100.0
-KILLS = sized(2, 25)
+KILLS = sized(1, 25)
 SERVER, INFERENCE = "penstock pod digits/1 server", "penstock pod digits/1 inference"
 SIDECAR = r"penstock sidecar.*"
 # Long enough that a kill meets requests that run.

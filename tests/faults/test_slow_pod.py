@@ -25,9 +25,9 @@ from tests.system.conftest import Figure
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 RATE_PER_S = 150.0
-BEFORE_S = 3.0
+BEFORE_S = 2.0
 WITHIN_S = 10.0
-JUDGED_S = float(sized(4, 30))
+JUDGED_S = float(sized(2, 30))
 USUAL_S, SLOW_S = 0.02, 0.5
 # Of the p99 without the fault; on a machine that is busy with other things the wait of a moment is in it.
 WORSE_BY, SLACK_S = 3.0, 0.05

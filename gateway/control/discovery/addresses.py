@@ -15,6 +15,8 @@ LOOK_EVERY_S = 5.0
 # A name that was never answered has nothing to go on with meanwhile.
 FIRST_LOOK_EVERY_S = 1.0
 MOST_ADDRESSES = 64
+# So long an address that an answer no longer has gets requests on: until those that it has were asked how they are.
+STAYS_S = 2.0
 
 
 class Known(Struct, frozen=True):
@@ -26,6 +28,7 @@ class Known(Struct, frozen=True):
         trouble: why the last look gave nothing; "" when it did.
         left_out: addresses of the answer beyond ``MOST_ADDRESSES``.
         is_asked: the resolver has been asked at least once.
+        going: addresses that the last answer no longer had; they count until the next look, which comes soon.
     """
 
     look_at_s: float
@@ -33,6 +36,7 @@ class Known(Struct, frozen=True):
     trouble: str = ""
     left_out: int = 0
     is_asked: bool = False
+    going: tuple[str, ...] = ()
 
 
 def answered(known: Known, found: Iterable[str], now_s: float) -> Known:
@@ -46,14 +50,16 @@ def answered(known: Known, found: Iterable[str], now_s: float) -> Known:
     taken = of_v4 or addresses
     if not taken:
         return failed(known, "the answer has no address", now_s)
-    left_out = len(taken) - len(taken[:MOST_ADDRESSES])
-    return Known(now_s + LOOK_EVERY_S, tuple(taken[:MOST_ADDRESSES]), "", left_out, is_asked=True)
+    kept = tuple(taken[:MOST_ADDRESSES])
+    going = tuple(address for address in known.addresses if address not in kept)
+    look_at_s = now_s + (STAYS_S if going else LOOK_EVERY_S)
+    return Known(look_at_s, kept, "", len(taken) - len(kept), is_asked=True, going=going)
 
 
 def failed(known: Known, why: str, now_s: float) -> Known:
     """Return what is known after a look that gave nothing: what was known before."""
     wait_s = LOOK_EVERY_S if known.addresses else FIRST_LOOK_EVERY_S
-    return replace(known, look_at_s=now_s + wait_s, trouble=why, is_asked=True)
+    return replace(known, look_at_s=now_s + wait_s, trouble=why, is_asked=True, going=())
 
 
 def event(name: str, before: Known, after: Known) -> str:
@@ -94,9 +100,20 @@ def expanded(places: Iterable[PodPlace], known: Mapping[str, Known]) -> tuple[Po
     return tuple(found.values())
 
 
+def unresolved(places: Iterable[PodPlace], known: Mapping[str, Known]) -> tuple[tuple[PodPlace, str], ...]:
+    """Return the pods whose name stands for no address, each called by that name, and why it does not."""
+    found: dict[str, tuple[PodPlace, str]] = {}
+    for place in places:
+        about = known.get(name_in(place.address))
+        if about is not None and not about.addresses:
+            called = f"{place.model}/{place.version}/{place.address}"
+            found[called] = (replace(place, name=called), about.trouble)
+    return tuple(found.values())
+
+
 def _of_name(place: PodPlace, known: Known | None) -> Iterable[PodPlace]:
     port = place.address.rpartition(":")[2]
-    for host in known.addresses if known is not None else ():
+    for host in (*known.addresses, *known.going) if known is not None else ():
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         name = f"{place.model}/{place.version}/{address}"
         yield PodPlace(name, place.model, place.version, address, None, place.health)

@@ -43,6 +43,11 @@ class Discovery:
             self._tasks[name] = asyncio.create_task(self._follow_name(name), name=f"resolve {name}")
         self._show_all()
 
+    @property
+    def unresolved(self) -> tuple[tuple[PodPlace, str], ...]:
+        """The pods whose name stands for no address, and why; "" while nobody has answered yet."""
+        return addresses.unresolved(self._places, self._known)
+
     async def first_look(self, within_s: float) -> None:
         """Return when every name was asked once, or when that takes too long."""
         try:
@@ -69,6 +74,8 @@ class Discovery:
                 found = await self._resolve(name)
             except NotResolved as error:
                 after = addresses.failed(before, str(error), time.monotonic())
+            except Exception as error:  # a defect must not end the asking of this name for good
+                after = addresses.failed(before, f"{type(error).__name__}: {error}", time.monotonic())
             else:
                 after = addresses.answered(before, found, time.monotonic())
             self._known[name] = after
@@ -78,7 +85,7 @@ class Discovery:
         self._news.set()
         if sentence := addresses.event(name, before, after):
             self._say(sentence)
-        if before.addresses != after.addresses:
+        if (before.addresses, before.going) != (after.addresses, after.going):
             self._show_all()
 
     def _show_all(self) -> None:

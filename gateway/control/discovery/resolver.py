@@ -54,7 +54,7 @@ class ThreadedResolver:
 
     def _begin(self, name: str) -> None:
         loop = asyncio.get_running_loop()
-        answer = self._under_way[name] = loop.create_future()
+        answer: asyncio.Future[tuple[str, ...] | str] = loop.create_future()
 
         def end(outcome: tuple[str, ...] | str) -> None:
             del self._under_way[name]
@@ -66,7 +66,12 @@ class ThreadedResolver:
             with suppress(RuntimeError):  # the loop is closed: the process is leaving
                 loop.call_soon_threadsafe(end, outcome)
 
-        threading.Thread(target=ask, name=f"resolve {name}", daemon=True).start()
+        try:
+            threading.Thread(target=ask, name=f"resolve {name}", daemon=True).start()
+        except RuntimeError as error:  # there is no room for another thread
+            self._free.release()
+            raise NotResolved(str(error)) from None
+        self._under_way[name] = answer
 
     def _outcome(self, name: str) -> tuple[str, ...] | str:
         try:
@@ -75,6 +80,8 @@ class ThreadedResolver:
             return error.strerror or str(error)
         except UnicodeError:
             return "it is no name that can be looked up"
+        except Exception as error:  # or whoever asked would wait for ever, and so would the next
+            return f"{type(error).__name__}: {error}"
 
 
 def system_addresses(name: str) -> tuple[str, ...]:

@@ -133,8 +133,10 @@ class Call:
 
     def give_up(self) -> None:
         """The worker leaves now."""
-        message = "the gateway stopped before the answer was there; the request may have been run"
-        self._refuse(Refusal("gateway_stopped", message))
+        if self._forward is not None:
+            self._forward.give_up()
+        else:
+            self._refuse(Refusal("gateway_stopped", "the gateway stopped before the request was whole; it was not run"))
 
     def _advance(self) -> None:
         """Do what the bytes so far allow; an answer that ends meanwhile lets the next message begin."""

@@ -287,7 +287,8 @@ class GrpcConnection(asyncio.Protocol):
             self._close()
 
     def give_up(self) -> None:
-        """The worker leaves now: what is being answered is refused, and may have run."""
+        """The worker leaves now: what is being answered is refused."""
+        self._gateway.give_up()
         for call in list(self._calls.values()):
             call.give_up()
         if not self.http2.refuses:

@@ -302,7 +302,9 @@ def parse_request_head(head: bytes, limits: HeadLimits) -> RequestHead:
 def _lower_names(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Return names in lower case; a client names its fields alike in every request, so this is remembered."""
     lower = tuple(map(bytes.lower, names))
-    if len(_lower) < _MAX_REMEMBERED and sum(map(len, names)) <= _MAX_REMEMBERED_BYTES:
+    if sum(map(len, names)) <= _MAX_REMEMBERED_BYTES:
+        if len(_lower) >= _MAX_REMEMBERED:
+            _lower.clear()
         _lower[names] = lower
     return lower
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,6 +14,7 @@ import pytest
 
 from deploy.commands import restart
 from deploy.commands.restart import run
+from gateway.control.rolling_restart import FINISH_WITHIN_S
 from gateway.control.runtime_file import FILE_NAME, RunningMesh
 from tests.deploy.commands.test_status import STATUS
 
@@ -75,6 +76,22 @@ def test_one_that_takes_too_long_is_no_success(state: Path, capsys: pytest.Captu
     Management.is_stuck = True
     assert run(["--reason", "a new build", "--state", str(state), "--within-s", "0.01"]) == 1
     assert "2 of 2 workers have yet to be replaced" in capsys.readouterr().out
+
+
+def test_its_patience_grows_with_the_workers_since_each_may_take_its_whole_time_to_finish(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    def wait(_: Callable[[], int], within_s: float) -> int:
+        waits.append(within_s)
+        return 0
+
+    monkeypatch.setattr(restart, "wait_until_replaced", wait)
+    for workers in (2, 16):
+        Management.left = workers
+        assert run(["--reason", "a new build", "--state", str(state)]) == 0
+    assert waits == [2 * FINISH_WITHIN_S + 30.0, 16 * FINISH_WITHIN_S + 30.0]
 
 
 def test_a_mesh_that_does_not_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

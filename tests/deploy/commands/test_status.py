@@ -58,7 +58,9 @@ STATUS = StatusReport(
     is_draining=False,
     generation=2,
     readiness=ReadinessReport(True, 1, 1, [StableReport("digits", "1", is_ready=True, was_ready=True)]),
-    workers=[WorkerReport(0, 41, 2, True, 12.0, requests=7, by_reason={"key_unknown": 2}, in_flight=1, connections=1)],
+    workers=[
+        WorkerReport(0, 41, 2, True, 12.0, 7, {"key_unknown": 2}, in_flight=1, connections=1, waiting=6, ejected=3)
+    ],
     worker_restarts=0,
     workers_to_replace=0,
     ended_workers=EndedWorkersReport(requests=5, by_reason={"rate_limited": 3}),
@@ -119,7 +121,8 @@ def test_status_is_for_people_and_shows_refused_policy_files(server: str, capsys
     assert "limits.yaml:3:7: 5 what? Write 5/s." in printed
     assert "digits/1/0  ready  cpu          3        1         0   42" in printed
     assert "generation 3 waits for digits/2 to be ready, at most 42 s longer" in printed
-    assert "ended     -           -  -               5        3          -            -" in printed
+    assert "ended     -           -  -               5        3          -        -        -            -" in printed
+    assert "     0   41           2  yes             7        2          1        6        3            1" in printed
 
 
 def test_status_says_where_everything_is() -> None:

@@ -15,11 +15,11 @@ from tests.faults.gateway import PATH
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 FLOODS = sized(10, 100)
 # A scripted pod reads chunks far more slowly than the gateway does.
-CHUNK_FLOODS = sized(4, 100)
+CHUNK_FLOODS = sized(2, 100)
 CHUNKS = 1_000_000
 MOST_GROWTH_BYTES = 2**20
 MOST_CPU_S = 0.05

@@ -17,9 +17,9 @@ from tests.faults.attacks.ground import Ground, asked, good_client, ground, requ
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
-LEAVING = sized(100, 10_000)
+LEAVING = sized(50, 10_000)
 HALF_CLOSING = sized(50, 1000)
 # Within 100 ms, on a machine that has nothing else to do; this test may share it with others.
 LEARNS_WITHIN_S = 0.1 * 5

@@ -15,7 +15,7 @@ from tests.faults.gateway import PATH
 from tests.faults.sizes import IS_FULL, sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 SLOW_HEADS = sized(100, 1000)
 SLOW_BODIES = sized(60, 500)

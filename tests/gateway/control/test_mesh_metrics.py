@@ -46,6 +46,9 @@ FACTS = MeshFacts(
     jwks_stale_s={"corp": 0.0},
     limit_rows=9,
     loop_lag_s={0: 0.25},
+    waiting=12,
+    retries={"sent": 5, "no_budget": 2},
+    ejected={0: 1, 1: 0},
     quotas=(Standing("demo", Quota("day", "requests", 100, "calendar-day"), 100, 25, 0, 0.0, 0.0),),
 )
 
@@ -96,6 +99,10 @@ def test_requests_durations_and_objectives_are_what_was_counted() -> None:
     assert value("penstock_slo_alert_firing", alert="page 1h", severity="page") == 1
     assert value("penstock_pods", model="digits", version="1", state="ready") == 2
     assert value("penstock_generation") == 7
+    assert value("penstock_requests_waiting") == 12
+    assert value("penstock_retries_total", outcome="sent") == 5
+    assert value("penstock_retries_total", outcome="no_budget") == 2
+    assert value("penstock_pods_ejected", worker="0") == 1
     assert value("penstock_telemetry_dropped_total", what="records", why="ring_full") == 4
 
 

@@ -15,6 +15,7 @@ from gateway.control.pod_table import (
     merge_places,
     observe,
     shown,
+    with_unresolved,
 )
 from model_pod.wire.status import PodState, PodStatus
 
@@ -65,6 +66,17 @@ def test_a_foreign_server_is_ready_when_its_protocol_says_so() -> None:
     assert observe(ready, Foreign(is_ready=False), now_s=2.0).view.was_ready
 
 
+@pytest.mark.parametrize(("model", "version"), [("text", "1"), ("digits", "2")])
+def test_a_pod_that_serves_something_else_is_not_ready_and_callers_are_told(model: str, version: str) -> None:
+    other = replace(account(PodState.READY), model=model, version=version)
+    for before in (PodRecord(PLACE), READY):
+        found = observe(before, other, now_s=2.0)
+        assert (found.view.state, found.view.was_ready) == (PodState.FAILED, before.was_ready)
+        assert found.message == found.view.message == f"serves {model}/{version}, not digits/1"
+        assert event(before, found) == f"pod digits/1/0 failed: {found.message}"
+        assert observe(found, account(PodState.READY), now_s=3.0).view.state is PodState.READY
+
+
 def test_why_a_foreign_server_is_not_ready_names_what_it_was_asked() -> None:
     assert observe(PodRecord(PLACE), Foreign(is_ready=False, path="/up"), 1.0).message == "/up does not answer 200"
 
@@ -106,3 +118,12 @@ def test_callers_are_shown_a_short_message_without_folders(message: str, seen: s
 
 def test_a_pod_that_says_nothing_has_no_message_for_callers() -> None:
     assert observe(PodRecord(PLACE), REFUSED, now_s=1.0).view.message == ""
+
+
+def test_a_pod_whose_name_cannot_be_resolved_is_shown_beside_the_others_with_the_reason() -> None:
+    named = PodPlace("digits/2/no-such.invalid:80", "digits", "2", "no-such.invalid:80", None)
+    table = with_unresolved({("digits/1/0", "unix:/p"): READY}, [(named, "Name or service not known")])
+    lost = table[named.name, named.address]
+    assert list(table.values()) == [READY, lost]
+    assert (lost.state, lost.message) == (PodState.STARTING, "its name cannot be resolved: Name or service not known")
+    assert not with_unresolved({}, [(named, "")])[named.name, named.address].message.endswith(": ")

@@ -7,9 +7,12 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 
+import pytest
+
+from gateway.control import rolling_restart, worker_process
 from gateway.control.rolling_restart import RollingRestart
 from tests.fakes.told import Told
-from tests.gateway.control.test_workers import Crew, both_accept, with_crew
+from tests.gateway.control.test_workers import Crew, both_accept, generation, with_crew
 
 SOON_S = 20.0
 DONE = "every worker was replaced"
@@ -21,7 +24,7 @@ def restarting(story: Callable[[Crew, RollingRestart], Coroutine[None, None, Non
     async def play(crew: Crew) -> None:
         await both_accept(crew)
         await crew.spare_is_ready()
-        rolling = RollingRestart(crew.workers, crew.told)
+        rolling = RollingRestart(crew.workers, crew.switch, crew.told)
         running = asyncio.create_task(rolling.run())
         try:
             async with asyncio.timeout(SOON_S):
@@ -95,3 +98,58 @@ def test_a_successor_that_dies_is_followed_by_another_and_nobody_gives_way_befor
         assert not old & {worker.pid for worker in crew.workers.running}
 
     restarting(story)
+
+
+def test_a_successor_that_never_accepts_is_told_and_killed_and_another_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rolling_restart, "ACCEPT_WITHIN_S", 0.3)
+
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        old = {worker.pid for worker in crew.workers.running}
+        crew.workers.put_in_force(generation(2, "aloof"))
+        rolling.ask()
+        await crew.told.line("does not accept within 0.3 s and is killed; 2 are left")
+        assert old <= {worker.pid for worker in crew.workers.running}
+        crew.workers.put_in_force(generation(3))
+        await crew.told.line(DONE)
+        assert not old & {worker.pid for worker in crew.workers.running}
+        assert len(crew.workers.running) == 2
+
+    restarting(story)
+
+
+def test_no_worker_gives_way_while_a_generation_is_being_prepared() -> None:
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        first, silent = crew.workers.running
+        os.kill(silent.pid, signal.SIGSTOP)  # the switch waits for it, and kills it in the end
+        switch = asyncio.create_task(crew.switch.to(generation(2)))
+        rolling.ask()
+        while not switch.done():
+            assert first in crew.workers.running
+            await asyncio.sleep(0)
+        await switch
+        await crew.told.line(DONE)
+        assert "generation=2" in await crew.ask()
+
+    restarting(story)
+
+
+def test_a_worker_that_leaves_in_order_is_not_killed_on_its_way_out() -> None:
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        await crew.switch.to(generation(2, "linger"))
+        rolling.ask()
+        await crew.told.line(DONE)
+
+    said = restarting(story).lines
+    assert sum("exited with status 0; its place was taken before" in line for line in said) == 2
+
+
+def test_a_worker_that_closes_its_channel_and_never_ends_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "LEAVE_WITHIN_S", 0.1)
+
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        await crew.switch.to(generation(2, "stuck"))
+        rolling.ask()
+        await crew.told.line(DONE)
+
+    said = restarting(story).lines
+    assert sum("died of SIGKILL; its place was taken before" in line for line in said) == 2

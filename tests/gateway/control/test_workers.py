@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.control import restarts
 from gateway.control import workers as workers_module
 from gateway.control.generation_switch import GenerationSwitch, NobodyPrepared, Vetoed
 from gateway.control.generations import NOBODY_PREPARED
@@ -181,10 +182,10 @@ def test_the_counts_of_ended_workers_stay() -> None:
 
 
 def test_what_ended_workers_refused_is_summed_by_reason_and_nothing_of_them_runs() -> None:
-    first = Counts(3, {"key_unknown": 1}, in_flight=1, connections=2)
-    second = Counts(4, {"key_unknown": 2, "rate_limited": 1}, in_flight=0, connections=1)
+    first = Counts(3, {"key_unknown": 1}, in_flight=1, connections=2, waiting=5, retries=2, ejected=1)
+    second = Counts(4, {"key_unknown": 2, "rate_limited": 1}, in_flight=0, connections=1, retries=1, retries_refused=4)
     assert with_ended(with_ended(Counts(0, {}, 0, 0), first), second) == Counts(
-        7, {"key_unknown": 3, "rate_limited": 1}, in_flight=0, connections=0
+        7, {"key_unknown": 3, "rate_limited": 1}, in_flight=0, connections=0, retries=3, retries_refused=4
     )
 
 
@@ -294,3 +295,24 @@ def test_an_ending_is_said_in_words() -> None:
         "died of SIGKILL",
         "died of signal 73",
     ]
+
+
+def test_a_spare_that_makes_way_for_a_younger_one_is_no_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    deaths: list[float] = []
+
+    def count(before: int, lived_s: float) -> int:
+        deaths.append(lived_s)
+        return before + 1
+
+    monkeypatch.setattr(restarts, "count_quick_deaths", count)
+
+    async def story(crew: Crew) -> None:
+        await both_accept(crew)
+        for times in range(1, 4):
+            await crew.spare_is_ready()
+            assert crew.workers.relief(crew.workers.next_serial) is None
+            await crew.told.lines_with("it was not needed any more", times)
+        await crew.spare_is_ready()
+
+    with_crew(story)
+    assert deaths == []

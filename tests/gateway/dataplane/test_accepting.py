@@ -236,3 +236,20 @@ def test_a_handshake_that_fails_costs_nobody_else_anything() -> None:
         await greeted_over_tls(place)
 
     at_a_door(story, secured())
+
+
+def test_a_connection_in_its_handshake_is_told_of_until_it_has_ended_even_once_no_more_are_taken() -> None:
+    async def story(place: Place) -> None:
+        assert not place.acceptor.is_admitting
+        client = place.client()
+        while not place.acceptor.is_admitting:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        place.acceptor.close()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert place.acceptor.is_admitting
+        client.socket.close()
+        while place.acceptor.is_admitting:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+
+    at_a_door(story, secured())

@@ -55,7 +55,10 @@ def test_what_is_no_bearer_credential_is_missing(value: str) -> None:
 
 
 def test_a_request_without_any_is_told_what_to_send() -> None:
-    assert reason_of(shown("x-api-key: " + KEY)) == "key_missing"
+    missing = shown("x-api-key: " + KEY)
+    assert reason_of(missing) == "key_missing"
+    assert isinstance(missing, NoCredential)
+    assert "`authorization: Bearer KEY`, over gRPC as metadata" in missing.message
 
 
 def test_two_authorization_fields_are_none() -> None:

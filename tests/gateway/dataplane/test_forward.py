@@ -6,6 +6,8 @@ import asyncio
 import json
 import math
 import re
+import socket
+import struct
 
 import pytest
 from msgspec.structs import replace
@@ -14,7 +16,7 @@ from gateway.dataplane.server import ClientConnection
 from model_pod.wire.status import PodState
 from policies.snapshot import Bounds
 from tests.fakes.pod import Answering, Seen, babble, chunks, cut_short, die, echo, never
-from tests.gateway.dataplane.mesh import Mesh, in_mesh, post, view
+from tests.gateway.dataplane.mesh import Caller, Mesh, in_mesh, post, view
 from tests.gateway.policy import STRANGER_KEY, policy
 
 
@@ -26,7 +28,11 @@ def test_a_request_reaches_the_pod_and_its_answer_the_caller() -> None:
             r"gen=1;model=digits;version=1;why=stable;pod=digits/1/0;attempts=1", answer.fields["penstock-decision"]
         )
         assert answer.fields["penstock-usage"] == "device_us=7;batch=1;queue_us=3"
-        assert re.fullmatch(r"gateway;dur=\d+\.\d{3}, queue;dur=0.1, inference;dur=2.0", answer.fields["server-timing"])
+        timing = re.fullmatch(
+            r"gateway;dur=(\d+\.\d{3}), queue;dur=0.1, inference;dur=2.0", answer.fields["server-timing"]
+        )
+        assert timing is not None
+        assert 0 < float(timing[1]) < 10_000
         assert re.fullmatch(r"[0-9a-f]{32}", answer.fields["x-request-id"])
         assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", answer.fields["traceresponse"])  # nobody records it
         assert mesh.gateway.in_flight == 0
@@ -508,5 +514,90 @@ def test_a_draining_worker_says_so_and_closes_after_each_answer() -> None:
         assert (answer.status, answer.fields["connection"]) == (200, "close")
         health = await mesh.ask(b"GET /v2/health/ready HTTP/1.1\r\nHost: a\r\n\r\n")
         assert health.status == 503
+
+    in_mesh(body, echo)
+
+
+PIPELINED = b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+async def settled(mesh: Mesh) -> None:
+    while mesh.gateway.in_flight:
+        await asyncio.to_thread(int)
+
+
+@pytest.mark.parametrize("is_tcp", [False, True])
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_caller_that_leaves_is_noticed_while_its_next_request_waits_in_the_socket(is_tcp: bool, resets: bool) -> None:
+    async def body(mesh: Mesh) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: ClientConnection(mesh.gateway), "127.0.0.1", 0)
+        if is_tcp:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        else:
+            writer = (await mesh.connect()).writer
+        writer.write(post())
+        await mesh.pods[0].asked.wait()
+        writer.write(PIPELINED)
+        (connection,) = mesh.gateway.connections
+        assert isinstance(connection, ClientConnection)
+        while not connection._is_paused:
+            await asyncio.to_thread(int)
+        if resets and is_tcp:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await settled(mesh)
+        server.close()
+
+    in_mesh(body, never)
+
+
+def test_a_caller_that_pipelines_and_sends_no_more_is_answered_all_the_same() -> None:
+    go_on = asyncio.Event()
+
+    async def late(seen: Seen, answering: Answering) -> None:
+        await go_on.wait()
+        await echo(seen, answering)
+
+    async def body(mesh: Mesh) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: ClientConnection(mesh.gateway), "127.0.0.1", 0)
+        caller = Caller(*await asyncio.open_connection(*server.sockets[0].getsockname()))
+        caller.writer.write(post() + PIPELINED)
+        await mesh.pods[0].asked.wait()
+        caller.writer.write_eof()
+        (connection,) = mesh.gateway.connections
+        assert isinstance(connection, ClientConnection)
+        while not connection._was_asked:
+            await asyncio.to_thread(int)
+        go_on.set()
+        assert (await caller.answer()).body == b"{}"
+        assert caller.interim == ["100"]
+        assert (await caller.answer()).status == 200
+        caller.writer.close()
+        server.close()
+
+    in_mesh(body, late)
+
+
+def test_a_tick_that_fails_is_followed_by_the_next() -> None:
+    class Late:
+        look_at_s, bucket = math.inf, -1
+        looked = 0
+
+        def look(self, now_s: float) -> float:
+            self.looked += 1
+            return now_s
+
+    async def body(mesh: Mesh) -> None:
+        failed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context["exception"]))
+        queues, mesh.gateway.waiting._queues = mesh.gateway.waiting._queues, None  # type: ignore[assignment]
+        late = Late()
+        mesh.gateway.wheel.watch(late, mesh.gateway.now_s())
+        while late.looked < 3:
+            await asyncio.to_thread(int)
+        mesh.gateway.waiting._queues = queues
+        assert len(failed) >= 2
 
     in_mesh(body, echo)

@@ -123,6 +123,35 @@ def test_the_place_of_an_attempt_that_failed_is_there_for_the_next_one() -> None
         assert asked(pods) == [2]
 
     def not_taken(stream: Stream) -> None:
-        stream.refuse("queue_full", has_run=False)
+        stream.refuse("pod_draining", has_run=False)
 
     run(body, first_refuses(not_taken), count=1, in_flight=1)
+
+
+def test_many_that_wait_for_a_key_s_busy_pod_keep_nobody_from_the_other_one() -> None:
+    async def body(mesh: Mesh, pods: list[LinkPod]) -> None:
+        async def send(*fields: str) -> None:
+            (await mesh.connect()).writer.write(post("/predictions/digits", b"{}", *fields))
+
+        async def until(condition: Callable[[], bool]) -> None:
+            while not condition():
+                await asyncio.to_thread(int)
+
+        await send(KEYED)
+        await until(lambda: sum(asked(pods)) == 1)
+        own, other = pods if pods[0].seen else reversed(pods)
+        await send()
+        await until(lambda: len(other.seen) == 1)
+        for _ in range(20):
+            await send(KEYED)
+        for _ in range(5):
+            await send()
+        await until(lambda: mesh.gateway.waiting.count == 25)
+        for number in range(5):
+            other.seen[number].answer(b"{}")
+            await until(lambda count=number + 2: len(other.seen) == count)  # type: ignore[misc]  # a default binds it
+        assert (len(own.seen), mesh.gateway.waiting.count) == (1, 20)
+        own.seen[0].answer(b"{}")
+        await until(lambda: len(own.seen) == 2)
+
+    run(body, lambda stream: None, in_flight=1)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.control.messages import QuotaWanted
+from gateway.dataplane.server import ClientConnection
 from gateway.decide.tables import account_of
 from gateway.limits.table import RowKind
 from policies.snapshot import LadderStep, Limit, Quota
@@ -249,6 +250,42 @@ def test_a_caller_that_leaves_while_it_waits_is_forgotten() -> None:
         grant(mesh, 5)
         assert (await mesh.ask(post())).status == 200
         assert used(mesh) == 1
+
+    in_mesh(body, echo, snapshot=policy(quotas=(quota("requests"),)))
+
+
+def test_a_request_that_waited_for_the_ledger_beyond_its_own_deadline_is_not_sent() -> None:
+    async def body(mesh: Mesh) -> None:
+        wanted = mesh.gateway.on_wanted = Wanted()
+        caller = await mesh.connect()
+        caller.writer.write(post("/predictions/digits", b"{}", "penstock-timeout-ms: 5"))
+        while not wanted.amounts:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0)
+        late_s = mesh.gateway.now_s() + 0.006
+        while mesh.gateway.now_s() < late_s:  # noqa: ASYNC110  the clock tells nobody
+            await asyncio.sleep(0)
+        grant(mesh, 5)
+        answer = await caller.answer()
+        assert (answer.status, json.loads(answer.body)["reason"]) == (504, "deadline_exceeded")
+        assert mesh.pods[0].seen == []
+        assert used(mesh) == 0
+
+    in_mesh(body, echo, snapshot=policy(quotas=(quota("requests"),)))
+
+
+def test_a_request_that_waits_for_the_ledger_when_its_worker_leaves_may_be_sent_again() -> None:
+    async def body(mesh: Mesh) -> None:
+        wanted = mesh.gateway.on_wanted = Wanted()
+        caller = await mesh.connect()
+        caller.writer.write(post())
+        while not wanted.amounts:  # noqa: ASYNC110  as above
+            await asyncio.sleep(0)
+        for connection in list(mesh.gateway.connections):
+            assert isinstance(connection, ClientConnection)
+            connection.give_up()
+        told = json.loads((await caller.answer()).body)
+        assert (told["reason"], told["retryable"]) == ("quota_pending", True)
+        assert "was not run" in told["message"]
 
     in_mesh(body, echo, snapshot=policy(quotas=(quota("requests"),)))
 

@@ -100,3 +100,32 @@ def test_without_control_groups_or_with_one_that_goes_away_nothing_is_bounded(tm
 
 def test_this_machine_can_be_read() -> None:
     assert MemoryGauge().used_ratio() >= 0.0
+
+
+def test_a_mount_without_a_source_hides_no_other(tmp_path: Path) -> None:
+    sourceless = "30 24 0:26 / /x rw - tmpfs  rw,size=10k\n32 24 0:28 / /sys/fs/cgroup/cpu rw - cgroup  rw,cpu\n"
+    lay_out(tmp_path, "4:memory:/", sourceless + "33 24 0:29 / /sys/fs/cgroup/memory rw - cgroup  rw,memory")
+    v1_group(tmp_path, "", used=600, limit="1000")
+    assert MemoryGauge(tmp_path).used_ratio() == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("line", ["", "31", "31 24 - cgroup2", "31 24 0:27 / - cgroup2 cgroup2 rw", " - "])
+def test_what_no_kernel_says_bounds_nothing_and_stops_nobody(tmp_path: Path, line: str) -> None:
+    lay_out(tmp_path, "0::/", line)
+    assert MemoryGauge(tmp_path).used_ratio() == 0.0
+    (tmp_path / "proc/self/cgroup").write_text("not a group\n")
+    assert MemoryGauge(tmp_path).used_ratio() == 0.0
+
+
+def test_a_space_in_the_place_of_a_mount_is_read(tmp_path: Path) -> None:
+    lay_out(tmp_path, "0::/", r"31 24 0:27 / /sys/fs/cgroup/a\040b rw - cgroup2 cgroup2 rw")
+    v2_group(tmp_path, "a b", used=600, limit="1000")
+    assert MemoryGauge(tmp_path).used_ratio() == pytest.approx(0.6)
+
+
+def test_a_full_group_whose_statistics_cannot_be_read_counts_as_full(tmp_path: Path) -> None:
+    lay_out(tmp_path, "0::/", V2_MOUNT)
+    v2_group(tmp_path, "", used=980, limit="1000", inactive=500)
+    gauge = MemoryGauge(tmp_path)
+    (tmp_path / "sys/fs/cgroup/memory.stat").unlink()
+    assert gauge.used_ratio() == pytest.approx(0.98)

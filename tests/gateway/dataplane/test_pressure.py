@@ -79,6 +79,56 @@ def test_short_memory_refuses_requests_then_connections_and_is_told_at_each_chan
     asyncio.run(play())
 
 
+def test_doors_that_are_shut_are_opened_again_though_nobody_can_be_told(tmp_path: Path) -> None:
+    async def play() -> None:
+        worker = Worker(tmp_path)
+
+        def say(line: str) -> None:
+            raise BrokenPipeError
+
+        loop = asyncio.get_running_loop()
+        failed: list[object] = []
+        loop.set_exception_handler(lambda _, context: failed.append(context))
+        watch = PressureWatch(loop, MemoryGauge(tmp_path), say, worker.refusals.append)
+        watch.guard(worker.acceptor)
+        watch.start()
+        for percent, accepts in ((96, False), (10, True)):
+            worker.use(percent)
+            async with asyncio.timeout(5):
+                while worker.accepts != accepts:
+                    await asyncio.to_thread(int)
+        assert [refusal and refusal.reason for refusal in worker.refusals] == ["overload_memory", None]
+        assert failed == []
+        worker.close()
+
+    asyncio.run(play())
+
+
+def test_a_look_that_fails_is_followed_by_the_next(tmp_path: Path) -> None:
+    async def play() -> None:
+        worker = Worker(tmp_path)
+        told: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+        def fail_once(refusal: Refusal | None) -> None:
+            worker.refusals.append(refusal)
+            if len(worker.refusals) == 1:
+                raise RuntimeError("a defect")
+
+        watch = PressureWatch(loop, MemoryGauge(tmp_path), worker.said.append, fail_once)
+        watch.start()
+        for percent, count in ((96, 1), (10, 2)):
+            worker.use(percent)
+            async with asyncio.timeout(5):
+                while len(worker.refusals) < count:
+                    await asyncio.to_thread(int)
+        assert len(told) == 1
+        worker.close()
+
+    asyncio.run(play())
+
+
 def test_a_loop_that_was_late_leaves_connections_to_siblings_until_it_keeps_up(tmp_path: Path) -> None:
     async def play() -> None:
         worker = Worker(tmp_path)

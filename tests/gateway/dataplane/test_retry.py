@@ -29,16 +29,11 @@ def route(retry: Retry) -> Route:
     return Route("digits", "us", {}, "1", retry=retry)
 
 
-def left(error: PodUnreachable) -> PodUnreachable:
-    error.reason = "pod_draining"
-    return error
-
-
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
         (PodUnreachable("refused", is_pods_fault=True), Failure.CONNECT),
-        (left(PodUnreachable("it is leaving", is_pods_fault=False)), Failure.REFUSED),
+        (PodUnreachable("not taken", is_pods_fault=False, has_refused=True), Failure.REFUSED),
         (PodBroke("reset"), Failure.RESET),
         (PodBroke("nonsense", "pod_bad_answer"), Failure.FINAL),
     ],
@@ -142,6 +137,7 @@ def test_every_model_has_a_budget_of_its_own() -> None:
             retries.note_request(model, 0.0)
     rulings = [retries.rule("text", Failure.CONNECT, ONCE, 0.0) for _ in range(5)]
     assert rulings == [Ruling.RETRY] * 4 + [Ruling.NO_BUDGET]
+    assert (retries.granted, retries.refused) == (4, 1)
     assert retries.rule("digits", Failure.CONNECT, ONCE, 0.0) is Ruling.RETRY
     assert retries.rule("digits", Failure.FINAL, ONCE, 0.0) is Ruling.GIVE_UP
     assert retries.rule("unknown", Failure.CONNECT, ONCE, 0.0) is Ruling.GIVE_UP

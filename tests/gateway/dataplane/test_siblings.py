@@ -76,6 +76,7 @@ def test_a_pod_that_was_tried_is_not_tried_again() -> None:
 
 def test_a_pod_that_cannot_be_reached_gets_nothing_while_another_is_there() -> None:
     siblings = family(READY, READY)
+    assert siblings.ejected == 0
     fail(siblings.members[0], 0.0, times=1)
     assert picks(siblings, 1.0) == {siblings.members[1]}
 
@@ -85,6 +86,7 @@ def test_a_pod_that_fails_is_left_out_then_tried_by_one_request() -> None:
     bad = siblings.members[0]
     fail(bad, 0.0)
     assert standing(bad) is Standing.EJECTED
+    assert siblings.ejected == 1
     assert bad not in picks(siblings, 9.9)
     assert siblings.pick(99, 0.0, 10.0) is bad
     assert standing(bad) is Standing.PROBING
@@ -277,6 +279,63 @@ def test_a_pod_that_says_that_it_leaves_gets_nothing_more() -> None:
     assert all(siblings.pick(99, draw / 50, 0.0) is stays for draw in range(50))
 
 
+def test_a_pod_that_said_that_it_leaves_is_asked_again_when_the_supervisor_saw_nothing_of_it() -> None:
+    siblings = family(READY, READY)
+    leaving, stays = siblings.members
+    mine = next(b"order-%d" % i for i in range(50) if siblings.pick_keyed(b"order-%d" % i, 99, 0.0) is leaving)
+    leaving.leaves(1.0)
+    assert siblings.pick_keyed(mine, 99, 10.9) is stays
+    assert all(siblings.pick(99, draw / 50, 10.9) is stays for draw in range(50))
+    assert {siblings.pick(99, draw / 50, 11.0) for draw in range(50)} == {leaving, stays}
+    leaving.leaves(20.0)
+    assert siblings.pick_keyed(mine, 99, 29.9) is stays
+    assert siblings.pick_keyed(mine, 99, 30.0) is leaving  # before any other request looked
+
+
+def test_a_pod_that_left_and_came_back_before_the_supervisors_eyes_is_asked_at_once() -> None:
+    siblings = family(READY, READY)
+    leaving = siblings.members[0]
+    leaving.leaves(0.0)
+    for state in (PodState.DRAINING, READY):
+        leaving.describe(state, was_ready=True, now_s=1.0)
+        siblings.replace(siblings.members, 1.0)
+    assert leaving in siblings.usable
+
+
+def test_the_only_pod_is_asked_even_if_it_said_that_it_leaves() -> None:
+    siblings = family(READY)
+    siblings.members[0].leaves(0.0)
+    assert siblings.pick(99, 0.0, 0.0) is siblings.members[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "is_left_out"),
+    [
+        (504, "deadline_exceeded_running", False),
+        (408, "reader_too_slow", False),
+        (502, "inference_lost", True),
+    ],
+)
+def test_only_what_is_its_own_doing_counts_against_a_pod_that_ends_exchanges_early(
+    status: int, reason: str, is_left_out: bool
+) -> None:
+    siblings = family(READY, READY)
+    for _ in range(30):
+        siblings.members[0].broke_off(0.0, status, reason)
+    assert (siblings.members[0] not in siblings.usable) == is_left_out
+    assert (siblings.members[0].slow_until_s > 0.0) == is_left_out
+
+
+def test_an_exchange_that_its_caller_ended_shows_that_a_pod_which_is_tried_works() -> None:
+    siblings = family(READY, READY)
+    bad = siblings.members[0]
+    for _ in range(5):
+        bad.failed(0.0)
+    assert siblings.pick(99, 0.0, bad.health.until_s) is bad
+    bad.broke_off(bad.health.until_s, 408, "reader_too_slow")
+    assert bad in siblings.usable
+
+
 # --- whatever happens
 
 states = st.sampled_from(list(PodState))
@@ -297,7 +356,9 @@ class Anything(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.3, 1.0, 10.0, 400.0]))
     def time_passes(self, seconds: float) -> None:
-        self.now_s += seconds
+        was_s, self.now_s = self.now_s, self.now_s + seconds
+        if any(was_s < pod.leaving_until_s <= self.now_s for pod in self.siblings.members):
+            self.siblings.pick(0, 0.0, self.now_s)  # a request, for which nobody has room, sees that one may be back
 
     @rule(draw=st.floats(0.0, 1.0, exclude_max=True), may_probe=st.booleans(), tries=st.integers(1, 3))
     def a_request_comes(self, draw: float, may_probe: bool, tries: int) -> None:
@@ -319,7 +380,10 @@ class Anything(RuleBasedStateMachine):
             tried.append(pod)
 
     @precondition(lambda self: self.outstanding)
-    @rule(which=st.integers(0, 99), how=st.sampled_from(["answers", "fails", "is full", "errs", "is left"]))
+    @rule(
+        which=st.integers(0, 99),
+        how=st.sampled_from(["answers", "fails", "is full", "errs", "breaks off", "leaves", "is left"]),
+    )
     def a_request_ends(self, which: int, how: str) -> None:
         pod, sent_s = self.outstanding.pop(which % len(self.outstanding))
         took_s = self.now_s - sent_s
@@ -332,6 +396,10 @@ class Anything(RuleBasedStateMachine):
                 pod.refused(self.now_s, took_s, 503, "queue_full", b"retry-after: %d\r\n" % which)
             case "errs":
                 pod.refused(self.now_s, took_s, 500, "handler_failed")
+            case "breaks off":
+                pod.broke_off(self.now_s, 507, "out_of_memory")
+            case "leaves":
+                pod.leaves(self.now_s)
             case _:
                 pod.abandoned(self.now_s, took_s)
         pod.let_go()
@@ -344,7 +412,7 @@ class Anything(RuleBasedStateMachine):
 
     @invariant()
     def enough_pods_stay(self) -> None:
-        ready = [pod for pod in self.siblings.members if pod.state is READY]
+        ready = [pod for pod in self.siblings.members if pod.is_ready(self.now_s)]
         out = [pod for pod in ready if pod.health.standing is not Standing.HEALTHY]
         assert len(out) <= most_ejected(len(ready), 0.5)
         if ready:
@@ -357,7 +425,8 @@ class Anything(RuleBasedStateMachine):
     @invariant()
     def who_is_left_out_is_tried_in_time(self) -> None:
         """Were nothing to happen but requests: each pod that is out gets one within the longest term and a probe's."""
-        out = [pod for pod in self.siblings.members if pod.state is READY and pod not in self.siblings.usable]
+        ready = [pod for pod in self.siblings.members if pod.is_ready(self.now_s)]
+        out = [pod for pod in ready if pod not in self.siblings.usable]
         for pod in out:
             assert pod.health.until_s <= self.now_s + max(8.0, PROBE_WITHIN_S)
 

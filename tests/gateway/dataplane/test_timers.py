@@ -68,3 +68,20 @@ def test_a_long_sleep_of_the_process_loses_nothing() -> None:
     wheel.watch(probe, 1.0)
     wheel.turn(100_000.0)
     assert probe.looks == [100_000.0]
+
+
+def test_one_look_that_fails_leaves_the_others_their_deadlines() -> None:
+    noted: list[str] = []
+    wheel = TimerWheel(0.0, lambda where, error: noted.append(str(error)))
+
+    class Broken(Probe):
+        def look(self, now_s: float) -> float:
+            raise RuntimeError("a defect")
+
+    probes = [Broken([]) if number == 3 else Probe([1.0, 2.0]) for number in range(10)]
+    for probe in probes:
+        wheel.watch(probe, 0.1)
+    for now_s in (0.2, 0.3, 1.2, 1.5, 2.5, 3.5):
+        wheel.turn(now_s)
+    assert [len(probe.looks) for probe in probes] == [0 if number == 3 else 3 for number in range(10)]
+    assert noted == ["a defect"]

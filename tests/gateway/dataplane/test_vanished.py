@@ -16,6 +16,7 @@ from gateway.dataplane.vanished import (
     UNANSWERED,
     end_silent_connections,
     has_left,
+    sends_no_more,
 )
 
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
@@ -93,6 +94,14 @@ def test_who_reset_the_connection_has_left() -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
         client.close()
         assert has_left(server)
+
+
+def test_who_sends_no_more_is_found_while_what_it_sent_is_unread() -> None:
+    with connected() as (server, client):
+        client.sendall(b"unread")
+        assert not sends_no_more(server)
+        client.shutdown(socket.SHUT_WR)
+        assert sends_no_more(server)
 
 
 @pytest.mark.parametrize("closes", [False, True])

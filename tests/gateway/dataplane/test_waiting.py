@@ -9,7 +9,7 @@ import pytest
 from gateway.dataplane import waiting
 from gateway.dataplane.waiting import Tried, Waiter, WaitingRoom
 from gateway.decide.decision import Decision, Refusal
-from gateway.decide.fair_queue import Ticket
+from gateway.decide.fair_queue import Asked, Ticket
 from policies.snapshot import Tier
 
 FAR_S = 1000.0
@@ -37,10 +37,31 @@ class Caller:
             return Tried.NO_ROOM
         self.pods.free -= 1
         self.pods.went.append(self.name)
-        return Tried.GONE
+        return Tried.SENT
+
+    def lane(self, now_s: float) -> str:
+        return ""
 
     def refuse(self, refusal: Refusal) -> None:
         self.refused.append(refusal.reason)
+
+
+@dataclass
+class Keyed(Caller):
+    """A request that only the one pod is good for that its lane names."""
+
+    rooms: dict[str, int] = field(default_factory=dict)
+    pod: str = "pod-a"
+
+    def resume(self, now_s: float) -> Tried:
+        if not self.rooms.get(self.pod):
+            return Tried.NO_ROOM
+        self.rooms[self.pod] -= 1
+        self.pods.went.append(self.name)
+        return Tried.SENT
+
+    def lane(self, now_s: float) -> str:
+        return self.pod
 
 
 def decision(tenant: str = "ads", model: str = "digits") -> Decision:
@@ -160,7 +181,7 @@ def test_one_who_is_answered_while_it_is_asked_frees_a_place_for_the_next() -> N
         def resume(self, now_s: float) -> Tried:
             self.pods.went.append(self.name)
             room.on_free("digits", "1", now_s)
-            return Tried.GONE
+            return Tried.SENT
 
     for name in "ab":
         enter(room, AtOnce(name, pods))
@@ -175,7 +196,7 @@ def test_one_who_leaves_while_it_is_asked_is_counted_out_once() -> None:
     class Leaving(Caller):
         def resume(self, now_s: float) -> Tried:
             room.leave(places.pop(), now_s)
-            return Tried.GONE
+            return Tried.SENT
 
     places.append(enter(room, Leaving("a", pods)))
     room.on_free("digits", "1", 0.1)
@@ -184,39 +205,158 @@ def test_one_who_leaves_while_it_is_asked_is_counted_out_once() -> None:
 
 def test_one_whose_own_pod_is_busy_keeps_its_place_and_nobody_else_waits_for_it() -> None:
     room, pods = WaitingRoom(), Pods()
-
-    class Keyed(Caller):
-        its_pod_is_busy = True
-
-        def resume(self, now_s: float) -> Tried:
-            return Tried.NOT_FOR_IT if self.its_pod_is_busy else super().resume(now_s)
-
-    keyed = Keyed("keyed", pods)
+    rooms: dict[str, int] = {}
     enter(room, Caller("first", pods))
-    enter(room, keyed)
+    enter(room, Keyed("keyed", pods, rooms=rooms))
     for name in "abc":
         enter(room, Caller(name, pods))
     pods.free = 2
     room.on_free("digits", "1", 0.1)
     assert (pods.went, room.count) == (["first", "a"], 3)
-    keyed.its_pod_is_busy = False
+    rooms["pod-a"] = 1
     pods.free = 9
     room.on_free("digits", "1", 0.2)
     assert pods.went == ["first", "a", "keyed", "b", "c"]
 
 
+def test_however_many_wait_for_one_busy_pod_others_get_the_places_that_come_free() -> None:
+    room, pods = WaitingRoom(), Pods()
+    asked: list[str] = []
+
+    class Counted(Keyed):
+        def resume(self, now_s: float) -> Tried:
+            asked.append(self.name)
+            return super().resume(now_s)
+
+    for number in range(40):
+        enter(room, Counted(f"k{number}", pods, rooms={}), "flood")
+    for number in range(20):
+        enter(room, Caller(f"v{number}", pods), "others")
+    for turn in range(4):
+        pods.free = 5
+        room.on_free("digits", "1", turn / 100)
+    assert pods.went == [f"v{number}" for number in range(20)]
+    assert len(asked) <= 4  # one for the pod, each time
+
+
+def test_those_who_wait_for_different_pods_do_not_wait_for_each_other() -> None:
+    room, pods = WaitingRoom(), Pods()
+    rooms = {"pod-b": 2}
+    for number in range(30):
+        enter(room, Keyed(f"a{number}", pods, rooms=rooms))
+    for number in range(3):
+        enter(room, Keyed(f"b{number}", pods, rooms=rooms, pod="pod-b"))
+    room.on_free("digits", "1", 0.1)
+    assert (pods.went, room.count) == (["b0", "b1"], 31)
+
+
+def test_one_that_was_passed_over_is_next_at_its_pod_though_others_always_wait_for_any() -> None:
+    room, pods = WaitingRoom(), Pods()
+    rooms = {"pod-a": 0, "pod-b": 0}
+
+    class Anywhere(Caller):
+        def resume(self, now_s: float) -> Tried:
+            pod = next((pod for pod, places in rooms.items() if places), None)
+            if pod is None:
+                return Tried.NO_ROOM
+            rooms[pod] -= 1
+            self.pods.went.append(self.name)
+            return Tried.SENT
+
+    enter(room, Anywhere("first", pods), "others")
+    enter(room, Keyed("keyed", pods, rooms=rooms), "labs")
+    for number in range(20):
+        enter(room, Anywhere(f"v{number}", pods), "others")
+    for turn in range(5):
+        rooms["pod-b"] += 1
+        room.on_free("digits", "1", turn / 100)
+        rooms["pod-a"] += 1
+        room.on_free("digits", "1", turn / 100)
+    assert "keyed" in pods.went[:4]
+
+
+def test_who_belongs_to_another_pod_by_now_goes_there() -> None:
+    room, pods = WaitingRoom(), Pods()
+    rooms = {"pod-a": 0, "pod-b": 1}
+    keyed = Keyed("keyed", pods, rooms=rooms)
+    waits = Keyed("waits", pods, rooms=rooms)
+    enter(room, keyed)
+    enter(room, waits)
+    room.turn(0.1)
+    keyed.pod = waits.pod = "pod-b"
+    room.turn(0.2)
+    assert (pods.went, room.count) == (["keyed"], 1)
+    rooms["pod-b"] = 1
+    room.turn(0.3)
+    assert (pods.went, room.count) == (["keyed", "waits"], 0)
+
+
 def test_one_that_was_passed_is_ended_like_any_other() -> None:
     room, pods = WaitingRoom(), Pods(free=1)
-
-    class Keyed(Caller):
-        def resume(self, now_s: float) -> Tried:
-            return Tried.NOT_FOR_IT
-
     keyed = Keyed("keyed", pods)
     enter(room, keyed)
     room.on_free("digits", "1", 0.1)
     room.turn(1.0)
     assert (keyed.refused, room.count) == (["waited_too_long"], 0)
+
+
+def test_those_who_are_answered_because_no_pod_is_left_do_not_make_the_queue_look_fast() -> None:
+    room, pods = WaitingRoom(), Pods()
+
+    class Ended(Caller):
+        def resume(self, now_s: float) -> Tried:
+            return Tried.ENDED
+
+    for turn in range(20):
+        enter(room, Ended("a", pods), now_s=turn / 10)
+        enter(room, Ended("b", pods), now_s=turn / 10)
+        room.turn(turn / 10 + 0.05)
+    assert room.count == 0
+    enter(room, Caller("stays", pods), now_s=2.0)
+    queue = room._queues["digits", "1"]
+    assert queue.predicted_wait_s(Asked("ads", 0, 1, 1000.0, 0.0, 10, 1.0, FAR_S), 2.1) == 0.0  # nothing is known
+
+
+def test_a_defect_in_one_request_ends_nobody_else_s_waiting() -> None:
+    noted: list[str] = []
+    room, pods = WaitingRoom(1, lambda where, error: noted.append(str(error))), Pods(free=1)
+
+    class Broken(Caller):
+        def resume(self, now_s: float) -> Tried:
+            raise RuntimeError("resume")
+
+        def refuse(self, refusal: Refusal) -> None:
+            raise RuntimeError("refuse")
+
+    enter(room, Broken("broken", pods))
+    enter(room, Caller("goes", pods))
+    room.turn(0.1)
+    assert (pods.went, room.count, noted) == (["goes"], 0, ["resume"])
+
+    class BrokenAtTheEnd(Keyed):
+        def refuse(self, refusal: Refusal) -> None:
+            raise RuntimeError("refuse")
+
+    room, pods = WaitingRoom(1, lambda where, error: noted.append(str(error))), Pods()
+    last = Caller("last", pods)
+    enter(room, BrokenAtTheEnd("broken", pods))
+    enter(room, last)
+    room.turn(1.0)
+    assert (last.refused, noted) == (["waited_too_long"], ["resume", "refuse"])
+
+
+def test_a_room_that_closes_tells_everybody_and_takes_nobody() -> None:
+    room, pods = WaitingRoom(), Pods()
+    callers = [Caller(name, pods) for name in "abc"]
+    for caller in callers:
+        enter(room, caller)
+    room.close(Refusal("pods_busy", "closed"), 0.1)
+    pods.free = 5
+    room.on_free("digits", "1", 0.2)
+    assert ([caller.refused for caller in callers], pods.went, room.count) == ([["pods_busy"]] * 3, [], 0)
+    refused = room.enter(Caller("late", pods), decision(), USUAL, FAR_S, 1.0, 0.0, 0.3)
+    assert isinstance(refused, Refusal)
+    assert refused.message == "closed"
 
 
 def test_versions_that_nobody_waits_for_are_forgotten() -> None:

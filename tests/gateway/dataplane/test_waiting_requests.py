@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import cast
 
 from msgspec.structs import replace
 
+from gateway.dataplane.server import ClientConnection
+from gateway.dataplane.waiting import Tried
+from gateway.decide.decision import Decision, Refusal
+from gateway.decide.fair_queue import Ticket
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
-from tests.fakes.pod import Answering, Seen
+from tests.fakes.pod import Answering, Seen, echo
 from tests.gateway.dataplane.mesh import Answer, Caller, Mesh, in_mesh, post, view
 from tests.gateway.policy import policy
 
@@ -182,3 +187,72 @@ def test_when_no_pod_is_left_who_waits_is_told() -> None:
         pod.let_go()
 
     in_mesh(body, pod.script, snapshot=one_at_a_time(queue_wait_s=5.0))
+
+
+def test_what_waits_when_its_worker_leaves_is_told_that_it_was_not_run_and_may_be_sent_again() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        first = await ask(mesh, b"first")
+        second = await ask(mesh, b"second")
+        leaving = [cast(ClientConnection, one) for one in mesh.gateway.connections]
+        at_pod = next(one for one in leaving if one._forward is not None and one._forward._ticket is None)
+        at_pod.give_up()  # its place at the pod is nobody's
+        for connection in leaving:
+            connection.give_up()
+        assert reason(await first.answer()) == (503, "gateway_stopped")
+        answer = await second.answer()
+        assert reason(answer) == (503, "pods_busy")
+        assert "was not run" in json.loads(answer.body)["message"]
+        assert int(answer.fields["retry-after"]) >= 1
+        assert len(mesh.pods[0].seen) == 1
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
+
+
+def test_a_request_that_has_ended_is_neither_refused_again_nor_sent() -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        first = await ask(mesh, b"first")
+        second = await ask(mesh, b"second")
+        forwards = [cast(ClientConnection, one)._forward for one in mesh.gateway.connections]
+        forward = next(one for one in forwards if one is not None and one._ticket is not None)
+        forward.refuse(Refusal("pods_busy", "once"))
+        forward.refuse(Refusal("shed", "twice"))
+        assert forward.resume(mesh.gateway.now_s()) is Tried.ENDED
+        assert reason(await second.answer()) == (503, "pods_busy")
+        pod.let_go()
+        assert (await first.answer()).body == b"first"
+        second.writer.write(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert (await second.answer()).status == 200  # and not the second refusal
+        assert len(mesh.pods[0].seen) == 1
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
+
+
+class Nobody:
+    """A waiter that goes nowhere."""
+
+    def resume(self, now_s: float) -> Tried:
+        return Tried.NO_ROOM
+
+    def lane(self, now_s: float) -> str:
+        return ""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """It waits no more."""
+
+
+def test_those_who_came_before_a_cost_was_known_count_no_more_than_those_after_them() -> None:
+    async def body(mesh: Mesh) -> None:
+        decision = Decision(1, None, "ads", "gold", model="digits", version="1")
+        costs: list[float] = []
+        for _ in range(2):
+            place = mesh.gateway.wait(Nobody(), decision, mesh.gateway.now_s() + 10.0, mesh.gateway.now_s())
+            assert isinstance(place, Ticket)
+            costs.append(place.asked.cost)
+            await mesh.ask(post())  # its answer tells what it cost
+        assert costs[0] == costs[1]
+
+    in_mesh(body, echo, snapshot=policy(rate_per_s=1000.0))

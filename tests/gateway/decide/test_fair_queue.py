@@ -27,8 +27,9 @@ def asked(
     most_waiting: int = 10_000,
     longest_wait_s: float = 1000.0,
     deadline_s: float = FAR_S,
+    lane: str = "",
 ) -> Asked:
-    return Asked(tenant, priority, weight, cost, service_s, most_waiting, longest_wait_s, deadline_s)
+    return Asked(tenant, priority, weight, cost, service_s, most_waiting, longest_wait_s, deadline_s, lane)
 
 
 def enter(queue: FairQueue[str], name: str, of: Asked, now_s: float = 0.0) -> Ticket[str]:
@@ -286,7 +287,7 @@ def test_who_would_wait_longer_than_it_may_is_told_at_once_and_when_to_come_back
     queue = draining(10.0)
     offered = queue.offer("x", asked("crowd", longest_wait_s=1.0), 10.0)
     assert refused(offered)[0] == "pods_busy"
-    assert refused(offered)[1].endswith("about 2.0 s, and it may wait 1 s; try again shortly")
+    assert refused(offered)[1].endswith("about 2.0 s, more than 80% of the 1 s that it may wait; try again shortly")
     assert offered.refusal is not None
     assert offered.refusal.retry_after_s == pytest.approx(2.05, rel=0.05)
 
@@ -314,7 +315,26 @@ def test_of_many_tenants_the_wait_is_never_thought_shorter_than_of_each_summed_u
     assert queue.predicted_wait_s(newcomer, 1.0) >= (ahead + 1) / rate * 0.75
 
 
+def test_a_tenant_whose_pod_has_no_room_has_its_turn_when_it_has_and_no_more_than_that() -> None:
+    queue: FairQueue[str] = FairQueue("digits/1", 100)
+    for number in range(3):
+        enter(queue, f"k{number}", asked("keyed", lane="pod"))
+    for number in range(9):
+        enter(queue, f"v{number}", asked("others"))
+    for number in range(4):  # meanwhile others go, and nothing is saved up
+        ticket = queue.first({"pod"})
+        assert ticket is not None
+        assert ticket.waiter == f"v{number}"
+        queue.take(ticket, 0.0)
+    # The others have spent their last turn, which is over only now.
+    assert [take(queue) for _ in range(5)] == ["k0", "k1", "v4", "k2", "v5"]
+    assert queue.first({""}) is None
+
+
 # --- nobody is lost, nobody comes twice, whatever happens
+
+
+LANES = ("", "pod-a", "pod-b")
 
 
 class Queue(RuleBasedStateMachine):
@@ -342,10 +362,13 @@ class Queue(RuleBasedStateMachine):
         cost=st.floats(0.1, 1e6),
         wait_s=st.sampled_from([0.0, 0.5, 3.0]),
         left_s=st.sampled_from([0.2, 2.0, 100.0]),
+        lane=st.sampled_from(LANES),
     )
-    def arrive(self, tenant: str, priority: int, weight: int, cost: float, wait_s: float, left_s: float) -> None:
+    def arrive(
+        self, tenant: str, priority: int, weight: int, cost: float, wait_s: float, left_s: float, lane: str
+    ) -> None:
         self.number += 1
-        of = Asked(tenant, priority, weight, cost, 0.0, self.MOST, wait_s, self.now_s + left_s)
+        of = Asked(tenant, priority, weight, cost, 0.0, self.MOST, wait_s, self.now_s + left_s, lane)
         before = len(self.queue)
         offered = self.queue.offer(self.number, of, self.now_s)
         assert (offered.ticket is None) == (offered.refusal is not None)
@@ -365,9 +388,11 @@ class Queue(RuleBasedStateMachine):
         mates = [
             number
             for number, one in self.waiting.items()
-            if (one.asked.tenant, one.asked.priority) == (ticket.asked.tenant, ticket.asked.priority)
+            if (one.asked.tenant, one.asked.priority, one.lane)
+            == (ticket.asked.tenant, ticket.asked.priority, ticket.lane)
+            and one.lane == one.asked.lane
         ]
-        assert ticket.waiter == min(mates)
+        assert ticket.lane != ticket.asked.lane or ticket.waiter == min(mates)
         self.queue.take(ticket, self.now_s)
         self.went(ticket.waiter)
 
@@ -381,15 +406,23 @@ class Queue(RuleBasedStateMachine):
         self.went(number)
 
     @precondition(lambda self: self.waiting)
-    @rule(count=st.integers(1, 3))
-    def some_are_passed_over(self, count: int) -> None:
-        passed: list[Ticket[int]] = []
-        while len(passed) < count and (ticket := self.queue.first()) is not None:
-            self.queue.pass_over(ticket)
-            passed.append(ticket)
-            assert len(self.queue) == len(self.waiting) - len(passed)
-        for ticket in reversed(passed):
-            self.queue.bring_back(ticket)
+    @rule(blocked=st.sets(st.sampled_from(LANES)))
+    def some_lanes_are_blocked(self, blocked: set[str]) -> None:
+        may_go = [one for one in self.waiting.values() if one.lane not in blocked]
+        ticket = self.queue.first(blocked)
+        assert (ticket is None) == (not may_go)
+        if ticket is not None:
+            assert ticket.lane not in blocked
+            assert ticket.asked.priority == max(one.asked.priority for one in may_go)
+            self.queue.take(ticket, self.now_s)
+            self.went(ticket.waiter)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), lane=st.sampled_from(LANES))
+    def one_changes_its_lane(self, data: st.DataObject, lane: str) -> None:
+        ticket = self.waiting[data.draw(st.sampled_from(sorted(self.waiting)))]
+        self.queue.change_lane(ticket, lane)
+        assert ticket.lane == lane
 
     @rule(passed_s=st.sampled_from([0.01, 0.3, 2.0]))
     def time_passes(self, passed_s: float) -> None:

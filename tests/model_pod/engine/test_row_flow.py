@@ -67,7 +67,7 @@ class LazyReader:
     def end(self, usage: Usage = NOTHING_USED) -> None:
         raise AssertionError("it does not end here")
 
-    def cut(self, reason: str) -> None:
+    def cut(self, reason: str, usage: Usage = NOTHING_USED) -> None:
         raise AssertionError("it is not cut here")
 
     def watch(self, on_read: Callable[[], None]) -> None:

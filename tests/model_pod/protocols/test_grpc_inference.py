@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_pod.protocols.exchange import RowOutput
-from model_pod.protocols.grpc_inference import GrpcInference
-from model_pod.protocols.grpc_messages import framed, message_class, unframed
+from model_pod.protocols.grpc_inference import MAX_TYPED_ELEMENTS, GrpcInference
+from model_pod.protocols.grpc_messages import byte_count, framed, message_class, unframed
 from model_pod.protocols.oip_v2 import InferRequest, ModelName, RequestFacts
 from model_pod.protocols.signature import Signature, TensorSpec
-from model_pod.protocols.tensors import DTYPES, pack_strings
+from model_pod.protocols.tensors import DTYPES, pack_strings, unpack_strings
 from model_pod.wire.refusals import Refused
 from model_pod.wire.rows import RowAnswer, RowRefused, Tensor
 
@@ -210,3 +210,37 @@ def test_a_refused_row_refuses_the_call() -> None:
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with suppress(Refused):
         decode(framed(content), None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"inputs": [{"contents": {"bool_contents": [False] * (MAX_TYPED_ELEMENTS + 1)}}]}, "too many typed"),
+        ({"inputs": [{"datatype": "BYTES", "shape": [1, MAX_TYPED_ELEMENTS + 1]}]}, "too many typed or BYTES"),
+        ({"inputs": [{}] * 257}, "over 256 inputs"),
+        ({"outputs": [{}] * 257}, "over 256 inputs or outputs"),
+        ({"raw_input_contents": [b""] * 257}, "over 256 raw_input_contents"),
+        ({"inputs": [{"shape": [1] * 33}]}, "over 32 sizes"),
+    ],
+)
+def test_what_is_too_many_is_counted_before_anything_is_made_for_each(fields: dict[str, Any], words: str) -> None:
+    assert words in refusal(call(**fields), None).message
+
+
+def test_more_strings_than_a_shape_has_are_not_read() -> None:
+    assert unpack_strings(memoryview(bytes(40)), 1) == [b"", b""]
+
+
+def test_typed_elements_of_several_slices_keep_their_order() -> None:
+    count = 2 * 2**14 + 5
+    tensor = {"name": "a", "datatype": "INT32", "shape": [1, count], "contents": {"int_contents": range(count)}}
+    (row,) = decode(call(inputs=[tensor]), None).rows
+    assert bytes(row.blobs[0]) == np.arange(count, dtype="<i4").tobytes()
+
+
+@pytest.mark.parametrize("told_bytes", [0, 20])
+def test_a_message_is_as_large_as_its_gzip_says_or_malformed(told_bytes: int) -> None:
+    content = gzip.compress(bytes(100))
+    forged = content[:-4] + told_bytes.to_bytes(4, "little")
+    assert byte_count(b"\x01" + len(content).to_bytes(4) + content) == 100
+    assert refusal(b"\x01" + len(forged).to_bytes(4) + forged).reason == "malformed_body"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from model_pod.protocols.grpc_messages import PREFIX_BYTES, framed, message_class
+import pytest
+
+from model_pod.protocols.grpc_messages import PREFIX_BYTES, framed, message_class, unframed
 from model_pod.server.opened_model import OpenedModel
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import Partial, Piece
-from model_pod.wire.rows import Row, RowAnswer, RowOutcome, Tensor
+from model_pod.wire.rows import Row, RowAnswer, RowOutcome, RowRefused, Tensor
 from tests.fakes.inference_process import FakeInference
 from tests.model_pod.server.harness import CONFIG, MODEL, Answer, Served, run, served
 from tests.model_pod.server.test_dispatch import SIGNATURE
@@ -129,3 +133,56 @@ def test_tensors_come_and_go_as_protobuf() -> None:
         assert (told.model_name, list(told.raw_output_contents)) == ("digits", [b"abcdefgh"])
 
     scene(scenario, replace(MODEL, signature=SIGNATURE))
+
+
+def gzipped(message: Any) -> bytes:
+    """Return a message with its prefix, compressed."""
+    content = gzip.compress(message.SerializeToString())
+    return b"\x01" + len(content).to_bytes(PREFIX_BYTES - 1) + content
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+@pytest.mark.parametrize("target", [PREDICT, INFER])
+def test_a_small_body_that_is_large_once_inflated_is_not_read_in_the_loop(
+    target: str, is_large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_in: list[bool] = []
+
+    def noted(body: bytes, most_bytes: int) -> bytes:
+        read_in.append(threading.current_thread() is threading.main_thread())
+        return unframed(body, most_bytes)
+
+    for module in ("model_pod.server.endpoints", "model_pod.protocols.grpc_inference"):
+        monkeypatch.setattr(f"{module}.unframed", noted)
+    content = bytes(2**20 if is_large else 4)
+    if target == PREDICT:
+        package = "org.pytorch.serve.grpc.inference"
+        body = gzipped(message_class(f"{package}.PredictionsRequest")(model_name="digits", input={"data": content}))
+    else:
+        tensor = {"name": "x", "datatype": "UINT8", "shape": [1, len(content)]}
+        request = message_class("inference.ModelInferRequest")
+        body = gzipped(request(model_name="digits", inputs=[tensor], raw_input_contents=[content]))
+    assert len(body) < 4096
+
+    async def scenario(pods: Served, fake: FakeInference) -> None:
+        await ask(pods, target, body, "Predictions" if target == PREDICT else "ModelInfer")
+        batch, blobs = await fake.received_run()
+        assert [bytes(blob) for blob in blobs] == [content]
+        await fake.answer(batch, blobs, lambda *_: (RowRefused("row_refused", "that was all"), []))
+
+    scene(scenario)
+    assert read_in == [not is_large]
+
+
+def test_the_queue_holds_as_many_bytes_as_a_message_has_once_inflated() -> None:
+    tensor = {"name": "x", "datatype": "UINT8", "shape": [1, 2**20]}
+    request = message_class("inference.ModelInferRequest")
+    body = gzipped(request(model_name="digits", inputs=[tensor], raw_input_contents=[bytes(2**20)]))
+
+    async def scenario() -> None:
+        async with served(lambda _: MODEL, replace(CONFIG, queue_bytes=2**19)) as pods:
+            await pods.loaded()
+            answer: Answer = await (await ask(pods, INFER, body, "ModelInfer")).answer()
+            assert answer.json["reason"] == "queue_full"
+
+    run(scenario())

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from model_pod.server.endpoints import DECODE_HERE_BYTES
+from model_pod.server.grpc_responder import MAX_GATHERED_BYTES
+from model_pod.wire.inference import Partial, Piece, Run
+from model_pod.wire.link import NOT_TOLD
 from model_pod.wire.refusals import Refused
-from model_pod.wire.rows import RowAnswer
+from model_pod.wire.rows import RowAnswer, RowRefused
 from tests.fakes.inference_process import FakeInference, echo
 from tests.model_pod.server.harness import Served, run, served
 from tests.model_pod.server.link_peer import linked, pod_request
+from tests.model_pod.server.test_grpc import predictions
 
 PATH = "/predictions/digits"
 KEYED = "Idempotency-Key: k1\r\npenstock-tenant: ads\r\n"
@@ -212,3 +219,107 @@ def test_a_key_that_is_none_is_refused() -> None:
                 assert (refused.status, refused.json["reason"]) == (400, "malformed_http")
 
     run(scenario())
+
+
+async def _first_piece(fake: FakeInference, head: RowAnswer) -> Run:
+    batch, _ = await fake.received_run()
+    await fake.send(Partial(batch.batch_id, (Piece(0, 0, head),)), [b"one"])
+    return batch
+
+
+def test_an_answer_that_is_put_together_and_fails_on_its_way_has_run_and_is_not_run_again() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            peer = await linked(pods)
+            grpc = [(b"content-type", b"application/grpc"), (b"grpc-method", b"Predictions")]
+            asked = pod_request(idempotency_key="k1", fields=grpc)
+            peer.request(1, asked, predictions(data=b"x"))
+            batch = await _first_piece(fake, RowAnswer(blob=0))
+            await fake.answer(batch, [], lambda *_: (RowRefused("handler_failed", "no more"), []))
+            answer = (await peer.ended(1)).answer
+            assert answer is not None
+            assert (answer.status, answer.reason, answer.device_us) == (500, "handler_failed", 2000)
+            peer.request(2, asked, predictions(data=b"x"))
+            again = (await peer.ended(2)).answer
+            assert again is not None
+            assert again.reason == "handler_failed"
+            assert b"idempotency-replayed: true\r\n" in again.fields
+
+    run(scenario())
+
+
+def test_an_answer_that_does_not_fit_one_message_has_run_and_is_not_run_again() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            grpc = f"{KEYED}Content-Type: application/grpc\r\nGrpc-Method: Predictions\r\n"
+            client = await pods.client()
+            client.request(PATH, predictions(data=b"x"), grpc)
+            batch = await _first_piece(fake, RowAnswer(blob=0))
+            await fake.answer(batch, [], lambda *_: (RowAnswer(blob=0), [bytes(MAX_GATHERED_BYTES)]))
+            refused = await client.answer()
+            assert refused.json["reason"] == "bad_output"
+            assert refused.headers["penstock-usage"].startswith("device_us=2000;")
+            again = await client.exchange(PATH, predictions(data=b"x"), grpc)
+            assert (again.json["reason"], again.headers["idempotency-replayed"]) == ("bad_output", "true")
+
+    run(scenario())
+
+
+def test_an_answer_whose_head_cannot_be_sent_has_run_and_is_not_run_again() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            peer = await linked(pods)
+            peer.request(1, pod_request(idempotency_key="k1"), b"x")
+            await _first_piece(fake, RowAnswer(headers=(("x", "a\r\nforged: yes"),), blob=0))
+            answer = (await peer.ended(1)).answer
+            assert answer is not None
+            assert answer.reason == "bad_output"
+            assert answer.device_us >= 0
+            peer.request(2, pod_request(idempotency_key="k1"), b"x")
+            again = (await peer.ended(2)).answer
+            assert again is not None
+            assert b"idempotency-replayed: true\r\n" in again.fields
+
+    run(scenario())
+
+
+def test_what_lay_ready_when_a_process_died_and_never_ran_is_run_when_it_comes_again() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            peer = await linked(pods)
+            peer.request(1, pod_request(), b"runs")
+            await fake.received_run()
+            peer.request(2, pod_request(idempotency_key="k1"), b"lies ready")
+            await fake.received_run()
+            fake.die()
+            await peer.ended(1)
+            pods.pod.dispatcher.refuse_queued(Refused("model_not_ready", "not yet"))
+            answer = (await peer.ended(2)).answer
+            assert answer is not None
+            assert (answer.reason, answer.device_us) == ("model_not_ready", NOT_TOLD)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("error", "reason"), [(MemoryError(), "out_of_memory"), (KeyError("x"), "malformed_body")])
+def test_a_body_that_breaks_its_decoding_is_answered_and_its_key_is_free_again(
+    error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("model_pod.protocols.oip_v2.decode", broken)
+
+    async def scenario() -> None:
+        async with served() as pods:
+            await pods.loaded()
+            for _ in range(2):
+                answer = await pods.exchange("/v2/models/digits/infer", bytes(DECODE_HERE_BYTES + 1), KEYED)
+                assert answer.json["reason"] == reason
+
+    run(scenario())
+    assert "a body was not decoded" in capsys.readouterr().err

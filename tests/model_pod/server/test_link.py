@@ -704,7 +704,7 @@ def test_a_streamed_answer_goes_on_piece_by_piece_and_says_at_its_end_what_it_co
                 await peer.read()
             answer = peer.heard[1].answer
             assert answer is not None
-            assert (answer.status, answer.content_length) == (200, NOT_TOLD)
+            assert (answer.status, answer.content_length, answer.device_us) == (200, NOT_TOLD, NOT_TOLD)
             assert b"content-type: text/event-stream\r\n" in answer.fields
             assert answer.timing.startswith(b"queue;dur=")
             await fake.send(Partial(run_.batch_id, (Piece(0, 0),)), [b"two "])
@@ -731,6 +731,7 @@ def test_a_stream_that_its_handler_breaks_off_is_reset() -> None:
             heard = await peer.ended(1)
             assert heard.reset is not None
             assert (heard.body, heard.reset.reason, heard.reset.has_run) == (b"one ", "handler_failed", True)
+            assert heard.reset.device_us == 2000
 
     run(scenario())
 
@@ -755,3 +756,46 @@ def test_a_stream_with_a_key_has_run_and_cannot_be_told_again() -> None:
             assert isinstance(message, Gone)
 
     run(scenario())
+
+
+def test_a_stream_that_dies_with_its_process_does_not_claim_that_it_cost_nothing() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            peer = await linked(pods)
+            peer.request(1, pod_request(), b"stream, please")
+            run_, _ = await fake.received_run()
+            await fake.send(_first_piece(run_), [b"one "])
+            while not peer.heard[1].body:
+                await peer.read()
+            fake.die()
+            reset = (await peer.ended(1)).reset
+            assert reset is not None
+            assert (reset.reason, reset.device_us) == ("inference_lost", NOT_TOLD)
+
+    run(scenario())
+
+
+def test_the_head_alone_of_a_streamed_answer_says_that_its_cost_is_not_known_and_ends_its_span(tmp_path: Path) -> None:
+    sidecar = FakeSidecar(tmp_path / "records")
+    recorder = Recorder(str(sidecar.path), Source("penstock-pod", "digits/1", 7, "digits", "1"))
+
+    async def scenario() -> None:
+        async with served(spans=RequestSpans(recorder, 20.0)) as pods:
+            fake = await pods.loaded()
+            peer = await linked(pods)
+            trace = f"00-{'a' * 32}-{'b' * 16}-01"
+            peer.request(1, pod_request(method="HEAD", traceparent=trace), b"stream, please")
+            run_, blobs = await fake.received_run()
+            await fake.send(_first_piece(run_), [b"one "])
+            heard = await peer.ended(1)
+            assert heard.answer is not None
+            assert (heard.answer.status, heard.answer.device_us, heard.body) == (200, NOT_TOLD, b"")
+            await fake.answer(run_, blobs, lambda *_: (RowAnswer(blob=0), [b"two"]))
+            await pods.until(lambda: not pods.pod.dispatcher.row_count)
+
+    run(scenario())
+    recorder.close()
+    (recorded,) = (record for record in sidecar.records() if isinstance(record, RecordedRequest))
+    sidecar.close()
+    assert recorded.status == 200

@@ -112,16 +112,17 @@ class Keys(RuleBasedStateMachine):
         self.running: dict[OutcomeKey, bytes] = {}
         self.answered: dict[OutcomeKey, tuple[bytes, bytes]] = {}
 
-    @rule(key=st.sampled_from("abcdef"), sha=st.sampled_from([b"1", b"2"]))
-    def comes(self, key: str, sha: bytes) -> None:
-        told = self.outcomes.begin(("ads", key), sha, self.now_s)
+    @rule(tenant=st.sampled_from(["ads", "bank"]), name=st.sampled_from("abcdef"), sha=st.sampled_from([b"1", b"2"]))
+    def comes(self, tenant: str, name: str, sha: bytes) -> None:
+        key = tenant, name
+        told = self.outcomes.begin(key, sha, self.now_s)
         if told is Begun.NEW:
-            assert ("ads", key) not in self.running
-            self.running["ads", key] = sha
+            assert key not in self.running
+            self.running[key] = sha
         elif told is Begun.IN_PROGRESS:
-            assert self.running["ads", key] == sha
+            assert self.running[key] == sha
         elif isinstance(told, HttpAnswer):
-            assert self.answered["ads", key] == (sha, told.body)
+            assert self.answered[key] == (sha, told.body)
         elif told is Begun.FULL:
             assert len(self.running) == self.bounds.count
 
@@ -151,3 +152,27 @@ class Keys(RuleBasedStateMachine):
 
 
 TestKeys = Keys.TestCase
+
+
+def _ended(outcomes: Outcomes, tenant: str, count: int, answer: HttpAnswer) -> None:
+    for number in range(count):
+        key = tenant, str(number)
+        assert outcomes.begin(key, b"sha", 0.0) is Begun.NEW
+        outcomes.finish(key, answer, 1.0)
+
+
+def test_a_tenant_with_many_keys_pushes_only_its_own_out() -> None:
+    outcomes = Outcomes(OutcomeBounds(count=4))
+    _ended(outcomes, "bank", 1, ANSWER)
+    _ended(outcomes, "noisy", 20, ANSWER)
+    assert outcomes.begin(("bank", "0"), b"sha", 2.0) == ANSWER
+    assert outcomes.begin(("noisy", "19"), b"sha", 2.0) == ANSWER
+    assert outcomes.dropped_count == 17
+
+
+def test_a_tenant_with_large_answers_pushes_only_its_own_out() -> None:
+    outcomes = Outcomes(OutcomeBounds(byte_count=4000))
+    _ended(outcomes, "bank", 1, ANSWER)
+    _ended(outcomes, "noisy", 20, HttpAnswer(200, (), bytes(1000)))
+    assert outcomes.begin(("bank", "0"), b"sha", 2.0) == ANSWER
+    assert outcomes.begin(("noisy", "0"), b"sha", 2.0) is Begun.GONE

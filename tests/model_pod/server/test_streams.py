@@ -320,3 +320,20 @@ def test_what_a_reader_is_too_slow_for_waits_and_is_bounded_by_its_credit() -> N
         assert got.count(b"x") == sent + got.partition(b"\r\n\r\n")[0].count(b"x")
 
     scene(scenario)
+
+
+def test_a_request_for_the_head_alone_gets_no_piece_and_the_connection_goes_on() -> None:
+    async def scenario(pods: Served, fake: FakeInference) -> None:
+        client = await pods.client()
+        client.request(PATH, b"", method="HEAD")
+        batch, blobs = await fake.received_run()
+        large = bytes(PIECE_BYTES)
+        await give(fake, batch.batch_id, {0: b"HTTP/1.1 200 OK\r\n\r\n"}, HEAD)
+        await give(fake, batch.batch_id, {0: large})
+        assert isinstance((await fake.received())[0], Taken)
+        await fake.answer(batch, blobs, ends_with(b"two"))
+        head = await client.answer(is_head=True)
+        assert (head.status, head.headers["content-type"]) == (200, "text/event-stream")
+        assert (await client.exchange("/v2/health/live", method="GET")).json == {"live": True}
+
+    scene(scenario)

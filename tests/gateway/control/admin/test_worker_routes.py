@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gateway.control.admin import worker_routes
 from gateway.control.audit.log import AuditLog
+from gateway.control.generation_switch import GenerationSwitch
 from gateway.control.rolling_restart import RollingRestart
 from gateway.control.worker_desk import WorkerDesk
 from gateway.control.worker_process import WorkerSpec
@@ -23,7 +24,7 @@ class Room:
         self.said: list[str] = []
         self.audit = AuditLog(state, self.said.append)
         workers = Workers(WorkerSpec((), 0, 1), GenerationBlob(1, b""), self.said.append)
-        self.rolling = RollingRestart(workers, self.said.append)
+        self.rolling = RollingRestart(workers, GenerationSwitch(workers), self.said.append)
         self.desk = WorkerDesk(self.rolling, self.audit, self.said.append)
 
     def audited(self) -> list[tuple[str, str, str]]:

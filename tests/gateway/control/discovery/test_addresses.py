@@ -11,6 +11,7 @@ from gateway.control.discovery.addresses import (
     FIRST_LOOK_EVERY_S,
     LOOK_EVERY_S,
     MOST_ADDRESSES,
+    STAYS_S,
     Known,
     answered,
     event,
@@ -18,6 +19,7 @@ from gateway.control.discovery.addresses import (
     failed,
     name_in,
     names_of,
+    unresolved,
 )
 
 NEW = Known(look_at_s=0.0)
@@ -34,6 +36,17 @@ def test_an_answer_counts_until_the_next_look_and_has_an_order_of_its_own() -> N
 def test_addresses_that_an_answer_no_longer_has_are_gone() -> None:
     before = answered(NEW, ["10.0.0.1", "10.0.0.2"], 0.0)
     assert answered(before, ["10.0.0.2"], 5.0).addresses == ("10.0.0.2",)
+
+
+def test_an_address_that_goes_stays_until_those_that_came_were_asked_how_they_are() -> None:
+    before = answered(NEW, ["10.0.0.1", "10.0.0.2"], 0.0)
+    moved = answered(before, ["10.0.0.2", "10.0.0.3"], 5.0)
+    hosts = [place.address.partition(":")[0] for place in expanded([NAMED], {"pods.local": moved})]
+    assert hosts == ["10.0.0.2", "10.0.0.3", "10.0.0.1"]
+    assert moved.look_at_s == 5.0 + STAYS_S
+    for after in (answered(moved, ["10.0.0.2", "10.0.0.3"], 7.0), failed(moved, "no such name", 7.0)):
+        assert (after.addresses, after.going) == (("10.0.0.2", "10.0.0.3"), ())
+        assert after.look_at_s == 7.0 + LOOK_EVERY_S
 
 
 def test_a_failure_and_an_empty_answer_leave_what_was_known() -> None:
@@ -111,3 +124,12 @@ def test_an_address_of_ipv6_is_written_with_brackets_and_an_unknown_name_stands_
     known = {"pods.local": answered(NEW, ["fd00::1"], 0.0)}
     assert [place.address for place in expanded([NAMED], known)] == ["[fd00::1]:8500"]
     assert expanded([NAMED], {}) == ()
+
+
+def test_a_name_without_an_address_is_a_pod_that_tells_why_and_one_with_any_is_not() -> None:
+    def told(known: Known) -> list[tuple[str, str]]:
+        return [(place.name, why) for place, why in unresolved([STATIC, NAMED], {"pods.local": known})]
+
+    assert told(NEW) == [("digits/1/pods.local:8500", "")]
+    assert told(failed(NEW, "no such name", 1.0)) == [("digits/1/pods.local:8500", "no such name")]
+    assert told(failed(answered(NEW, ["10.0.0.1"], 1.0), "no such name", 2.0)) == []

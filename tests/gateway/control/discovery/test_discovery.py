@@ -26,11 +26,13 @@ class Names:
     Attributes:
         records: the addresses of each name; one that is not here does not exist.
         hanging: names whose look never ends.
+        defects: names whose look fails as no resolver should.
     """
 
     def __init__(self) -> None:
         self.records: dict[str, tuple[str, ...]] = {}
         self.hanging: set[str] = set()
+        self.defects: set[str] = set()
         self.told = Told()
         self.shown: list[list[str]] = []
         self._more = asyncio.Event()
@@ -39,6 +41,8 @@ class Names:
     async def _resolve(self, name: str) -> tuple[str, ...]:
         if name in self.hanging:
             await asyncio.Event().wait()
+        if name in self.defects:
+            raise RuntimeError("a defect")
         if name not in self.records:
             raise NotResolved("no such name")
         return self.records[name]
@@ -59,6 +63,7 @@ def play(story: Callable[[Names], Coroutine[None, None, None]], monkeypatch: pyt
     """Play a story in which names are asked a hundred times as often."""
     monkeypatch.setattr(addresses, "LOOK_EVERY_S", 0.05)
     monkeypatch.setattr(addresses, "FIRST_LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(addresses, "STAYS_S", 0.02)
 
     async def run() -> Names:
         names = Names()
@@ -136,5 +141,17 @@ def test_names_that_policy_no_longer_has_are_asked_no_more(monkeypatch: pytest.M
         assert "resolve old.local" not in {
             task.get_name() for task in asyncio.all_tasks() if not task.done() and not task.cancelling()
         }
+
+    play(story, monkeypatch)
+
+
+def test_a_defect_of_the_resolver_is_told_and_the_name_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(names: Names) -> None:
+        names.records["pods.local"] = ("10.0.0.1",)
+        names.defects.add("pods.local")
+        names.discovery.follow([named("pods.local")])
+        await names.told.line("pods.local cannot be resolved: RuntimeError: a defect")
+        names.defects.clear()
+        await names.until_shown("10.0.0.1:8500")
 
     play(story, monkeypatch)

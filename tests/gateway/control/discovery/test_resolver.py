@@ -84,3 +84,43 @@ def test_no_more_names_than_may_be_are_looked_up_at_once() -> None:
         assert len(await asyncio.gather(*looks)) == AT_ONCE + 3
 
     asyncio.run(play())
+
+
+def test_a_thread_that_cannot_be_had_costs_one_look_and_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    real_start = threading.Thread.start
+    no_room = [True] * (AT_ONCE + 1)
+
+    def start(thread: threading.Thread) -> None:
+        if no_room and thread.name.startswith("resolve"):
+            no_room.pop()
+            raise RuntimeError("can't start new thread")
+        real_start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+    async def play() -> None:
+        resolve = ThreadedResolver(lambda name: (name,))
+        for _ in range(AT_ONCE + 1):
+            with pytest.raises(NotResolved, match="can't start new thread"):
+                await resolve("pods.local")
+        assert await resolve("pods.local") == ("pods.local",)
+
+    asyncio.run(play())
+
+
+def test_a_look_that_fails_in_an_unheard_of_way_is_over_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "ANSWER_WITHIN_S", 20.0)
+    outcomes = [MemoryError("no more"), None]
+
+    def look_up(name: str) -> tuple[str, ...]:
+        if error := outcomes.pop(0):
+            raise error
+        return (name,)
+
+    async def play() -> None:
+        resolve = ThreadedResolver(look_up)
+        with pytest.raises(NotResolved, match="MemoryError: no more"):
+            await resolve("pods.local")
+        assert await resolve("pods.local") == ("pods.local",)
+
+    asyncio.run(play())

@@ -240,3 +240,24 @@ def test_a_message_beyond_the_bodys_bound_is_refused_before_it_comes() -> None:
         assert (fields[b"grpc-status"], fields[b"penstock-reason"]) == (b"8", b"body_too_large")
 
     with_raw(test, answering(b""))
+
+
+def test_a_call_that_waits_when_its_worker_leaves_is_told_that_it_was_not_run() -> None:
+    async def test(edge: Edge) -> None:
+        reader, writer = await asyncio.open_unix_connection(str(edge.path))
+        peer = Peer(None)
+        caller = Raw(edge, reader, writer, peer)
+        caller.send(peer.greeting)
+        await caller.until(lambda: bool(peer.acknowledged))
+        caller.send(request(peer, 1))
+        await edge.pods[0].asked.wait()
+        caller.send(request(peer, 3))
+        await caller.was_read()
+        assert edge.gateway.waiting.count == 1
+        caller.connection.give_up()
+        assert (await caller.answered(1))[b"penstock-reason"] == b"gateway_stopped"
+        assert (await caller.answered(3))[b"penstock-reason"] == b"pods_busy"
+        assert b"was not run" in caller.trailers(3)[b"grpc-message"]
+        writer.transport.abort()
+
+    at_edge(test, never, snapshot=policy(in_flight=1))
