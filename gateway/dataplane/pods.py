@@ -49,7 +49,7 @@ class Pod(Member):
 
     def _on_lost(self) -> None:
         """Its server has died: what came to its socket now would wait until the next one has loaded the model."""
-        self.leaves(time.monotonic())
+        self.was_lost(time.monotonic())
 
 
 class NoPod(Exception):

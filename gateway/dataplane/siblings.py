@@ -53,12 +53,22 @@ class Member(Load):
         state: as the supervisor's probe last saw it.
         was_ready: it has been ready at least once.
         away_since_s: when it was first not seen up; infinite while it is.
-        leaving_until_s: it said that it is leaving, and gets nothing until then if there is another.
+        leaving_until_s: it said that it is leaving, or was lost, and gets nothing until then if there is another.
+        keys_gone_until_s: the same, but it takes what it keeps by key along, which one that was lost may still have.
         health: what this worker's own requests say of it.
         seed: its name as a number, equal in every worker.
     """
 
-    __slots__ = ("_family", "away_since_s", "health", "leaving_until_s", "seed", "state", "was_ready")
+    __slots__ = (
+        "_family",
+        "away_since_s",
+        "health",
+        "keys_gone_until_s",
+        "leaving_until_s",
+        "seed",
+        "state",
+        "was_ready",
+    )
 
     def __init__(self, name: str, family: Family) -> None:
         super().__init__(family.usual)
@@ -67,14 +77,14 @@ class Member(Load):
         self.state = PodState.STARTING
         self.was_ready = False
         self.away_since_s = math.inf
-        self.leaving_until_s = -math.inf
+        self.leaving_until_s = self.keys_gone_until_s = -math.inf
         self.seed = _number(name.encode())
 
     def describe(self, state: PodState, *, was_ready: bool, now_s: float) -> None:
         """The supervisor saw it; one that went and came back may be well again, and is tried at once."""
         if state is PodState.READY and self.state is not PodState.READY:
             self.forget(now_s)
-            self.leaving_until_s = -math.inf
+            self.leaving_until_s = self.keys_gone_until_s = -math.inf
             self._family.step(self, Event.RETURNED, now_s)
         if state in _KEEPS_OUTCOMES:
             self.away_since_s = math.inf
@@ -84,8 +94,15 @@ class Member(Load):
 
     def leaves(self, now_s: float) -> None:
         """It says that it is leaving; the supervisor may see it soon."""
+        is_news = now_s >= self.keys_gone_until_s
+        self.leaving_until_s = self.keys_gone_until_s = now_s + _LEAVES_FOR_S
+        if is_news:
+            self._family.look_again(now_s)
+
+    def was_lost(self, now_s: float) -> None:
+        """Its connection ended unasked. Others are better now; but it may live, and know what has run by which key."""
         is_news = now_s >= self.leaving_until_s
-        self.leaving_until_s = now_s + _LEAVES_FOR_S
+        self.leaving_until_s = max(self.leaving_until_s, now_s + _LEAVES_FOR_S)
         if is_news:
             self._family.look_again(now_s)
 
@@ -301,7 +318,7 @@ class Siblings(Generic[AnyMember]):
 
     def _find_keepers(self, now_s: float) -> None:
         """Work out to whom keys belong, and until when; where nobody keeps anything, to whoever may get requests."""
-        keep = (pod for pod in self.members if pod.keys_wait_until_s > now_s and now_s >= pod.leaving_until_s)
+        keep = (pod for pod in self.members if pod.keys_wait_until_s > now_s and now_s >= pod.keys_gone_until_s)
         self._keepers = tuple(keep) or self.usable
         # Where none of them keeps anything, time changes nothing of that.
         untils = (pod.keys_wait_until_s for pod in self._keepers if pod.keys_wait_until_s > now_s)

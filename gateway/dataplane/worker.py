@@ -230,7 +230,7 @@ class Worker:
             self._say(Counts(0, {}, 0, 0))
         else:
             settlement = gateway.settlement
-            self._say(_counts(gateway, self._pressure.take_worst_lag_s()))
+            self._say(counts_of(gateway, self._pressure.take_worst_lag_s()))
             # A supervisor that is stopped reads nothing: what waits for it here is bounded, what is written is not.
             if self._control is not None and self._control.get_write_buffer_size() < _UNREAD_BYTES:
                 for tally in settlement.take_tallies():
@@ -291,7 +291,8 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
 
-def _counts(gateway: Gateway, lag_s: float) -> Counts:
+def counts_of(gateway: Gateway, lag_s: float) -> Counts:
+    """Return what a worker says of itself about once a second."""
     return Counts(
         requests=gateway.settlement.requests,
         by_reason=dict(gateway.settlement.refusals),

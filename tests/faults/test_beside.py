@@ -47,8 +47,12 @@ class Moments:
 def test_silent_pods_of_one_model_cost_those_of_another_nothing(tmp_path: Path, figure: Figure) -> None:
     attempts, executions = tmp_path / "attempts.jsonl", tmp_path / "executions.jsonl"
     callers = callers_of()
-    with light_pods(3, executions) as pods, Proxies([pod.address for pod in pods[:2]]) as proxies:
-        silent, well = static([proxy.address for proxy in proxies.all]), static([pods[2].address])
+    with (
+        light_pods(2, executions) as pods,
+        light_pods(1, executions, model=BESIDE) as others,
+        Proxies([pod.address for pod in pods]) as proxies,
+    ):
+        silent, well = static([proxy.address for proxy in proxies.all]), static([others[0].address])
         files = {
             "routes/oracle.yaml": route("oracle", silent, f"timeout: {TIMEOUT_S:g}s\n"),
             f"routes/{BESIDE}.yaml": route(BESIDE, well),

@@ -92,13 +92,14 @@ OTHER_KEY = ec.generate_private_key(ec.SECP256R1())
         (SERVER.cert, SERVER.key[:100], "cannot be read"),
         (SERVER.key, SERVER.cert, "cannot be read"),
     ],
+    ids=[str(number) for number in range(7)],
 )
 def test_a_pair_that_is_none_is_refused(cert: bytes, key: bytes, why: str) -> None:
     with pytest.raises(TlsRefused, match=why):
         make_context(TlsMaterial(cert, key))
 
 
-@pytest.mark.parametrize("ca", [b"no certificate", SERVER.key, b"\xff"])
+@pytest.mark.parametrize("ca", [b"no certificate", SERVER.key, b"\xff"], ids=["text", "a key", "no text"])
 def test_authorities_that_are_none_are_refused(ca: bytes) -> None:
     with pytest.raises(TlsRefused, match="authorities"):
         make_context(material(SERVER, ca))

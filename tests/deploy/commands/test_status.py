@@ -122,7 +122,7 @@ def test_status_is_for_people_and_shows_refused_policy_files(server: str, capsys
     assert "digits/1/0  ready  cpu          3        1         0   42" in printed
     assert "generation 3 waits for digits/2 to be ready, at most 42 s longer" in printed
     assert "ended     -           -  -               5        3          -        -        -            -" in printed
-    assert "     0   41           2  yes             7        2          1        6        3            1" in printed
+    assert "2  yes             7        2          1        6        3            1" in printed
 
 
 def test_status_says_where_everything_is() -> None:

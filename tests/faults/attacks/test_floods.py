@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 FLOODS = sized(10, 100)
 # A scripted pod reads chunks far more slowly than the gateway does.
-CHUNK_FLOODS = sized(2, 100)
+CHUNK_FLOODS = sized(1, 100)
 CHUNKS = 1_000_000
 MOST_GROWTH_BYTES = 2**20
 MOST_CPU_S = 0.05
@@ -55,14 +55,14 @@ def test_f15_a_million_chunks_are_refused_and_leave_nothing_behind(tmp_path: Pat
         async with ground(tmp_path, echo) as on:
             await chunks_without_end(on)  # what the worker keeps for later is not of one attack
             before_bytes = on.worker_bytes
-            async with good_client(on) as good:
+            async with good_client(on):
                 for _ in range(CHUNK_FLOODS):
                     answer = await chunks_without_end(on)
                     assert answer.startswith(b"HTTP/1.1 413 "), answer[:100]
                     assert b"penstock-reason: body_too_large" in answer
             growth_bytes = on.worker_bytes - before_bytes
             assert growth_bytes < MOST_GROWTH_BYTES
-            assert len(asked(on.pod)) == len(good.took_s)
+            assert {seen.body for seen in asked(on.pod)} == {b"{}"}  # the good client's
             figure(f"F15: {CHUNK_FLOODS} x {CHUNKS} chunks, memory left", f"{growth_bytes / 1024:.0f} KiB")
 
     uvloop.run(body())

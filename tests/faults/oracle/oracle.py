@@ -46,13 +46,14 @@ class Oracle:
     """Runs payloads, each once, and remembers by key.
 
     Args:
-        speaks_link: it says so in its status.
+        model, speaks_link: as it says in its status.
     """
 
-    def __init__(self, name: str, ledger: Ledger, *, speaks_link: bool = False) -> None:
+    def __init__(self, name: str, ledger: Ledger, *, model: str = "oracle", speaks_link: bool = False) -> None:
         self.behaviour = Behaviour()
         self.requests = self.refused = 0
         self._name = name
+        self._model = model
         self._ledger = ledger
         self._link = LINK_VERSION if speaks_link else 0
         self._seq = 0
@@ -69,7 +70,7 @@ class Oracle:
     def status(self) -> PodStatus:
         """What the supervisor's probe asks for."""
         return PodStatus(
-            "oracle", "1", PodState.READY, was_ready=True, pid=os.getpid(),
+            self._model, "1", PodState.READY, was_ready=True, pid=os.getpid(),
             queued_rows=len(self._waiting), running_rows=self._running, link=self._link,
         )  # fmt: skip
 

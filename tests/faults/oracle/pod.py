@@ -126,10 +126,11 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--ledger", type=Path, required=True)
+    parser.add_argument("--model", required=True)
     parser.add_argument("--http-only", action="store_true", help="say that it does not speak the link")
     options = parser.parse_args()
     with Ledger(options.ledger) as lines:
-        oracle = Oracle(options.name, lines, speaks_link=not options.http_only)
+        oracle = Oracle(options.name, lines, model=options.model, speaks_link=not options.http_only)
         uvloop.run(serve(oracle, socket.socket(fileno=options.listen_fd)))
 
 

@@ -80,7 +80,7 @@ def _start(listening: socket.socket, options: Sequence[str]) -> subprocess.Popen
 
 @contextmanager
 def light_pods(
-    count: int, ledger: Path, *, http_only: bool = False, hosts: Sequence[str] = ()
+    count: int, ledger: Path, *, model: str = "oracle", http_only: bool = False, hosts: Sequence[str] = ()
 ) -> Iterator[Sequence[LightPod]]:
     """Run so many light pods, which share one execution ledger; they speak the link if they may.
 
@@ -93,7 +93,15 @@ def light_pods(
             port = pods[0].listening.getsockname()[1] if hosts and pods else 0
             host = hosts[index] if hosts else "127.0.0.1"
             listening = socket.create_server((host, port), backlog=_BACKLOG)
-            options = ["--name", f"light-{index}", "--ledger", str(ledger), *["--http-only"] * http_only]
+            options = [
+                "--name",
+                f"light-{index}",
+                "--model",
+                model,
+                "--ledger",
+                str(ledger),
+                *["--http-only"] * http_only,
+            ]
             pods.append(LightPod(listening, options, _start(listening, options)))
         for pod in pods:
             pod.seen()  # its connection waits until it serves

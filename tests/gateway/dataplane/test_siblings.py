@@ -302,6 +302,17 @@ def test_a_pod_that_left_and_came_back_before_the_supervisors_eyes_is_asked_at_o
     assert leaving in siblings.usable
 
 
+def test_a_pod_that_was_lost_is_left_alone_but_for_its_keys() -> None:
+    siblings = family(READY, READY)
+    lost, stays = siblings.members
+    before = [siblings.pick_keyed(b"order-%d" % i, 99, 0.0) for i in range(50)]
+    lost.was_lost(0.0)
+    assert [siblings.pick_keyed(b"order-%d" % i, 99, 0.0) for i in range(50)] == before
+    assert all(siblings.pick(99, draw / 50, 9.9) is stays for draw in range(50))
+    lost.leaves(5.0)
+    assert all(siblings.pick_keyed(b"order-%d" % i, 99, 5.0) is stays for i in range(50))
+
+
 def test_the_only_pod_is_asked_even_if_it_said_that_it_leaves() -> None:
     siblings = family(READY)
     siblings.members[0].leaves(0.0)
@@ -382,7 +393,7 @@ class Anything(RuleBasedStateMachine):
     @precondition(lambda self: self.outstanding)
     @rule(
         which=st.integers(0, 99),
-        how=st.sampled_from(["answers", "fails", "is full", "errs", "breaks off", "leaves", "is left"]),
+        how=st.sampled_from(["answers", "fails", "is full", "errs", "breaks off", "leaves", "is lost", "is left"]),
     )
     def a_request_ends(self, which: int, how: str) -> None:
         pod, sent_s = self.outstanding.pop(which % len(self.outstanding))
@@ -400,6 +411,8 @@ class Anything(RuleBasedStateMachine):
                 pod.broke_off(self.now_s, 507, "out_of_memory")
             case "leaves":
                 pod.leaves(self.now_s)
+            case "is lost":
+                pod.was_lost(self.now_s)
             case _:
                 pod.abandoned(self.now_s, took_s)
         pod.let_go()

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.waiting import Tried
+from gateway.dataplane.worker import counts_of
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.fair_queue import Ticket
 from model_pod.wire.status import PodState
@@ -63,7 +64,7 @@ def test_a_request_waits_for_a_busy_pod_and_is_answered_in_its_turn() -> None:
 
     async def body(mesh: Mesh) -> None:
         callers = [await ask(mesh, name) for name in (b"first", b"second", b"third")]
-        assert mesh.gateway.waiting.count == 2
+        assert mesh.gateway.waiting.count == counts_of(mesh.gateway, 0.0).waiting == 2
         assert len(mesh.pods[0].seen) == 1
         pod.let_go(3)
         assert [(await caller.answer()).body for caller in callers] == [b"first", b"second", b"third"]
