@@ -105,7 +105,8 @@ def observe(record: PodRecord, finding: Finding, now_s: float) -> PodRecord:
         return _after_silence(record, finding, now_s)
     state, message, was_ready, status = PodState.READY, "", True, None
     match finding:
-        case PodStatus() if (finding.model, finding.version) != (record.place.model, record.place.version):
+        # One that names no model serves whatever it is asked for.
+        case PodStatus(model=model) if model and (model, finding.version) != (record.place.model, record.place.version):
             return _after_mistake(record, finding, now_s)
         case PodStatus():
             state, message, status = finding.state, finding.message, finding

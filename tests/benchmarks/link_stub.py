@@ -24,7 +24,7 @@ BODY = _PREFIX + b"0.1".ljust(200 - len(_PREFIX) - 2) + b"]}"
 GRPC_MESSAGE = b"\x0a\x04stub\x32\xb9\x01" + b"\x00\x00\x80\x3f" * 46 + b"\x00"
 _GRPC_BODY = b"\x00" + len(GRPC_MESSAGE).to_bytes(4, "big") + GRPC_MESSAGE
 _USAGE = b"penstock-usage: device_us=0;batch=1;queue_us=0\r\n"
-_STATUS = {"model": "stub", "version": "1", "state": "ready", "was_ready": True, "link": 1}
+_STATUS = {"model": "", "version": "", "state": "ready", "was_ready": True, "link": 1}
 _HEADER = struct.Struct("<IIIB")
 _CREDIT = struct.Struct("<IIIBI")
 _REQUEST, _DATA, _CREDIT_KIND, _ANSWER_LAST, _LAST = 1, 3, 5, 2 | 0x80, 0x80
