@@ -11,8 +11,7 @@ from gateway.decide.admission import Room
 from gateway.decide.decision import Decision
 from telemetry import conventions
 
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
-_STATUS_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, phrase) for status, phrase in _PHRASES.items()}
+_STATUS_LINES = {one.value: b"HTTP/1.1 %d %b\r\n" % (one.value, one.phrase.encode()) for one in HTTPStatus}
 # traceresponse: https://www.w3.org/TR/trace-context-2/ section 3.5.
 _OWN = (
     f"{conventions.REQUEST_ID}: %s\r\n{conventions.TRACERESPONSE}: 00-%s-%s-%s\r\n{conventions.DECISION}: %s\r\n"
@@ -90,11 +89,6 @@ def _exceptions(decision: Decision) -> list[str]:
     if decision.demoted_by:
         parts.append(f';demoted="{decision.demoted_by}"')
     return parts
-
-
-def phrase_of(status: int) -> bytes:
-    """Return the standard reason phrase, "" for a status that has none."""
-    return _PHRASES.get(status, b"")
 
 
 def status_line(status: int, phrase: bytes) -> bytes:

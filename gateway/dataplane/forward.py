@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from gateway.dataplane import answers
 from gateway.dataplane.client import Client, Piece
-from gateway.dataplane.client_heads import decision_value, limit_fields, own_fields, phrase_of
+from gateway.dataplane.client_heads import decision_value, limit_fields, own_fields
 from gateway.dataplane.credentials import NO_PEER, Peer
 from gateway.dataplane.gateway import MAX_PARKED, Gateway
 from gateway.dataplane.pod_heads import idempotency_key, pod_request
@@ -302,7 +302,7 @@ class Forward:
         """Pass a piece of the answer on."""
         self._answer_bytes += len(piece)
         announced = self._answer.content_length if self._answer is not None else NOT_TOLD
-        if announced not in (NOT_TOLD, self._answer_bytes) and self._answer_bytes > announced:
+        if NOT_TOLD != announced < self._answer_bytes:
             self._cancel()
             self._break("pod_bad_answer")
             return
@@ -488,7 +488,7 @@ class Forward:
             self._waited_s = now_s - self._ticket.since_s
         fields = answer.fields + self._own_fields(now_s, b"", reason)
         self._settle(reason, answer.status, now_s)
-        self._client.answer(answer.status, phrase_of(answer.status), fields, answer.body)
+        self._client.answer(answer.status, b"", fields, answer.body)
 
     def _settle(self, reason: str, status: int, now_s: float) -> None:
         """Count the request, once."""

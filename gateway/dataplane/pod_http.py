@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections.abc import Sequence
 from typing import cast
 
 from gateway.dataplane.client import Piece
 from gateway.dataplane.pod_heads import answer_of, http_head
-from gateway.dataplane.upstream import Exchange, Receiver, connect
+from gateway.dataplane.upstream import Exchange, Receiver, connect, is_ours
 from gateway.errors import PodBroke, PodFailed, PodUnreachable
 from model_pod.wire.http1 import END, End, ResponseHead, ResponseReader
+from model_pod.wire.http1.head import BODYLESS
 from model_pod.wire.link import NOT_TOLD, PodAnswer, PodRequest
 
 _MAX_IDLE = 128
@@ -19,8 +19,6 @@ _MAX_IDLE = 128
 _IDLE_S = 55.0
 # A request may send this much before its connection stands; then it waits.
 _MAX_UNSENT_BYTES = 64 * 1024
-_OUR_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_NO_BODY = (204, 304)
 # One read is no larger than this: it is what a slow reader's answer holds in memory. All connections share it, since a
 # read is taken out at once.
 _READ = memoryview(bytearray(64 * 1024))
@@ -194,8 +192,7 @@ class _Connection(asyncio.BufferedProtocol):
             return
         self._given_up = True  # should it come about after all
         self._unsent.clear()
-        is_ours = isinstance(error, OSError) and error.errno in _OUR_FAULT
-        self._fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours))
+        self._fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours(error)))
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _READ
@@ -229,7 +226,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._tell_head()
 
     def _read_head(self, response: ResponseHead) -> PodAnswer:
-        has_body = self._method != "HEAD" and response.status not in _NO_BODY
+        has_body = self._method != "HEAD" and response.status not in BODYLESS
         return answer_of(response, has_body=has_body)
 
     def _tell_head(self) -> None:

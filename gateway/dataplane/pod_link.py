@@ -7,7 +7,6 @@ system calls are shared by all requests that are under way.
 from __future__ import annotations
 
 import asyncio
-import errno
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -16,9 +15,10 @@ import msgspec
 
 from gateway.dataplane.client import Piece
 from gateway.dataplane.pod_heads import is_for_clients
-from gateway.dataplane.upstream import Exchange, Receiver, connect
+from gateway.dataplane.upstream import Exchange, Receiver, connect, is_ours
 from gateway.errors import CLIENT_GONE, PodBroke, PodFailed, PodUnreachable
 from model_pod.wire import link
+from model_pod.wire.http1.head import BODYLESS
 from model_pod.wire.link import (
     ANSWER,
     CREDIT,
@@ -53,10 +53,8 @@ _LAST_STREAM = 2**32 - 1
 _PIECE_BYTES = 16 * 1024
 _GONE = encode_head(Reset(CLIENT_GONE))
 # Answers that end with their head, whatever is said of a body's length: what followed would be read as the next answer.
-_BODYLESS = (204, 304)
 # A link that has no byte acknowledged for so long is lost: both ends always read, and all requests to a pod share it.
 _UNACKNOWLEDGED_S = 10.0
-_OUR_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class LinkUpstream:
@@ -95,8 +93,7 @@ class LinkUpstream:
             if link.is_connected:  # it stood just when its time was over, and the requests are on their way
                 link.fail(PodBroke("the connection came too late"))
                 return
-            is_ours = isinstance(error, OSError) and error.errno in _OUR_FAULT
-            link.fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours))
+            link.fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours(error)))
 
 
 class _Stream:
@@ -207,7 +204,7 @@ class _Stream:
         if self.has_answered:
             raise link.BadLink("the pod answers a request twice")
         self.has_answered = True
-        if answer.status in _BODYLESS:
+        if answer.status in BODYLESS:
             self.is_bodyless = True
         if self.receiver is not None:
             self.receiver.on_head(answer)
@@ -220,7 +217,7 @@ class _Stream:
             raise link.BadLink("the pod sends more than it was let")
         if self.receiver is not None and body:
             self.receiver.on_data(body)
-        if not self._is_held:
+        if self.receiver is not None and not self._is_held:  # it may have been cancelled just now
             self._credit()
 
     def _credit(self) -> None:
@@ -323,7 +320,7 @@ class _Link(asyncio.Protocol):
                         answer.content_length != len(body)
                         or stream.has_answered
                         or stream.is_bodyless
-                        or answer.status in _BODYLESS
+                        or answer.status in BODYLESS
                     ):
                         _check_whole(stream, answer, len(body))
                     del self._streams[number]
@@ -430,7 +427,7 @@ def _check_whole(stream: _Stream, answer: PodAnswer, body_bytes: int) -> None:
     """Look closely at an answer in one frame that does not show at a glance to be one."""
     if stream.has_answered:
         raise link.BadLink("the pod answers a request twice")
-    if stream.is_bodyless or answer.status in _BODYLESS:
+    if stream.is_bodyless or answer.status in BODYLESS:
         if body_bytes:
             raise link.BadLink("the pod sends a body where there is none")
     elif answer.content_length not in (body_bytes, NOT_TOLD):

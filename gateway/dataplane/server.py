@@ -10,7 +10,7 @@ from typing import cast
 
 from gateway.dataplane import answers
 from gateway.dataplane.client import Piece
-from gateway.dataplane.client_heads import phrase_of, status_line
+from gateway.dataplane.client_heads import status_line
 from gateway.dataplane.credentials import NO_PEER
 from gateway.dataplane.forward import Forward
 from gateway.dataplane.gateway import Gateway
@@ -19,7 +19,7 @@ from gateway.dataplane.tls import peer_of
 from gateway.dataplane.vanished import has_left, sends_no_more
 from gateway.decide.decision import Refusal
 from model_pod.wire.http1 import End, RequestHead, RequestReader
-from model_pod.wire.http1.head import METHODS
+from model_pod.wire.http1.head import BODYLESS, METHODS
 from model_pod.wire.link import NOT_TOLD
 from model_pod.wire.refusals import Refused
 from telemetry import conventions
@@ -34,7 +34,6 @@ _ENDED = (Phase.LINGERING, Phase.CLOSING)
 _FIRST_LOOK_S = 0.02
 _LOOK_AGAIN_S = 0.05
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_BODYLESS = (204, 304)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -140,11 +139,8 @@ class ClientConnection(asyncio.Protocol):
         if first is None:
             return False
         request, body = first
-        if body is None or len(body) > self._gateway.tables.bounds.body_bytes:
-            self._begin(request, None, now_s)
-            return False
         self._begin(request, body, now_s)
-        return True
+        return body is not None
 
     def _advance(self) -> None:
         """Handle every event that the bytes so far give; an answer that ends meanwhile lets the next request begin."""
@@ -203,7 +199,7 @@ class ClientConnection(asyncio.Protocol):
 
     def answer(self, status: int, phrase: bytes, fields: bytes, body: Piece) -> None:
         request = self._request
-        if request is not None and (request.method == "HEAD" or not request.minor_version or status in _BODYLESS):
+        if request is not None and (request.method == "HEAD" or not request.minor_version or status in BODYLESS):
             self.begin(status, phrase, fields, len(body))
             self.data(body)
             self.end()
@@ -231,7 +227,7 @@ class ClientConnection(asyncio.Protocol):
         self._chunked_answer = False
         self._keep_alive = self._may_keep(request)
         framing = b""
-        if status not in _BODYLESS:
+        if status not in BODYLESS:
             if content_length != NOT_TOLD:
                 framing = b"content-length: %d\r\n" % content_length
             elif is_http_11:
@@ -368,7 +364,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _answer_at_once(self, answer: answers.Answer, request_id: str) -> None:
         fields = answer.fields + f"{conventions.REQUEST_ID}: {request_id}\r\n".encode()
-        self.answer(answer.status, phrase_of(answer.status), fields, answer.body)
+        self.answer(answer.status, b"", fields, answer.body)
 
     def _close(self) -> None:
         """End the connection once what was written is out; read on for a while if a request is still coming."""

@@ -7,6 +7,7 @@ connections.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Sequence
 from typing import Protocol
@@ -16,6 +17,7 @@ from gateway.errors import PodFailed
 from model_pod.wire.link import PodAnswer, PodCharge, PodRequest
 
 CONNECT_WITHIN_S = 1.0
+_OUR_FAULT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # A loop that was late itself sees what came meanwhile before it says that nothing came.
 _LOOK_AGAIN_S = 0.05
 # A pod whose machine or network is gone says nothing: after so long without a byte the kernel asks, and ends the
@@ -79,6 +81,11 @@ class Upstream(Protocol):
     def close(self) -> None:
         """Begin nothing new; exchanges under way end in their own time."""
         ...
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether no connection came about because this process had no room for another one."""
+    return isinstance(error, OSError) and error.errno in _OUR_FAULT
 
 
 async def connect(

@@ -7,11 +7,11 @@ from http import HTTPStatus
 from model_pod.protocols.exchange import HeaderFields, HttpAnswer
 from model_pod.server.reply import Usage
 from model_pod.wire.frames import Buffer
+from model_pod.wire.http1.head import BODYLESS
 from model_pod.wire.refusals import REASON_HEADER, REASONS, Refused, refusal_body
 from telemetry.conventions import REQUEST_ID, SERVER_TIMING, USAGE
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_BODYLESS = frozenset({204, 304})
 JOIN_BELOW_BYTES = 64 * 2**10  # copying so little costs less than a second buffer to write
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -72,7 +72,7 @@ def encode(answer: HttpAnswer, request_id: str, keep_alive: bool, is_head: bool)
     phrase = answer.phrase or _PHRASES.get(answer.status, "")
     lines = [f"HTTP/1.1 {answer.status} {phrase}", *(f"{name}: {value}" for name, value in answer.headers)]
     lines.append(f"{REQUEST_ID}: {request_id}")
-    bodyless = answer.status in _BODYLESS
+    bodyless = answer.status in BODYLESS
     if not bodyless:
         lines.append(f"content-length: {len(answer.body)}")
     lines.append("connection: keep-alive\r\n\r\n" if keep_alive else "connection: close\r\n\r\n")

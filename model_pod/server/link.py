@@ -19,11 +19,12 @@ from model_pod.server.answers import reason_in, refusal
 from model_pod.server.endpoints import Cancel, Endpoints, WholeRequest
 from model_pod.server.events import say
 from model_pod.server.link_flow import ArrivingBody, OutgoingBody, check_length, check_size
-from model_pod.server.link_head import BODYLESS, LinkHead, answer_head, fields_of
+from model_pod.server.link_head import LinkHead, answer_head, fields_of
 from model_pod.server.outcomes import OutcomeKey, payload_digest
 from model_pod.server.reply import NOTHING_USED, Usage
 from model_pod.server.request_span import CALLER_LEFT, RequestSpan
 from model_pod.server.routes import Route
+from model_pod.wire.http1.head import BODYLESS
 from model_pod.wire.link import (
     ANSWER,
     CREDIT,

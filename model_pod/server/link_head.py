@@ -8,7 +8,7 @@ from model_pod.protocols.exchange import HeaderFields, HttpAnswer
 from model_pod.server.answers import cost, timing
 from model_pod.server.outcomes import MAY_HAVE_RUN
 from model_pod.server.reply import Usage
-from model_pod.wire.http1.head import NOT_FOR_CALLERS
+from model_pod.wire.http1.head import BODYLESS, NOT_FOR_CALLERS
 from model_pod.wire.link import NOT_TOLD, PodAnswer, PodRequest
 from telemetry.conventions import SERVER_TIMING, USAGE
 
@@ -18,7 +18,6 @@ _LINE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\x80-\U0010ffff]*\
 _PHRASE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 _MAX_BLOCKS, _MAX_BLOCK_BYTES = 256, 1024
 _blocks: dict[HeaderFields, bytes] = {}
-BODYLESS = frozenset({204, 304})
 
 
 class LinkHead:

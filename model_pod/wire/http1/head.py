@@ -48,6 +48,8 @@ NOT_FOR_CALLERS = HOP_BY_HOP | {
     b"traceresponse",
     b"x-request-id",
 }
+# Statuses whose answers have no body (RFC 9110 6.4.1).
+BODYLESS = frozenset({204, 304})
 # Naming one of these in Connection would make a hop drop what the next one relies on.
 _NEVER_HOP_BY_HOP = frozenset(
     {

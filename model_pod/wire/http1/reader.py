@@ -10,6 +10,7 @@ from typing import Final
 
 from model_pod.wire.http1.body import NO_BOUND, Body, ChunkedBody, FixedBody, UntilCloseBody
 from model_pod.wire.http1.head import (
+    BODYLESS,
     HeadLimits,
     RequestHead,
     ResponseHead,
@@ -198,7 +199,7 @@ class ResponseReader(_Reader):
         return self._ended
 
     def _body_of(self, response: ResponseHead) -> Body:
-        if self._request_method == "HEAD" or response.status in (204, 304):
+        if self._request_method == "HEAD" or response.status in BODYLESS:
             return FixedBody(0)
         if response.chunked:
             return ChunkedBody(NO_BOUND)

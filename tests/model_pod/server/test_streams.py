@@ -273,7 +273,7 @@ def test_a_piece_for_a_row_of_tensors_ends_the_process() -> None:
 
 
 def test_a_handler_that_waits_for_a_reader_or_still_sends_is_not_hung() -> None:
-    limit_s = 0.1
+    limit_s = 0.5  # a loaded machine may be a fifth of it late
 
     async def scenario(pods: Served, fake: FakeInference) -> None:
         began_s = time.monotonic()
