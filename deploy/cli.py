@@ -33,12 +33,18 @@ COMMANDS: dict[str, Command] = {
     "sidecar": Command("run one pod's sidecar alone", "telemetry.sidecar", is_program=True),
     "hub": Command("keep traces and show them in the browser, alone", "telemetry.hub", is_program=True),
     "policy": Command("check, test, plan, explain, format or seal policy files", "deploy.commands.policy"),
+    "top": Command("watch models, pods and alerts live in the terminal", "deploy.commands.top"),
     "status": Command("show how the running mesh does", "deploy.commands.status"),
+    "rollout": Command("show canaries, and pause, promote or roll one back", "deploy.commands.rollout"),
     "restart": Command("replace the gateway's workers without losing a request", "deploy.commands.restart"),
     "key": Command("make, list and revoke API keys", "deploy.commands.key"),
     "quota": Command("show quotas, and add to one for a while", "deploy.commands.quota"),
     "audit": Command("show who changed what, and prove that the record of it is whole", "deploy.commands.audit"),
+    "shadow": Command("compare a version with the one that answers, unseen by callers", "deploy.commands.shadow"),
+    "samples": Command("show inputs and outputs that policy has kept, and remove them", "deploy.commands.samples"),
     "slo": Command("show objectives: budgets, burn rates and alerts", "deploy.commands.slo"),
+    "drift": Command("show how far inputs and outputs have moved", "deploy.commands.drift"),
+    "log": Command("show the level of logs, and change it for a while", "deploy.commands.log"),
     "trace": Command("show where one request's time went", "deploy.commands.trace"),
     "model": Command("list the models that the running mesh serves", "deploy.commands.model"),
     "version": Command("print the version", "deploy.commands.version"),
@@ -49,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 when all is well, 1 when a check failed, 2 for a mistake in the arguments."""
     try:
         options = _parser().parse_args(_named(sys.argv[1:] if argv is None else argv))
-        return _run(COMMANDS[options.command], options.arguments)
+        return run_command(options.command, options.arguments)
     except SystemExit as leaving:
         return _exit_code(leaving)
     except KeyboardInterrupt:
@@ -80,7 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(command: Command, arguments: list[str]) -> int:
+def run_command(name: str, arguments: list[str]) -> int:
+    """Run one command with what follows its name; return its exit code."""
+    command = COMMANDS[name]
     if command.is_program:
         code: int = importlib.import_module(f"{command.module}.__main__").main(arguments)
     else:

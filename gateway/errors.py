@@ -13,6 +13,7 @@ from __future__ import annotations
 from model_pod.wire.link import PodCharge
 from model_pod.wire.refusals import POD_REASONS, Reason
 
+NO_POD_READY = "no_pod_ready"
 _UNAVAILABLE = "ServiceUnavailableException"
 _INVALID_KEY = "InvalidKeyException"
 
@@ -37,13 +38,14 @@ GATEWAY_REASONS: tuple[Reason, ...] = (
     Reason(
         "pod_bad_answer", 502, False, "InternalServerException", "The pod's answer was not one that a pod may give."
     ),
-    Reason("no_pod_ready", 503, True, _UNAVAILABLE, "No pod of the version is ready."),
+    Reason(NO_POD_READY, 503, True, _UNAVAILABLE, "No pod of the version is ready."),
     Reason("pods_busy", 503, True, _UNAVAILABLE, "The version's pods are busy, and no place to wait for them is left."),
     Reason("shed", 503, True, _UNAVAILABLE, "The pods are busy, and others have a better claim on the places to wait."),
     Reason("waited_too_long", 503, True, _UNAVAILABLE, "No pod had room within its tier's longest wait."),
     Reason("would_be_late", 504, True, _UNAVAILABLE, "It would have waited beyond its deadline, and was not begun."),
     Reason("gateway_stopped", 503, False, _UNAVAILABLE, "The gateway stopped while a pod had the request."),
     Reason("connections_full", 503, True, _UNAVAILABLE, "The gateway has as many connections as it may have."),
+    Reason("feedback_unavailable", 503, True, _UNAVAILABLE, "What takes late labels is not there just now."),
     Reason("overload_memory", 503, True, _UNAVAILABLE, "The gateway is short of memory, and finishes what it has."),
 )
 
@@ -79,7 +81,7 @@ class PodUnreachable(PodFailed):
         is_leaving: the pod says that it is.
     """
 
-    reason = "no_pod_ready"
+    reason = NO_POD_READY
 
     def __init__(
         self, message: str, *, is_pods_fault: bool, has_refused: bool = False, is_leaving: bool = False

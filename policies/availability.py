@@ -23,20 +23,10 @@ KEYS: Final[Mapping[str, tuple[str, ...]]] = {
         "state.on_outage",
         "torchserve_compat",
     ),
-    "tenant/v1": (
-        "shadow",
-        "quotas[].on_outage",
-    ),
-    "tests/v1": (
-        "tests[].canary_share",
-        "tests[].expect.shadow",
-    ),
+    "tenant/v1": ("quotas[].on_outage",),
     "route/v1": (
         "stream",
         "versions.*.pods.kubernetes",
-        "choose",
-        "canary",
-        "shadow",
         "hedge",
         "cache",
     ),
@@ -51,11 +41,7 @@ LATER_VALUES: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
             {
                 "policy.apply",
                 "policy.plan",
-                "canary.*",
-                "canary.pause",
-                "canary.rollback",
                 "route.freeze",
-                "shadow.*",
             }
         )
     }

@@ -15,6 +15,13 @@ from policies.units import duration_s
 FINEST_SLOT_S: Final = 10.0
 # In a shorter window, one slot more or less decides.
 SHORTEST_WINDOW_SLOTS: Final = 4
+# The end of a budget is foretold by the pace of a quarter of the time that it is foretold for, if that still holds in a
+# twelfth of the quarter.
+LIKELY_LONG: Final = 4
+LIKELY_SHORT: Final = 12
+SHORTEST_LIKELY_S: Final = LIKELY_LONG * LIKELY_SHORT * SHORTEST_WINDOW_SLOTS * FINEST_SLOT_S
+# A day of the usual 30.
+LIKELY_SHARE_OF_PERIOD: Final = 30
 
 
 class _Row(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,6 +48,21 @@ def usual_alerts(period_s: float, target: float) -> tuple[BurnAlert, ...]:
     """
     alerts = (_scaled(row, Fraction(repr(period_s))) for row in WORKBOOK.alert)
     return tuple(alert for alert in alerts if not unreachable(alert, target) and alert.factor * alert.long_s < period_s)
+
+
+def usual_likely_within_s(period_s: float) -> float:
+    """Return how far ahead the end of a budget is told if nothing is written: a day of 30, or 0 for too short."""
+    within_s = period_s / LIKELY_SHARE_OF_PERIOD
+    return within_s if within_s >= SHORTEST_LIKELY_S else 0.0
+
+
+def likely_windows(within_s: float) -> tuple[float, float]:
+    """Return the long and the short window whose pace tells whether a budget ends within this time, in whole slots."""
+    long_s, short_s = (
+        ceil(Fraction(repr(within_s)) / share / Fraction(FINEST_SLOT_S)) * FINEST_SLOT_S
+        for share in (LIKELY_LONG, LIKELY_LONG * LIKELY_SHORT)
+    )
+    return long_s, short_s
 
 
 def unreachable(alert: BurnAlert, target: float) -> str:

@@ -6,9 +6,21 @@ from collections.abc import Iterable
 import msgspec
 
 from policies import units
-from policies.burn_alerts import usual_alerts
+from policies.burn_alerts import usual_alerts, usual_likely_within_s
+from policies.drifts import drift
+from policies.release_compilation import canary, choose_rule, feedback, recording, shadow, sticky_claims
+from policies.samples import sampling
 from policies.schema.limits import LimitsFile, LimitWritten, SharedWritten, TierWritten
-from policies.schema.mesh import BoundsWritten, JwtWritten, ListenWritten, MeshFile, TracingWritten
+from policies.schema.mesh import (
+    AlertsWritten,
+    BoundsWritten,
+    ExportWritten,
+    JwtWritten,
+    ListenWritten,
+    LogsWritten,
+    MeshFile,
+    TracingWritten,
+)
 from policies.schema.route import (
     BatchingWritten,
     EjectWritten,
@@ -21,12 +33,14 @@ from policies.schema.slos import BurnWindowsWritten, SlosFile, SloWritten
 from policies.schema.tenant import KeyWritten, QuotaWritten, TenantFile
 from policies.snapshot import (
     DEFAULT_LISTEN,
+    Alerting,
     Balance,
     Batching,
     Bounds,
     BurnAlert,
     ClientCerts,
     Eject,
+    Export,
     Guards,
     Health,
     JwtIssuer,
@@ -35,6 +49,7 @@ from policies.snapshot import (
     Launch,
     Limit,
     Listen,
+    Logs,
     Mesh,
     Objective,
     PolicyTest,
@@ -51,6 +66,7 @@ from policies.snapshot import (
     Tls,
     Tracing,
     Version,
+    Webhook,
     default_burst,
 )
 
@@ -66,13 +82,14 @@ def compile_snapshot(
     """The snapshot of files that have been checked; its generation is 0 until somebody numbers it."""
     tiers = limits.tiers if limits else {}
     objectives = slos.slos if slos else []
+    compiled = {route.model: _route(route) for route in sorted(routes, key=lambda route: route.model)}
     unsigned = Snapshot(
         generation=0,
         digest="",
-        mesh=_mesh(mesh),
+        mesh=_mesh(mesh, sticky_claims(compiled.values())),
         tiers={name: _tier(name, tier) for name, tier in sorted(tiers.items())},
         tenants={tenant.name: _tenant(tenant) for tenant in sorted(tenants, key=lambda tenant: tenant.name)},
-        routes={route.model: _route(route) for route in sorted(routes, key=lambda route: route.model)},
+        routes=compiled,
         objectives={slo.name: _objective(slo) for slo in sorted(objectives, key=lambda slo: slo.name)},
         shared=tuple(filter(None, map(_shared, (limits and limits.shared) or ()))),
         tests=tuple(tests),
@@ -89,7 +106,7 @@ def digest_of(snapshot: Snapshot) -> str:
     return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
-def _mesh(written: MeshFile) -> Mesh:
+def _mesh(written: MeshFile, claims: tuple[str, ...]) -> Mesh:
     listen = tuple(_listen(one) for one in written.listen or ())
     jwt = (written.auth and written.auth.jwt) or ()
     roles = (written.admin and written.admin.roles) or ()
@@ -98,8 +115,22 @@ def _mesh(written: MeshFile) -> Mesh:
         listen=listen or DEFAULT_LISTEN,
         bounds=_bounds(written.bounds or BoundsWritten()),
         tracing=_tracing(written.tracing or TracingWritten()),
-        jwt=tuple(_issuer(one) for one in jwt),
+        logs=_logs(written.logs or LogsWritten()),
+        jwt=tuple(_issuer(one, claims) for one in jwt),
         roles=tuple(Role(one.name, tuple(one.subjects), tuple(one.may), tuple(one.on or ())) for one in roles),
+        alerts=_alerting(written.alerts or AlertsWritten()),
+    )
+
+
+def _alerting(written: AlertsWritten) -> Alerting:
+    return Alerting(
+        webhooks=tuple(
+            Webhook(one.url, one.authorization or "", one.signature or "") for one in written.webhooks or ()
+        ),
+        alertmanager=(written.alertmanager or "").rstrip("/"),
+        runbooks=(written.runbooks or "").rstrip("/"),
+        alertmanager_authorization=written.alertmanager_authorization or "",
+        dashboards=(written.dashboards or "").rstrip("/"),
     )
 
 
@@ -113,7 +144,7 @@ def _listen(written: ListenWritten) -> Listen:
     )
 
 
-def _issuer(written: JwtWritten) -> JwtIssuer:
+def _issuer(written: JwtWritten, claims: tuple[str, ...]) -> JwtIssuer:
     usual = JwtIssuer("", "", (), (), "", "")
     return JwtIssuer(
         name=written.name,
@@ -127,6 +158,7 @@ def _issuer(written: JwtWritten) -> JwtIssuer:
         refresh_s=_duration(written.jwks.refresh, usual.refresh_s),
         keep_stale_s=_duration(written.jwks.keep_stale, usual.keep_stale_s),
         leeway_s=_duration(written.leeway, usual.leeway_s),
+        sticky_claims=claims,
     )
 
 
@@ -149,7 +181,24 @@ def _tracing(written: TracingWritten) -> Tracing:
         kept_per_s=usual.kept_per_s if written.kept_per_s is None else written.kept_per_s,
         baggage=tuple(sorted(written.baggage or ())),
         attributes=tuple(sorted(written.attributes or ())),
+        export=_export(written.export) if written.export else None,
     )
+
+
+def _export(written: ExportWritten) -> Export:
+    usual = Export("")
+    return Export(
+        to=written.to.rstrip("/"),
+        headers=written.headers or "",
+        ca=written.ca or "",
+        queue_bytes=_size(written.queue, usual.queue_bytes),
+        answer_within_s=_duration(written.answer_within, usual.answer_within_s),
+    )
+
+
+def _logs(written: LogsWritten) -> Logs:
+    usual = Logs()
+    return Logs(written.format or usual.format, written.level or usual.level, written.handlers or usual.handlers)
 
 
 def _size(text: str | None, usual: int) -> int:
@@ -203,6 +252,8 @@ def _tenant(written: TenantFile) -> Tenant:
         certificates=tuple(sorted(written.certificates or ())),
         limit=_limit(f"tenant/{written.name}", written.limits),
         quotas=tuple(_quota(quota) for quota in written.quotas or ()),
+        # Nobody's requests are copied unless somebody has said so.
+        is_copied=written.shadow == "allow",
     )
 
 
@@ -251,6 +302,13 @@ def _route(written: RouteFile) -> Route:
         slo=_names(written.slo),
         limit=_limit(f"model/{written.model}", written.limits),
         retry=_retry(written.retry) if written.retry else Retry(),
+        choose=tuple(choose_rule(rule) for rule in written.choose or ()),
+        canary=canary(written.canary, written.stable) if written.canary else None,
+        shadows=tuple(shadow(one) for one in written.shadow or ()),
+        record=recording(written.record) if written.record else None,
+        feedback=feedback(written.feedback) if written.feedback else None,
+        drift=drift(written.drift) if written.drift else None,
+        samples=sampling(written.samples) if written.samples else None,
     )
 
 
@@ -307,21 +365,33 @@ def _batching(written: BatchingWritten) -> Batching:
 
 
 def _objective(written: SloWritten) -> Objective:
-    usual = Objective("", "", 0.0, 0.0, 0)
+    usual, good = Objective("", "", 0.0, 0.0), written.good
     period_s, target = units.duration_s(written.window), units.fraction(written.objective)
     return Objective(
         name=written.name,
         owner=written.owner,
         period_s=period_s,
         target=target,
-        status_below=written.good.status_below,
-        within_s=_optional_duration(written.good.within),
+        status_below=good.status_below or usual.status_below,
+        within_s=_optional_duration(good.within),
         ignore_status=tuple(sorted(written.ignore.status)) if written.ignore else None,
         model=written.route or usual.model,
         by=usual.by if written.by is None else tuple(sorted(written.by, reverse=True)),
         alerts=_alerts(written, period_s, target),
         guards=_guards(written),
+        first_byte_within_s=_optional_duration(good.first_byte_within),
+        pod=good.pod or usual.pod,
+        loads_within_s=_optional_duration(good.loads_within),
+        label=good.label or usual.label,
+        likely_within_s=_likely_within_s(written, period_s),
+        tells_exhausted=written.ticket != [],
     )
+
+
+def _likely_within_s(written: SloWritten, period_s: float) -> float:
+    if written.likely_within is not None:
+        return units.duration_s(written.likely_within)
+    return 0.0 if written.ticket == [] else usual_likely_within_s(period_s)
 
 
 def _alerts(written: SloWritten, period_s: float, target: float) -> tuple[BurnAlert, ...]:

@@ -19,7 +19,7 @@ from policies.snapshot import DEFAULT_LISTEN, Bounds
 POD_SOURCES: Final = ("launch", "static", "dns", "kubernetes")
 # What a list of listeners has at least, and what it has at most once.
 REQUIRED: Final = ("inference", "admin")
-ONE_ADDRESS: Final = ("metrics", "dashboards", "otlp")
+ONE_ADDRESS: Final = ("metrics", "dashboards", "otlp", "otlp-grpc")
 _USUAL: Final = Bounds()
 # What cannot be nothing (a wait of 0s would refuse every request), its unit, and what leaving the key out means.
 POSITIVE: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
@@ -66,7 +66,8 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
             errors += _pod_sources(file)
             errors += _pod_pauses(file)
         elif file.kind is SLOS:
-            errors += _above(file, "slos[].good.within", "duration", bounds.max_deadline_s, "max_deadline")
+            for key in ("within", "first_byte_within"):
+                errors += _above(file, f"slos[].good.{key}", "duration", bounds.max_deadline_s, "max_deadline")
     return errors
 
 

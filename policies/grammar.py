@@ -209,11 +209,18 @@ def _unit_mistake(text: str, hints: Hints) -> tuple[str, str] | None:
 
 
 def _text_mistake(text: str, expected: inspect.StrType, hints: Hints) -> tuple[str, str] | None:
+    if _is_fitting(text, expected):
+        return None
+    # Where a JSON Pointer is asked for, most people write a name, or names with dots, first.
+    pointer = f"/{text.replace('.', '/')}"
+    fix = f"Write {pointer}." if text and _is_fitting(pointer, expected) else _for_example(hints)
+    return f"expected {_expectation(expected, hints)}, found {quoted(text)}", fix
+
+
+def _is_fitting(text: str, expected: inspect.StrType) -> bool:
     is_long_enough = expected.min_length is None or len(text) >= expected.min_length
     is_short_enough = expected.max_length is None or len(text) <= expected.max_length
-    if is_long_enough and is_short_enough and (expected.pattern is None or re.fullmatch(expected.pattern, text)):
-        return None
-    return f"expected {_expectation(expected, hints)}, found {quoted(text)}", _for_example(hints)
+    return is_long_enough and is_short_enough and bool(expected.pattern is None or re.fullmatch(expected.pattern, text))
 
 
 def _number_mistake(node: Scalar, expected: inspect.IntType | inspect.FloatType) -> tuple[str, str] | None:

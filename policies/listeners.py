@@ -12,6 +12,8 @@ from policies.nodes import Mapping, Node, entry_of, find, text_of
 WITH_TLS: Final = ("inference", "inference-grpc", "admin", "metrics")
 # Where callers show their API keys.
 _FOR_CALLERS: Final = ("inference", "inference-grpc")
+# What may be said to cross a network in the clear, because that network is private.
+_MAY_BE_PLAIN: Final = (*_FOR_CALLERS, "dashboards")
 
 
 class _Mistake(NamedTuple):
@@ -45,9 +47,9 @@ def _mistakes(listen: Mapping) -> Iterator[_Mistake]:
     yield from _open_to_a_network(listen, serves)
     yield from _tls(listen, serves)
     plain = entry_of(listen, "plain")
-    if plain and serves not in _FOR_CALLERS:
+    if plain and serves not in _MAY_BE_PLAIN:
         problem = f"plain says nothing of a listener that serves {serves}"
-        yield _Mistake(plain.key, problem, "Remove it; it is for inference.")
+        yield _Mistake(plain.key, problem, "Remove it; it is for inference and dashboards.")
     elif plain and entry_of(listen, "tls"):
         yield _Mistake(plain.key, "this listener has TLS and is plain", "Remove plain, or remove tls.")
 
@@ -58,9 +60,10 @@ def _open_to_a_network(listen: Mapping, serves: str) -> Iterator[_Mistake]:
     if not address or not host or is_loopback(host):
         return
     here = f"Write 127.0.0.1:{port}"
-    if serves == "dashboards":
-        problem = f"the dashboards may listen on loopback only, and {quoted(host)} is not that"
-        yield _Mistake(address.value, problem, f"{here}.")
+    if serves == "dashboards" and not entry_of(listen, "plain"):
+        problem = f"the dashboards have no TLS and may listen on loopback only, and {quoted(host)} is not that"
+        fix = f"{here}; plain: allowed says that the network itself is private, and the hub then asks for a token."
+        yield _Mistake(address.value, problem, fix)
     elif serves == "admin" and not entry_of(listen, "tls"):
         problem = f"the management API without TLS may listen on loopback only, and {quoted(host)} is not that"
         yield _Mistake(address.value, problem, f"{here}, or add tls.")

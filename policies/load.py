@@ -9,16 +9,22 @@ import msgspec
 from msgspec.structs import replace
 
 from policies import (
+    alert_receivers,
     availability,
     budgets,
+    canaries,
     consistency,
+    drifts,
     expectations,
     grammar,
     identities,
     listeners,
     objectives,
     references,
+    samples,
     seal,
+    shadows,
+    span_exports,
 )
 from policies.compilation import compile_snapshot
 from policies.directory import UnreadableError, list_policy_files, read_policy_file
@@ -80,8 +86,14 @@ def _contradictions(files: list[PolicyFile]) -> Iterator[list[PolicyError]]:
     yield consistency.check(files)
     yield listeners.check(files)
     yield objectives.check(files)
+    yield alert_receivers.check(files)
+    yield span_exports.check(files)
     yield identities.check(meant)
     yield budgets.check(meant)
+    yield canaries.check(meant)
+    yield shadows.check(meant)
+    yield drifts.check(meant)
+    yield samples.check(meant)
     yield expectations.check(meant)
 
 

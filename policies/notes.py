@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Final
 
-from policies.snapshot import Key, Limit, Snapshot, Tenant, Tier
+from policies.release_diff import is_copied
+from policies.snapshot import Canary, ChooseRule, Key, LeftOut, Limit, Route, Snapshot, Tenant, Tier, When, may_call
 
 # An expired key is left standing for a while, so that its last callers are told which one to use instead.
 EXPIRED_FOR_S: Final = 30 * 86400.0
+# At a share of half, ten bad keys of the canary and none of stable prove harm; at smaller shares it takes more keys.
+FEWEST_KEYS: Final = 20
 MAX_NAMED: Final = 10
 
 
@@ -17,6 +20,7 @@ def notes(snapshot: Snapshot, wall_s: float) -> tuple[str, ...]:
         *_tenants(snapshot, wall_s),
         *_tiers(snapshot),
         *_issuers(snapshot),
+        *_releases(snapshot),
     )
 
 
@@ -95,6 +99,83 @@ def _issuers(snapshot: Snapshot) -> Iterator[str]:
     unused = [issuer.name for issuer in snapshot.mesh.jwt if issuer.name not in taken]
     if unused and not for_roles:
         yield f"no tenant and no role has tokens of {_named(unused, 'issuer')}"
+
+
+def _releases(snapshot: Snapshot) -> Iterator[str]:
+    for route in snapshot.routes.values():
+        yield from _rules(route)
+        if route.canary is not None:
+            yield from _canary(snapshot, route, route.canary)
+        for shadow in route.shadows:
+            yield from _copies_none(snapshot, route, f"the shadow {shadow.name}", shadow.sample, shadow.never, "copies")
+        if route.feedback is not None and not route.feedback.label:
+            yield (
+                f"labels of {route.model} are compared with whole answers: where an answer is an object, say where its "
+                "label is, as feedback: {label: /label}"
+            )
+        if route.record is not None:
+            yield from _copies_none(snapshot, route, "record", route.record.sample, route.record.never, "keeps")
+
+
+def _rules(route: Route) -> Iterator[str]:
+    """Rules that callers can make match, and rules that leave nothing to the canary."""
+    open_to_all = [rule.name for rule in route.choose if _is_untrusted(rule)]
+    if open_to_all:
+        yield (
+            f"any caller of {route.model} can send the headers of {_named(open_to_all, 'rule')}, and so choose its "
+            "version: add scope: pin if that is not meant"
+        )
+    takes_all = [rule.name for rule in route.choose if rule.when == When()]
+    if takes_all and route.canary is not None:
+        canary = route.canary.id
+        yield f"the canary {canary} of {route.model} gets no requests: {_named(takes_all, 'rule')} takes all of them"
+
+
+def _is_untrusted(rule: ChooseRule) -> bool:
+    return bool(rule.when.headers) and not rule.when.scope and not rule.when.tenants
+
+
+def _canary(snapshot: Snapshot, route: Route, canary: Canary) -> Iterator[str]:
+    callers = [tenant for tenant in snapshot.tenants.values() if may_call(tenant, route.model)]
+    if callers and all(_is_left_out(tenant, canary.never) for tenant in callers):
+        yield f"the canary {canary.id} of {route.model} gets no requests: never leaves out all who may call it"
+    if not canary.sticky_by:
+        yield (
+            f"callers of {route.model} change between versions from request to request while the canary {canary.id} "
+            "runs: sticky_by keeps them on one"
+        )
+    tried = [tenant for tenant in callers if not _is_left_out(tenant, canary.never)]
+    is_by_keys_alone = canary.is_judged and canary.judge.burn_above is None
+    if is_by_keys_alone and canary.sticky_by[:1] == ("tenant",) and 0 < len(tried) < FEWEST_KEYS:
+        yield (
+            f"the canary {canary.id} of {route.model} may fail every request and not be called harmful: its sticky "
+            f"keys are tenants, and {len(tried)} prove too little; add burn to its judge, or a header or claim of users"
+        )
+    if canary.judge.safe_below < canary.judge.harmful_above:
+        yield (
+            f"between its safe_below and harmful_above, the judge of the canary {canary.id} of {route.model} calls a "
+            "version neither safe nor harmful"
+        )
+
+
+def _is_left_out(tenant: Tenant, never: LeftOut) -> bool:
+    return tenant.name in never.tenants or tenant.tier in never.tiers
+
+
+def _copies_none(
+    snapshot: Snapshot, route: Route, what: str, sample: float, never: LeftOut, verb: str
+) -> Iterator[str]:
+    """What is allowed and happens to nobody's requests."""
+    callers = [tenant for tenant in snapshot.tenants.values() if may_call(tenant, route.model)]
+    if sample == 0:
+        why = "its sample is 0%"
+    elif not any(tenant.is_copied for tenant in callers):
+        why = "no tenant that may call it has shadow: allow"
+    elif not any(is_copied(tenant, route.model, never) for tenant in callers):
+        why = "never leaves out every tenant that has shadow: allow"
+    else:
+        return
+    yield f"{what} of {route.model} {verb} 0 requests: {why}"
 
 
 def _named(names: list[str], noun: str) -> str:

@@ -38,6 +38,11 @@ NAMED: Final[Mapping[str, Mapping[str, str]]] = {
         "shadow[].version": "version",
         "shadow[].never.tenant[]": "tenant",
         "shadow[].never.tier[]": "tier",
+        "record.never.tenant[]": "tenant",
+        "record.never.tier[]": "tier",
+        "drift.reference.version": "version",
+        "samples.never.tenant[]": "tenant",
+        "samples.never.tier[]": "tier",
     },
     "tests/v1": {"tests[].request.tenant": "tenant"},
 }
@@ -132,6 +137,7 @@ def near_name(name: str, known: frozenset[str], sort: str, is_item: bool) -> str
         "issuer": "auth.jwt of mesh.yaml",
         "version": "versions",
         "quota": "quotas of the tenant",
+        "shadow": "shadow of the route",
     }
     return f"Add it to {homes[sort]}{', or remove it here' if is_item else ''}."
 

@@ -87,9 +87,8 @@ def _factor(text: str) -> float:
 
 
 def _time_share(text: str) -> float:
-    length, period = text.split("/")
-    number, unit = _split(length)
-    return float(number * _SECONDS[unit] / _LONG_PERIODS_S[period])
+    length_s, period_s = time_share(text)
+    return length_s / period_s
 
 
 def _unix_seconds(text: str) -> float:
@@ -188,6 +187,12 @@ def factor(text: str) -> float:
     return read(text, "factor")
 
 
+def time_share(text: str) -> tuple[float, float]:
+    """The length of "20h/day" and that of its period: 72000.0 and 86400.0."""
+    length, period = text.split("/")
+    return _seconds(length), float(_LONG_PERIODS_S[period])
+
+
 def moment_unix_s(text: str) -> float:
     """Seconds since 1970 of "2027-03-01T00:00:00Z"."""
     return read(text, "moment")
@@ -205,6 +210,11 @@ def duration_text(length_s: float) -> str:
 def percent_text(share: float) -> str:
     """How a fraction is written: 0.999 as "99.9%"."""
     return f"{_plain(Decimal(repr(share)) * 100)}%"
+
+
+def factor_text(factor: float) -> str:
+    """How a factor is written: 1.2 as "1.2x"."""
+    return f"{_plain(Decimal(repr(factor)))}x"
 
 
 def rate_text(events_per_s: float) -> str:

@@ -1,5 +1,6 @@
 """How the parts of a policy read in a sentence: amounts in the units that people write them in."""
 
+from collections.abc import Iterator
 from typing import Final
 
 from policies import units
@@ -7,6 +8,12 @@ from policies.snapshot import Eject, Health, LadderStep, Limit, Quota, Retry, Ti
 
 ABSENT: Final = "none"
 _US_PER_S: Final = 1_000_000
+
+
+def changed(subject: str, word: str, before: str, after: str) -> Iterator[str]:
+    """A sentence where something reads otherwise than before."""
+    if before != after:
+        yield f"{subject}: {word} {before} -> {after}"
 
 
 def names_text(names: tuple[str, ...]) -> str:

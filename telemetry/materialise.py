@@ -1,7 +1,8 @@
 """Turns records into spans: names, parents, links and attributes are given here, off every hot path.
 
 A trace: ``gateway.request`` > ``gateway.forward`` (one per attempt) > ``pod.request`` > ``pod.queue``,
-``pod.preprocess``, ``pod.inference``, ``pod.postprocess``. A batch is a trace of its own with one ``pod.batch``; it
+``pod.preprocess``, ``pod.inference``, ``pod.postprocess``; and for each copy that was sent to a shadow
+``gateway.request`` > ``gateway.shadow`` > ``pod.request``. A batch is a trace of its own with one ``pod.batch``; it
 and the ``pod.inference`` of its members link to each other (scatter and gather has no parent: OpenTelemetry
 specification, "Links between spans").
 """
@@ -16,6 +17,7 @@ from telemetry.records import (
     Attempt,
     BatchTimes,
     Frame,
+    GatewayCopy,
     GatewayRequest,
     Part,
     PodBatch,
@@ -31,6 +33,10 @@ from telemetry.trace_context import parse_traceparent
 
 # The gateway's reason for a request whose caller did not wait.
 CALLER_LEFT = "client_gone"
+# The arm of every copy, whichever version it asked.
+SHADOW_ARM = "shadow"
+# Why a copy failed that was sent and not answered.
+NO_ANSWER = "no_answer"
 
 
 def spans_of(frame: Frame, record: Record) -> list[Span]:
@@ -39,6 +45,8 @@ def spans_of(frame: Frame, record: Record) -> list[Span]:
     match record:
         case GatewayRequest():
             return _gateway_request(clock, record)
+        case GatewayCopy():
+            return [_gateway_copy(clock, record)]
         case PodRequest():
             return _pod_request(clock, frame.source, record)
         case PodBatch():
@@ -114,7 +122,7 @@ class _Clock:
 def _gateway_request(clock: _Clock, record: GatewayRequest) -> list[Span]:
     attributes = _said(
         {
-            Attribute.HTTP_METHOD: record.method,
+            **_method(record.method),
             Attribute.HTTP_STATUS: record.status,
             Attribute.API: record.api,
             Attribute.REQUEST_ID: record.request_id,
@@ -143,6 +151,19 @@ def _gateway_request(clock: _Clock, record: GatewayRequest) -> list[Span]:
     return [root, *_attempts(clock, record)]
 
 
+def _method(method: str) -> Attributes:
+    """Return what a request's method is called; no method of HTTP has a slash, and gRPC's are all POST."""
+    service, slash, name = method.rpartition("/")
+    if not slash:
+        return {Attribute.HTTP_METHOD: method}
+    return {
+        Attribute.HTTP_METHOD: "POST",
+        Attribute.RPC_SYSTEM: "grpc",
+        Attribute.RPC_SERVICE: service,
+        Attribute.RPC_METHOD: name,
+    }
+
+
 def _attempts(clock: _Clock, record: GatewayRequest) -> list[Span]:
     spans = []
     for number, attempt in enumerate(record.attempts, 1):
@@ -169,6 +190,35 @@ def _attempts(clock: _Clock, record: GatewayRequest) -> list[Span]:
     return spans
 
 
+def _gateway_copy(clock: _Clock, record: GatewayCopy) -> Span:
+    attributes = _said(
+        {
+            Attribute.HTTP_STATUS: record.status or "",
+            Attribute.REQUEST_ID: record.request_id,
+            Attribute.GENERATION: record.generation,
+            Attribute.TENANT: record.tenant,
+            Attribute.MODEL: record.model,
+            Attribute.VERSION: record.version,
+            Attribute.ARM: SHADOW_ARM,
+            Attribute.SHADOW: record.shadow,
+            Attribute.POD: record.pod,
+        }
+    )
+    if record.is_repeat:
+        attributes[Attribute.REPEAT] = True
+    failure = _failure(record.status, "") if record.status else NO_ANSWER
+    if failure:
+        attributes[Attribute.ERROR_TYPE] = failure
+    return clock.span(
+        (record.trace_id, record.span_id, record.parent_id),
+        SpanName.GATEWAY_SHADOW,
+        (record.started_s, record.ended_s),
+        attributes,
+        Kind.CLIENT,
+        failure,
+    )
+
+
 def _pod_request(clock: _Clock, source: Source, record: PodRequest) -> list[Span]:
     attributes = _said(
         {
@@ -180,6 +230,8 @@ def _pod_request(clock: _Clock, source: Source, record: PodRequest) -> list[Span
             Attribute.VERSION: source.version,
             Attribute.ROWS: record.row_count,
             Attribute.REASON: record.reason,
+            Attribute.ARM: SHADOW_ARM if record.shadow else "",
+            Attribute.SHADOW: record.shadow,
         }
     )
     if record.cold:
@@ -273,6 +325,7 @@ def _pod_batch(clock: _Clock, source: Source, record: PodBatch) -> Span:
                 Attribute.REQUEST_ID: member.request_id,
                 Attribute.ROWS: member.row_count,
                 Attribute.QUEUE_WAIT_S: member.queue_s,
+                Attribute.DEVICE_S: member.device_us / 1e6,
             },
         )
         for member in record.members

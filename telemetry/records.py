@@ -14,6 +14,8 @@ from enum import IntEnum
 
 from msgspec import Struct
 
+from telemetry.drift.fields import Field
+
 FRAME_VERSION = 1
 
 # A pod's own span ids end in four zero digits; its parts' ids fill them.
@@ -60,6 +62,7 @@ class GatewayRequest(Struct, frozen=True, array_like=True, tag="g"):
     Attributes:
         parent_id: the caller's span in the same trace, "" when it sent none or is not believed.
         sampled: its trace belongs to the consistent share that is kept.
+        method: of HTTP; of gRPC with its service, as ``SERVICE/METHOD``.
         api: which API's path it used; "" when none matched.
         status: what the caller got; 499 when it left before.
         reason: of a refusal; "" for an answer of the model.
@@ -87,6 +90,35 @@ class GatewayRequest(Struct, frozen=True, array_like=True, tag="g"):
     attempts: tuple[Attempt, ...] = ()
     trace_state: str = ""
     caller_trace: str = ""
+
+
+class GatewayCopy(Struct, frozen=True, array_like=True, tag="c"):
+    """One copy of a request, as it was sent to a pod whose answer nobody gets.
+
+    Attributes:
+        parent_id: of the ``gateway.request`` that was copied.
+        sampled: as of that request.
+        shadow: the name of the shadow that it was sent for.
+        pod: ``model/version/index``.
+        status: what the pod answered; 0 when it did not.
+        is_repeat: the version that answered was asked again.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    sampled: bool
+    started_s: float
+    ended_s: float
+    request_id: str
+    generation: int
+    tenant: str
+    model: str
+    version: str
+    shadow: str
+    pod: str
+    status: int
+    is_repeat: bool
 
 
 class BatchTimes(Struct, frozen=True, array_like=True):
@@ -146,6 +178,7 @@ class PodRequest(Struct, frozen=True, array_like=True, tag="p"):
         reason: of a refusal; "" for an answer of the model.
         tenant: as the gateway says, "" without one.
         cold: it waited for a model that was not loaded yet.
+        shadow: it is a copy for the shadow of this name; "" for a request of somebody who waits.
     """
 
     trace_id: str
@@ -162,6 +195,7 @@ class PodRequest(Struct, frozen=True, array_like=True, tag="p"):
     row_count: int
     cold: bool
     parts: tuple[Part, ...] = ()
+    shadow: str = ""
 
 
 class Member(Struct, frozen=True, array_like=True):
@@ -171,6 +205,7 @@ class Member(Struct, frozen=True, array_like=True):
         span_id: of the member's ``pod.request``.
         part: which part of that request it was.
         queue_s: how long this part waited.
+        device_us: what it was charged of the device's time, in microseconds.
     """
 
     trace_id: str
@@ -179,6 +214,7 @@ class Member(Struct, frozen=True, array_like=True):
     request_id: str
     row_count: int
     queue_s: float
+    device_us: int = 0
 
 
 class PodBatch(Struct, frozen=True, array_like=True, tag="b"):
@@ -214,7 +250,23 @@ class PodLoad(Struct, frozen=True, array_like=True, tag="l"):
     handler_s: float
 
 
-Record = GatewayRequest | PodRequest | PodBatch | PodLoad
+class PodSummary(Struct, frozen=True, array_like=True, tag="s"):
+    """What sampled rows of a few seconds had at one place of their inputs or outputs; no span is made of it.
+
+    Attributes:
+        ended_s: when it was told.
+        side: ``input`` or ``output``.
+        path: JSON Pointer, as policy has it.
+    """
+
+    ended_s: float
+    side: str
+    path: str
+    field: Field
+
+
+Record = GatewayRequest | GatewayCopy | PodRequest | PodBatch | PodLoad
+"""What becomes spans."""
 
 
 class Source(Struct, frozen=True, array_like=True):
@@ -248,4 +300,4 @@ class Frame(Struct, frozen=True, array_like=True):
     source: Source
     wall_offset_ns: int
     dropped: dict[str, int]
-    records: tuple[Record, ...]
+    records: tuple[Record | PodSummary, ...]

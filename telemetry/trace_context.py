@@ -11,10 +11,12 @@ from collections.abc import Collection
 from msgspec import Struct
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?\Z")
+_DIGITS = b"0123456789abcdef"
 _LENGTH = 55  # of version 00
 _ODD_DIGITS = "13579bdf"
 _NO_TRACE = "0" * 32
 _NO_SPAN = "0" * 16
+_NO_SPAN_BYTES = _NO_SPAN.encode()
 # What must be passed on at least, and here at most.
 _TRACESTATE_CHARACTERS, _TRACESTATE_MEMBERS = 512, 32
 _BAGGAGE_CHARACTERS, _BAGGAGE_MEMBERS = 8192, 64
@@ -68,6 +70,20 @@ def parse_traceparent(value: str) -> TraceContext | None:
     return TraceContext(trace_id, span_id, value[54] in _ODD_DIGITS)
 
 
+def is_usual(value: bytes) -> bool:
+    """Whether a ``traceparent`` is a whole one of version 00, told without a look at each part.
+
+    Such a one has its trace's id at 3 and its span's at 36. False says nothing; see ``parse_traceparent``.
+    """
+    return (
+        len(value) == _LENGTH
+        and value.translate(None, _DIGITS) == b"---"
+        and value.startswith(b"00-")
+        and value[35:53:17] == b"--"
+        and _NO_SPAN_BYTES not in value
+    )
+
+
 def format_context(context: TraceContext) -> str:
     """Return the value of ``traceparent`` or ``traceresponse``."""
     return traceparent(context.trace_id, context.span_id, context.sampled)
@@ -97,9 +113,12 @@ def inbound(callers: str, given: str, trace_state: str) -> Inbound:
 
 def kept_trace_state(value: str) -> str:
     """Return ``tracestate`` as it goes on: whole, or "" when it is longer than anybody must pass on or no text."""
-    if len(value) > _TRACESTATE_CHARACTERS or value.count(",") >= _TRACESTATE_MEMBERS or not _TRACESTATE.match(value):
-        return ""
-    return value
+    return value if may_go_on(value) and _TRACESTATE.match(value) else ""
+
+
+def may_go_on(trace_state: str) -> bool:
+    """Whether a ``tracestate`` that is text is no longer than anybody must pass on."""
+    return len(trace_state) <= _TRACESTATE_CHARACTERS and trace_state.count(",") < _TRACESTATE_MEMBERS
 
 
 def kept_baggage(value: str, allowed: Collection[str]) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from deploy.commands.moment import moment
 from deploy.commands.running_mesh import NotReachable, add_arguments, ask, change, decoded, find
 from deploy.commands.table import table
-from deploy.local.key import new_key
+from deploy.local_key import new_key
 from gateway.control.key_reports import KeysReport, RevokedReport
 from gateway.decide.api_keys import sha256_hex
 from policies import units

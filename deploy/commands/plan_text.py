@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from gateway.control.slo_words import length
 from gateway.trial.amounts import used_text
-from gateway.trial.plan import LimitImpact, Plan, QuotaForecast, TenantImpact, TrafficReport
+from gateway.trial.plan import CanaryTaken, LimitImpact, Plan, QuotaForecast, TenantImpact, TrafficReport
+from policies.units import percent_text
 
 # What a person reads; `--json` has all.
 _SHOWN = 20
@@ -22,6 +23,7 @@ def describe(plan: Plan) -> list[str]:
     if not plan.traffic.requests:
         return lines
     lines += ["", *_outcome(plan)]
+    lines += _section("canaries are taken where they stand:", [_canary(canary) for canary in plan.canaries])
     lines += _section("for whom:", [line for tenant in plan.tenants for line in _tenant(tenant)])
     lines += _section("limits:", [_limit(limit) for limit in plan.limits])
     lines += _section("quotas:", [_quota(quota) for quota in plan.quotas])
@@ -61,6 +63,17 @@ def _traffic(traffic: TrafficReport) -> Iterator[str]:
             f"one worker each, {share_text(traffic.unreadable)} of what was read) were skipped, "
             f"{traffic.late:,} requests came out of order"
         )
+    if traffic.assumed:
+        yield (
+            f"assumed: {traffic.assumed:,} requests that were refused then and are admitted now last as long and use "
+            "as much as those of their version that were answered before them, on average; of bytes, what they "
+            "announced and the mean answer"
+        )
+    if traffic.unknown:
+        yield (
+            f"assumed: {traffic.unknown:,} that were refused before any other of their version was answered last no "
+            "longer than their refusal, and use what would be reserved for them"
+        )
     if traffic.unidentified:
         counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(traffic.unidentified.items()))
         yield f"not replayed, because nobody was known to call: {counts}"
@@ -83,6 +96,15 @@ def _tenant(impact: TenantImpact) -> Iterator[str]:
         yield f"{of}: {move.requests:,} of {move.model} go to version {move.after} instead of {move.before}"
     if impact.refused_otherwise:
         yield f"{of}: {impact.refused_otherwise:,} stay refused, for another reason"
+
+
+def _canary(canary: CanaryTaken) -> str:
+    name = f"{canary.canary} of {canary.model}, version {canary.version}"
+    if canary.before is None:
+        return f"{name}: begins at its first step, {percent_text(canary.after or 0.0)}"
+    source = "" if canary.is_known else ", its first step, since no running mesh said where it stands"
+    then = "gone" if canary.after is None else percent_text(canary.after)
+    return f"{name}: {percent_text(canary.before)}{source}; after the change {then}"
 
 
 def _limit(limit: LimitImpact) -> str:

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import msgspec
 
 from deploy.commands.plan_text import describe, share_text
 from deploy.commands.policy_files import RUNNING, NoPolicyThere, in_force, read_directory, running_state, tell
+from deploy.commands.running_stages import running_stages
+from gateway.decide.stage import Stage
 from gateway.decisions.folder import FOLDER, Read, read_blocks
 from gateway.trial.plan import Plan, doubt, plan_of, plan_without_traffic
 from gateway.trial.replay import Replay
@@ -36,7 +39,7 @@ class Traffic:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("directory", metavar="DIR", help="the policy directory")
     parser.add_argument(
         "--against", metavar="DIR", default=RUNNING, help="the policy before; default: the running mesh's"
     )
@@ -71,7 +74,11 @@ def run(options: argparse.Namespace) -> int:
     if most_share is not None and traffic is None:
         print("penstock policy plan: --max-new-refusals needs traffic: name some with --traffic", file=sys.stderr)
         return 2
-    plan = plan_without_traffic(before, after) if traffic is None else replayed(before, after, traffic)
+    if traffic is None:
+        plan = plan_without_traffic(before, after)
+    else:
+        stages = running_stages(before, state) if options.against == RUNNING else {}
+        plan = replayed(before, after, traffic, stages)
     why_not = "" if most_share is None else _why_not(plan, most_share)
     if options.json:
         told = {"ok": not why_not, "why_not": why_not, "new_refusal_share": plan.new_refusal_share, "plan": plan}
@@ -113,9 +120,13 @@ def _traffic(asked: str | None, state: Path | None) -> Traffic | None:
     return Traffic(state / FOLDER, time.time() - length_s)
 
 
-def replayed(before: Snapshot, after: Snapshot, traffic: Traffic) -> Plan:
-    """Replay traffic by both policies."""
-    read, replay = Read(), Replay(before, after)
+def replayed(before: Snapshot, after: Snapshot, traffic: Traffic, stages: Mapping[str, Stage]) -> Plan:
+    """Replay traffic by both policies.
+
+    Args:
+        stages: by model, where the canaries of the policy before stand.
+    """
+    read, replay = Read(), Replay(before, after, stages)
     blocks = read_blocks(traffic.place, traffic.since_s, float("inf"), read)
     replay.run(ordered(blocks, traffic.since_s), _progress)
     if sys.stderr.isatty():

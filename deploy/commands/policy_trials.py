@@ -8,7 +8,7 @@ import msgspec
 
 from deploy.commands.policy_files import NoPolicyThere, read_directory, tell
 from gateway.trial.explanation import Step, explain
-from gateway.trial.policy_tests import Trial, counters_of, request_of, trials
+from gateway.trial.policy_tests import Trial, counters_of, request_of, stages_of, trials, with_sure_shadows
 from gateway.trial.requests import facts_of
 from gateway.trial.tried_policy import tried_tables
 from policies.snapshot import Snapshot
@@ -18,7 +18,7 @@ SUMMARY = "try the requests of a directory's tests/, as every load does"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("directory", metavar="DIR")
+    parser.add_argument("directory", metavar="DIR", help="the policy directory")
     parser.add_argument("--json", action="store_true", help="print the outcome as JSON")
 
 
@@ -51,7 +51,9 @@ def steps(snapshot: Snapshot, trial: Trial) -> tuple[Step, ...]:
     """Return every step to the decision of a test."""
     facts = facts_of(request_of(trial.test), wall_s=0.0)
     counters = counters_of(trial.test, snapshot.tenants.get(trial.test.tenant))
-    return explain(tried_tables(snapshot), facts, counters, now_s=0.0).steps
+    tables = tried_tables(with_sure_shadows(snapshot))
+    tables.stages = stages_of(trial.test, snapshot)
+    return explain(tables, facts, counters, now_s=0.0).steps
 
 
 def describe(snapshot: Snapshot, tried: list[Trial]) -> list[str]:

@@ -41,8 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         help="add to a quota until a moment",
         description="Add to a quota until a moment: every period until then has the whole amount on top.",
     )
-    grant.add_argument("tenant", metavar="TENANT")
-    grant.add_argument("quota", metavar="QUOTA")
+    grant.add_argument("tenant", metavar="TENANT", help="whose quota")
+    grant.add_argument("quota", metavar="QUOTA", help="its name")
     grant.add_argument("amount", metavar="AMOUNT", help="in the quota's unit: 20h of device time, 2GiB, 1000000")
     grant.add_argument(
         "--until", required=True, type=moment, metavar="MOMENT", help="2027-03-01T00:00:00Z, or 7d from now"

@@ -27,6 +27,10 @@ class NotReachable(Exception):
     """The mesh cannot be asked; the message is a sentence with the fix."""
 
 
+class NotThere(NotReachable):
+    """The mesh does not have what was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Where to ask, and as whom.
@@ -106,6 +110,7 @@ def ask(target: Target, path: str) -> bytes:
     """GET a path of the management API and return the JSON body.
 
     Raises:
+        NotThere: it does not have that.
         NotReachable: it does not answer, or refuses.
     """
     return _answer(target, "GET", path, None)
@@ -136,7 +141,8 @@ def _answer(target: Target, method: str, path: str, body: object) -> bytes:
         another = f"another token is given with --token-file or {TOKEN_VARIABLE}"
         raise NotReachable(f"{target.server} does not let this token in: {why} ({another})")
     if response.status_code != 200:
-        raise NotReachable(f"{target.server}{path} answers {response.status_code}: {_told(response)}")
+        fault = NotThere if response.status_code == 404 else NotReachable
+        raise fault(f"{target.server}{path} answers {response.status_code}: {_told(response)}")
     return response.content
 
 

@@ -1,131 +1,134 @@
-"""``penstock slo``: shows the objectives of the running mesh, their budgets, burn rates and alerts."""
+"""``penstock slo``: shows the running mesh's objectives, budgets, burn rates and alerts, or what would fire."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.commands.running_mesh import NotReachable, add_arguments, ask, decoded, find
-from deploy.commands.table import table
-from gateway.control.slo_reports import AlertReport, BurnReport, ModelActivityReport, ObjectiveReport, SloReport
-from gateway.control.slo_words import length
-from policies.units import duration_text
+from deploy.commands import slo_export, slo_simulate
+from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, decoded, find
+from deploy.commands.screens.live import Latest, live
+from deploy.commands.screens.screen import clipped
+from deploy.commands.screens.terminal import is_terminal
+from deploy.commands.slo_text import ALL_HISTORY, LATEST_HISTORY, describe, describe_whole
+from gateway.control.slo_reports import ObjectiveReport, SloReport
 
-# What is overspent by more than the whole budget is told in budgets: "-190x" rather than "-19020.0%".
-_IN_PERCENT_ABOVE = -1.0
+PATH = "/admin/slo"
+WATCH_EVERY_S = 5.0
+ALARM, MISTAKEN, NOT_ASKED = 1, 2, 3
+_PAGES = ("page", "exhausted")
+_PAGE_LINES = 10
+
+
+class NoSuchObjective(NotReachable):
+    """No objective has this name, or not for this model; policy may have had it a moment ago."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the objectives; 0 unless the mesh cannot be asked, or ``--check`` finds one that pages or is exhausted."""
-    parser = argparse.ArgumentParser(prog="penstock slo", description="Show objectives, budgets, burn rates, alerts.")
-    add_arguments(parser)
-    parser.add_argument("--check", action="store_true", help="exit with 1 while a page fires or a budget is exhausted")
-    options = parser.parse_args(arguments)
+    """Print the objectives; 0 when all is well, 1 when it is not (with ``--check``) or the mesh cannot be asked.
+
+    With ``--check`` a mesh that cannot be asked is 3, so that a script can tell this from an alarm. An objective that
+    is not there is a mistake in the arguments, 2.
+    """
+    if arguments[:1] == ["simulate"]:
+        return slo_simulate.run(arguments[1:])
+    if arguments[:1] == ["export"]:
+        return slo_export.run(arguments[1:])
+    options = _parser().parse_args(arguments)
     try:
         target = find(options, os.environ, Path.home())
-        answer = ask(target, "/admin/slo")
-        report = decoded(target, "/admin/slo", answer, SloReport)
+        if options.watch:
+            return _watch(target, options)
+        answer = ask(target, PATH)
+        report = decoded(target, PATH, answer, SloReport)
+        shown = _wanted(report, options)
     except NotReachable as error:
         print(f"penstock slo: {error}", file=sys.stderr)
-        return 1
-    print(answer.decode() if options.json else describe(report))
-    return 1 if options.check and any(slo.status in ("page", "exhausted") for slo in report.slos) else 0
+        if isinstance(error, NoSuchObjective):
+            return MISTAKEN
+        return NOT_ASKED if options.check else 1
+    print(answer.decode() if options.json else _text(report, shown, options))
+    return ALARM if options.check and any(_is_alarming(slo, options) for slo in shown) else 0
 
 
-def describe(report: SloReport) -> str:
-    """Return the objectives for people."""
-    if not report.slos:
-        return "no route names an objective: write slos.yaml, and `slo:` in a route"
-    parts = [_objectives(report.slos), _models(report.models), "\n".join([*_firing(report), *_held_back(report)])]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _objectives(slos: Sequence[ObjectiveReport]) -> str:
-    head = ("SLO", "MODEL", "TARGET", "STATUS", "GOOD", "BAD", "BUDGET LEFT", "ENDS IN", "BURN RATES", "ALERTS")
-    return table(
-        head,
-        [
-            (
-                slo.name,
-                slo.model,
-                f"{slo.target * 100:.10g}% in {duration_text(slo.period_s)}",
-                slo.status.replace("_", " "),
-                slo.good,
-                slo.bad,
-                budget(slo.remaining_ratio, is_enough=slo.is_enough),
-                ends_in(slo),
-                burns(slo.burn),
-                alerts(slo.alerts),
-            )
-            for slo in slos
-        ],
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="penstock slo",
+        description="Show objectives, budgets, burn rates, alerts; all there is of one that is named.",
+        epilog="`penstock slo simulate NAME --bad-share 2% --for 1h` says what would fire; "
+        "`penstock slo export --help` writes rules, dashboards and more for other tools. "
+        "With --check it exits with 0 when all is well, 1 when it is not, 3 when the mesh cannot be asked.",
     )
-
-
-def budget(remaining_ratio: float | None, *, is_enough: bool) -> str | None:
-    """Write what is left of a budget, or how many budgets are overspent; with a question mark if few events say it."""
-    if remaining_ratio is None:
-        return None
-    left = (
-        f"{remaining_ratio:.1%}"
-        if remaining_ratio > _IN_PERCENT_ABOVE
-        else f"{remaining_ratio:.{int(remaining_ratio > -10)}f}x"
+    add_arguments(parser)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="one objective, with every window, alert and version")
+    parser.add_argument("--model", metavar="MODEL", help="of one model alone")
+    parser.add_argument(
+        "--history", action="store_true", help="show every alert that is remembered, not only the latest"
     )
-    return left + ("" if is_enough else " ?")
+    parser.add_argument("--watch", action="store_true", help="show it again and again; q leaves")
+    parser.add_argument("--check", action="store_true", help="exit with 1 while a page fires or a budget is exhausted")
+    parser.add_argument("--tickets", action="store_true", help="with --check: while a ticket fires, too")
+    return parser
 
 
-def ends_in(slo: ObjectiveReport) -> str | None:
-    """Write when a budget is spent; None where no events say it."""
-    if slo.remaining_ratio is None:
+def _wanted(report: SloReport, options: argparse.Namespace) -> list[ObjectiveReport]:
+    """Return the objectives that were asked for.
+
+    Raises:
+        NoSuchObjective: there are none.
+    """
+    shown = [slo for slo in report.slos if options.name in (None, slo.name) and options.model in (None, slo.model)]
+    if shown or (options.name is None and options.model is None):
+        return shown
+    names = ", ".join(dict.fromkeys(slo.name for slo in report.slos)) or "none"
+    models = ", ".join(dict.fromkeys(slo.model for slo in report.slos)) or "none"
+    raise NoSuchObjective(f"there is no such objective; objectives: {names}; of models: {models}")
+
+
+def _text(report: SloReport, shown: Sequence[ObjectiveReport], options: argparse.Namespace) -> str:
+    most = ALL_HISTORY if options.history else LATEST_HISTORY
+    if options.name is not None:
+        return describe_whole(report, shown, most)
+    models = [one for one in report.models if options.model in (None, one.model)]
+    return describe(SloReport(report.at, report.slot_s, models, list(shown)), most)
+
+
+def _is_alarming(slo: ObjectiveReport, options: argparse.Namespace) -> bool:
+    return slo.status in _PAGES or (options.tickets and any(alert.state == "firing" for alert in slo.alerts))
+
+
+def _watch(target: Target, options: argparse.Namespace) -> int:
+    """Show it until the reader leaves; where nobody looks it is printed again and again."""
+
+    def look() -> str:
+        report = decoded(target, PATH, ask(target, PATH), SloReport)
+        return _text(report, _wanted(report, options), options)
+
+    text = look()
+    if is_terminal():
+        live(look, WATCH_EVERY_S, 0, _scrolled, _drawn)
+        return 0
+    while True:
+        print(text, flush=True)
+        time.sleep(WATCH_EVERY_S)
+        text = f"\n{look()}"
+
+
+def _scrolled(first: int, key: str, seen: str | None) -> int | None:
+    """Return the first line to show after a key; None when the reader leaves."""
+    if key in ("q", "ctrl-c"):
         return None
-    if slo.remaining_ratio <= 0.0:
-        return "spent"
-    return "not at this pace" if slo.exhaustion_s is None else length(slo.exhaustion_s)
+    last = max(0, len((seen or "").splitlines()) - 1)
+    steps = {"j": 1, "down": 1, "k": -1, "up": -1, "page-down": _PAGE_LINES, "page-up": -_PAGE_LINES}
+    return max(0, min(last, first + {"home": -last, "end": last, **steps}.get(key, 0)))
 
 
-def burns(windows: Sequence[BurnReport]) -> str:
-    """Write the burn rate of every window."""
-    return " ".join(f"{duration_text(window.window_s)}:{window.burn_rate:.3g}x" for window in windows)
-
-
-def alerts(states: Sequence[AlertReport]) -> str:
-    """Write how many alerts fire, and how many are held back; lines below the table name them."""
-    firing = sum(alert.state == "firing" for alert in states)
-    held = sum(bool(alert.held_back) for alert in states)
-    told = [f"{firing} fire{'s' if firing == 1 else ''}"] * bool(firing) + [f"{held} held back"] * bool(held)
-    return ", ".join(told) or "quiet"
-
-
-def _models(models: Sequence[ModelActivityReport]) -> str:
-    if not models:
-        return ""
-    head = ("MODEL", "VERSION", "REQUESTS/S", "ERRORS", "P50", "P99")
-    return table(head, [(m.model, m.version, round(m.requests_per_s, 2), *_measured(m)) for m in models])
-
-
-def _measured(model: ModelActivityReport) -> tuple[str | None, ...]:
-    times = (None if s is None else f"{s * 1000:.0f} ms" for s in (model.p50_s, model.p99_s))
-    return (f"{model.error_ratio:.2%}", *times)
-
-
-def _firing(report: SloReport) -> list[str]:
-    return [
-        f"{slo.name} ({slo.model}): {alert.name} has fired for {length(report.at - alert.since)}; "
-        f"{duration_text(alert.long_s)} burns {alert.long_burn:.3g}x and {duration_text(alert.short_s)} "
-        f"{alert.short_burn:.3g}x, limit {alert.factor:g}x"
-        for slo in report.slos
-        for alert in slo.alerts
-        if alert.state == "firing" and alert.since is not None
-    ]
-
-
-def _held_back(report: SloReport) -> list[str]:
-    return [
-        f"{slo.name} ({slo.model}): {alert.name} is held back, {alert.held_back}"
-        for slo in report.slos
-        for alert in slo.alerts
-        if alert.held_back
-    ]
+def _drawn(latest: Latest[str], first: int, size: tuple[int, int]) -> list[str]:
+    columns, rows = size
+    lines = (latest.seen or "asking the mesh ...").splitlines()[first:]
+    foot = latest.error or "q quit  j k scroll"
+    return [*(clipped(line, columns) for line in lines[: max(0, rows - 1)]), clipped(foot, columns)]

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy.commands.running_mesh import NotReachable, add_arguments, ask, find, read
+from deploy.commands.rollout_text import in_one_line
+from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, find, read
 from deploy.commands.table import table
 from deploy.local.hub import RunningHub, running_hub
 from gateway.control.reports import (
@@ -19,6 +20,7 @@ from gateway.control.reports import (
     WaitingReport,
     WorkerReport,
 )
+from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from policies.errors import PolicyError
 
 
@@ -33,20 +35,32 @@ def run(arguments: Sequence[str]) -> int:
         if options.json:
             print(ask(target, "/admin/status").decode())
         else:
-            print(describe(status, read(target, "/admin/policy", PolicyReport), running_hub(Path(status.state_dir))))
+            policy, hub = read(target, "/admin/policy", PolicyReport), running_hub(Path(status.state_dir))
+            print(describe(status, policy, hub, _rollouts(target)))
     except NotReachable as error:
         print(f"penstock status: {error}", file=sys.stderr)
         return 1
     return 0 if status.readiness.is_ready else 1
 
 
-def describe(status: StatusReport, policy: PolicyReport, hub: RunningHub | None = None) -> str:
+def _rollouts(target: Target) -> Sequence[RolloutReport]:
+    """Return the canaries, as far as whoever asks may see them."""
+    try:
+        return read(target, "/admin/rollouts", RolloutsReport).rollouts
+    except NotReachable:
+        return ()
+
+
+def describe(
+    status: StatusReport, policy: PolicyReport, hub: RunningHub | None = None, rollouts: Sequence[RolloutReport] = ()
+) -> str:
     """Return the status for people; the hub is that of the same machine, None where none is known."""
     parts = [
         _headline(status),
         _addresses(status, hub),
         *_waiting(policy.waiting),
         *_policy(policy),
+        *(["\n".join(in_one_line(one) for one in rollouts)] if rollouts else []),
         *([f"{status.workers_to_replace} workers have yet to be replaced"] if status.workers_to_replace else []),
         _workers(status.workers, status.ended_workers),
         _pods(status.pods),

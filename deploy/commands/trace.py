@@ -1,4 +1,4 @@
-"""``penstock trace``: shows the life of one request, as the hub has it."""
+"""``penstock trace``: shows the life of one request, or a list of them, as the hub has it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import httpx
 import msgspec
 
 from deploy.commands.running_mesh import TOKEN_VARIABLE, NotReachable
+from deploy.commands.trace_list import ListReport, add_filters, describe, query_of
 from deploy.commands.waterfall import TraceReport, draw, is_whole, plain, plain_json
-from deploy.local.hub import HUB_FILE, running_hub
+from deploy.local.hub import HUB_FILE, HUB_TOKEN, running_hub
 from gateway.control.runtime_file import read_running, runtime_path
 
 EVERY_S = 0.25
@@ -36,15 +37,26 @@ class Hub:
         # Proxies of the environment are for the outer world.
         self._client = httpx.Client(timeout=TIMEOUT_S, trust_env=False, headers=headers)
 
-    def trace(self, wanted: str) -> bytes:
-        """Return the trace as JSON.
+    def trace(self, wanted: str, form: str = "") -> bytes:
+        """Return the trace as JSON, OTLP's where ``form`` is "otlp".
 
         Raises:
             NotThere: the hub does not have it.
             NotReachable: the hub does not answer, or refuses.
         """
+        return self._get(f"/api/traces/{quote(wanted, safe='')}", {"form": form} if form else {})
+
+    def traces(self, query: Mapping[str, str]) -> bytes:
+        """Return a list of traces as JSON.
+
+        Raises:
+            NotReachable: the hub does not answer, or refuses.
+        """
+        return self._get("/api/traces", query)
+
+    def _get(self, path: str, query: Mapping[str, str]) -> bytes:
         try:
-            response = self._client.get(f"{self._url}/api/traces/{quote(wanted, safe='')}")
+            response = self._client.get(f"{self._url}{path}", params=query)
         except httpx.ReadTimeout as error:
             raise NotReachable(
                 f"the hub at {self._url} listens but does not answer within {TIMEOUT_S:g} s: stopped or overloaded?"
@@ -62,9 +74,14 @@ class Hub:
 
 def run(arguments: Sequence[str]) -> int:
     """Print the trace; 0 when it is there, 1 when it is not or the hub cannot be asked."""
-    options = _parser().parse_args(arguments)
+    if arguments[:1] == ["list"]:
+        return _run_list(arguments[1:])
+    options = _parser().parse_args(arguments[1:] if arguments[:1] == ["show"] else arguments)
     try:
-        body, trace = _wait_for(_find(options, os.environ, Path.home()), options.id, options.wait)
+        hub = _find(options, os.environ, Path.home())
+        body, trace = _wait_for(hub, options.id, options.wait)
+        if options.otlp:
+            body = hub.trace(options.id, "otlp")
     except NotThere:
         print(
             f"penstock trace: the hub has no trace and no request {plain(options.id)}. It may not have come yet, "
@@ -76,30 +93,64 @@ def run(arguments: Sequence[str]) -> int:
     except NotReachable as error:
         print(f"penstock trace: {error}", file=sys.stderr)
         return 1
-    if options.json:
-        # A program gets what the hub said; a terminal what it can be shown.
-        print(plain_json(body.decode()) if sys.stdout.isatty() else body.decode())
+    if options.json or options.otlp:
+        _print_json(body)
     else:
         print(draw(trace, _bar(sys.stdout.encoding)))
     return 0
 
 
+def _run_list(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="penstock trace list", description="Show traces that are kept, newest first.")
+    add_filters(parser)
+    _add_hub(parser)
+    options = parser.parse_args(arguments)
+    try:
+        body = _find(options, os.environ, Path.home()).traces(query_of(options))
+        found = msgspec.json.decode(body, type=ListReport)
+    except NotReachable as error:
+        print(f"penstock trace: {error}", file=sys.stderr)
+        return 1
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        print(f"penstock trace: the hub answers in another shape ({error}): is it the same version?", file=sys.stderr)
+        return 1
+    if options.json:
+        _print_json(body)
+    else:
+        print(describe(found))
+    return 0
+
+
+def _print_json(body: bytes) -> None:
+    """A program gets what the hub said; a terminal what it can be shown."""
+    print(plain_json(body.decode()) if sys.stdout.isatty() else body.decode())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="penstock trace", description="Show where one request's time went.")
+    parser = argparse.ArgumentParser(
+        prog="penstock trace",
+        description="Show where one request's time went, and in which batch.",
+        epilog="`penstock trace list --help` finds traces; `penstock trace show list` is for a request of that id.",
+    )
     parser.add_argument(
         "id",
         metavar="ID",
         help="a request's id (x-request-id of its answer), or a trace's (32 hex digits), or its first 8 or more",
     )
+    parser.add_argument("--wait", type=_wait_s, default=5.0, metavar="S", help="for it to be there, and whole (5)")
+    parser.add_argument("--otlp", action="store_true", help="print it and its batches as OTLP's JSON")
+    _add_hub(parser)
+    return parser
+
+
+def _add_hub(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--state", type=Path, metavar="DIR", help="state directory of the mesh; default: this user's mesh"
     )
     where.add_argument("--hub", metavar="URL", help="the hub's pages, where no state directory is at hand")
     parser.add_argument("--token-file", type=Path, metavar="FILE", help=f"the hub's token; or set {TOKEN_VARIABLE}")
-    parser.add_argument("--wait", type=_wait_s, default=5.0, metavar="S", help="for it to be there, and whole (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    return parser
 
 
 def _find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) -> Hub:
@@ -117,7 +168,15 @@ def _find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) -
         raise NotReachable(
             f"no hub runs ({state / HUB_FILE} is not there): mesh.yaml must list one that serves dashboards"
         )
-    return Hub(hub.dashboards, _token(options.token_file, environ))
+    return Hub(hub.dashboards, _token(options.token_file, environ) or _own_token(state))
+
+
+def _own_token(state: Path) -> str:
+    """Return the token that the mesh's own hub asks for; "" where it asks for none, or it is not ours to read."""
+    try:
+        return (state / HUB_TOKEN).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _token(path: Path | None, environ: Mapping[str, str]) -> str:

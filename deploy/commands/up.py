@@ -19,11 +19,14 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--state", type=Path, default=state, metavar="DIR", help=f"keys, sockets; default: {state}")
     parser.add_argument("--model-store", type=Path, default=store, metavar="DIR", help=f"archives; default: {store}")
     parser.add_argument("--workers", type=_worker_count, metavar="N", help="gateway workers; default: one per core")
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), help="of events; default: what mesh.yaml says, or text"
+    )
     options = parser.parse_args(arguments)
 
     from deploy.local.up import run_up  # a wrong argument is answered without it
 
-    return run_up(options.policies, options.state, options.model_store, options.workers)
+    return run_up(options.policies, options.state, options.model_store, options.workers, options.log_format)
 
 
 def demo_policies() -> Path:

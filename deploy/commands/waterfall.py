@@ -18,6 +18,7 @@ NAME_COLUMNS = 60
 TEXT_COLUMNS = 120
 MEMBERS_SHOWN = 64
 LINKS_SHOWN = 8
+_LEAST_REST = 0.0005
 
 _STAGES = (SpanName.POD_QUEUE, SpanName.POD_PREPROCESS, SpanName.POD_INFERENCE, SpanName.POD_POSTPROCESS)
 _OURS = (SpanName.POD_REQUEST, SpanName.GATEWAY_FORWARD, SpanName.POD_INFERENCE)
@@ -54,6 +55,7 @@ class MemberReport(Struct, frozen=True):
     queue_wait_s: float | None
     is_this: bool
     is_stored: bool
+    device_s: float | None = None
 
 
 class BatchReport(Struct, frozen=True):
@@ -218,17 +220,26 @@ def _members(members: Iterable[MemberReport]) -> str:
             f"{plain(member.request_id or member.trace_id)}{' (this)' if member.is_this else ''}",
             member.rows,
             f"{member.queue_wait_s * 1e3:10.3f}" if member.queue_wait_s is not None else None,
+            f"{member.device_s * 1e3:10.3f}" if member.device_s is not None else None,
             "yes" if member.is_stored else "no",
         )
         for member in members
     ]
-    return table(("WHO RODE ALONG", "ROWS", " WAITED ms", "STORED"), rows)
+    return table(("WHO RODE ALONG", "ROWS", " WAITED ms", " DEVICE ms", "STORED"), rows)
 
 
 def _parts(trace: TraceReport) -> str:
-    rows = [(plain(part.name), f"{part.duration_ns / 1e6:10.3f}", f"{part.share:6.1%}") for part in trace.parts]
+    root = next((span for span in trace.spans if span.span_id == trace.root_id), None)
+    whole_ns = root.duration_ns if root is not None else trace.duration_ns
+    rest = max(0.0, 1.0 - trace.covered_ratio)
+    told = [(plain(part.name), part.duration_ns, part.share) for part in trace.parts]
+    told += [("unexplained", round(whole_ns * rest), rest)] if rest >= _LEAST_REST else []
+    told += [("all of it", whole_ns, 1.0)]
+    rows = [(name, f"{took_ns / 1e6:10.3f}", f"{share:6.1%}") for name, took_ns, share in told]
+    overlap = sum(share for _, _, share in told[:-1]) - 1.0
+    note = f"\nparts of several batches overlap by {overlap:.1%}" if overlap > _LEAST_REST else ""
     covered = f"the parts cover {trace.covered_ratio:.1%} of the request's time"
-    return f"{table(('PART', '   TOOK ms', ' SHARE'), rows)}\n{covered}"
+    return f"{table(('PART', '   TOOK ms', ' SHARE'), rows)}\n{covered}{note}"
 
 
 def _ms(duration_ns: int) -> str:

@@ -1,9 +1,10 @@
-"""``python -m deploy.demo``: makes the demo's archives (``build``) and what to send to them (``png``, ``text``)."""
+"""``python -m deploy.demo``: makes the demo's archives (``build``), and calls them (``png``, ``text``, ``traffic``)."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -22,7 +23,16 @@ def main(argv: list[str] | None = None) -> int:
     png.add_argument("folder", type=Path)
     text = commands.add_parser("text", help="print a JSON body that holds a sentence, for the text model")
     text.add_argument("sentence")
+    traffic = commands.add_parser("traffic", help="send digits to the running mesh, as many users would, until Ctrl-C")
+    traffic.add_argument("--state", type=Path, metavar="DIR", help="state directory of the mesh; default: this user's")
+    traffic.add_argument("--rate", type=float, default=60.0, metavar="N", help="requests a second; default: 60")
+    traffic.add_argument("--seconds", type=float, default=math.inf, metavar="N", help="for so long; default: for ever")
+    traffic.add_argument("--labels", action="store_true", help="tell each answer's true label, by POST /feedback")
     arguments = parser.parse_args(argv)
+    if arguments.command == "traffic":
+        from deploy.demo.traffic import run
+
+        return run(arguments.state, arguments.rate, arguments.seconds, arguments.labels)
     if arguments.command == "png":
         return draw(arguments.folder)
     if arguments.command == "text":

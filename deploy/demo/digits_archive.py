@@ -32,6 +32,7 @@ BROKEN_CONFIG = """\
 # Read by the handler: this version breaks on purpose, to show how an alert fires.
 handler:
   broken_share: 1.0     # of the requests; 0.05 breaks one in twenty
+  broken_by: raise      # or late, or wrong: the label of the next digit
 """
 
 

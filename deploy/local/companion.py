@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from deploy.local.child import Child, describe_exit
 from deploy.local.restart import count_quick_deaths, pause_s
+from deploy.local.told_line import companion_line
 
 # Telemetry gives way to requests where both want the processor: a weight of 110 against 1024.
 NICENESS = 10
@@ -88,7 +89,7 @@ class CompanionProcess:
             os.setpriority(os.PRIO_PROCESS, self._child.pid, NICENESS)
 
     def _tell(self, line: str) -> None:
-        self._say(line if line.startswith(f"{self._name}: ") else f"{self._name}| {line}")
+        self._say(companion_line(line, self._name))
 
     def _ended(self, status: int) -> None:
         was_told, self._end_by_s = self._end_by_s is not None, None

@@ -9,6 +9,10 @@ import time
 from contextlib import suppress
 from typing import TextIO
 
+from telemetry.logs.line import Facts, Format, as_json, as_line, as_text, record_of
+from telemetry.logs.log import event_at
+
+_MESH = Facts(process="mesh")
 MAX_WAITING_LINES = 10_000
 CLOSE_WITHIN_S = 1.0
 
@@ -18,20 +22,36 @@ class EventLog:
 
     A paused terminal (or a pipe nobody reads) would block whoever prints, and the mesh watches its processes in the
     thread that has the events. When the queue is full, lines are dropped and counted, and the count is printed.
+
+    Args:
+        form: of events; None leaves it to policy, and is text where that says nothing: whoever runs ``penstock up``
+            looks at it. What is said to be copied is never JSON.
     """
 
-    def __init__(self, out: TextIO = sys.stdout) -> None:
+    def __init__(self, out: TextIO = sys.stdout, form: Format | None = None) -> None:
         self._out = out
+        self._form = form
+        self._is_json = form == "json"
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING_LINES)
         self._dropped = 0
         self._thread = threading.Thread(target=self._print_lines, name="events", daemon=True)
         self._thread.start()
 
     def event(self, text: str) -> None:
-        """Print a line with the time of day before it."""
-        now_s = time.time()
+        """Print an event: with the time of day before it, or for programs as JSON."""
+        now_s, line = time.time(), as_line(text)
+        if self._is_json:
+            record = record_of(line, _MESH, event_at(sys._getframe(1)), now_s)
+            self.plain(as_json(record).decode().rstrip())
+            return
         clock = time.strftime("%H:%M:%S", time.localtime(now_s))
-        self.plain(f"{clock}.{int(now_s % 1 * 1000):03d} {text}")
+        for part in as_text("", line).splitlines():
+            self.plain(f"{clock}.{int(now_s % 1 * 1000):03d} {part}")
+
+    def follow(self, form: str) -> None:
+        """Print events as policy says, unless whoever started the mesh says otherwise."""
+        if self._form is None:
+            self._is_json = form == "json"
 
     def plain(self, line: str) -> None:
         """Print a line as it is, to be copied by whoever reads it."""

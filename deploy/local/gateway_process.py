@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deploy.local.child import Child, describe_exit
 from deploy.local.restart import count_quick_deaths, pause_s
+from deploy.local.told_line import gateway_line
 
 PROGRAM = (sys.executable, "-m", "gateway.control")
 DRAIN_WITHIN_S = 7.0  # leaves the pods their turn within the ten seconds that the mesh has to end
@@ -96,7 +97,7 @@ class GatewayProcess:
             self._child = Child(
                 self._spec.argv(),
                 pass_fds=(self._spec.lifeline_fd,),
-                on_line=lambda line: self._say(line if line.startswith("gateway: ") else f"gateway| {line}"),
+                on_line=lambda line: self._say(gateway_line(line)),
                 on_exit=self._ended,
             )
         except OSError as error:

@@ -9,13 +9,15 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from deploy.local.sidecars import HUB_SOCKET
+from deploy.local.sidecars import HUB_SOCKET, TARGETS_FILE
 from gateway.control.runtime_file import FILE_NAME as MESH_FILE
+from policies.listeners import is_loopback
 from policies.snapshot import Listen
 
 PROGRAM = (sys.executable, "-m", "telemetry.hub")
 HUB_FILE = "hub.json"
 STORE = "traces"
+HUB_TOKEN = "hub-token"  # noqa: S105 - the file's name
 OTLP_TOKEN = "otlp-token"  # noqa: S105 - the file's name
 
 
@@ -25,11 +27,13 @@ class RunningHub(Struct, frozen=True):
     Attributes:
         dashboards: URL of the pages.
         otlp: URL of its OTLP receiver, "" when it has none but its socket.
+        otlp_grpc: the same for gRPC.
     """
 
     pid: int
     dashboards: str
     otlp: str = ""
+    otlp_grpc: str = ""
 
 
 def hub_argv(
@@ -43,11 +47,20 @@ def hub_argv(
         *program,
         *("--listen", addresses["dashboards"]),
         *(("--otlp", addresses["otlp"]) if "otlp" in addresses else ()),
+        # Made, and asked for, where others reach the pages.
+        *(() if is_loopback(host_of(addresses["dashboards"])) else ("--token-file", str(state / HUB_TOKEN))),
+        *(("--otlp-grpc", addresses["otlp-grpc"]) if "otlp-grpc" in addresses else ()),
         *("--otlp-token-file", str(state / OTLP_TOKEN)),  # made and asked for where others reach that address
         *("--otlp-unix", str(state / HUB_SOCKET)),
         *("--store", str(state / STORE), "--mesh", str(state / MESH_FILE), "--publish", str(state / HUB_FILE)),
+        *("--sidecars", str(state / TARGETS_FILE)),
         *("--lifeline-fd", str(lifeline_fd)),
     ]
+
+
+def host_of(address: str) -> str:
+    """Return the host of an address of policy."""
+    return address.rpartition(":")[0]
 
 
 def dashboards_address(listen: Iterable[Listen]) -> str | None:

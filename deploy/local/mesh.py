@@ -29,12 +29,13 @@ from gateway.control.desired_pods import DesiredPod
 from gateway.control.runtime_file import FILE_NAME as RUNTIME_FILE
 from gateway.control.runtime_file import RunningMesh
 from gateway.decide.api_keys import sha256_hex
-from policies.snapshot import Tracing
+from policies.snapshot import Tracing, drift_by_model
 
 LOOK_EVERY_S = 0.1
 REMIND_EVERY_S = 10.0
 READY_PROBE_TIMEOUT_S = 1.0
 HUB_UP_WITHIN_S = 2.0  # what the greeting waits for it, beyond the line that says ready
+HUB_LATE_S = 60.0  # and so long its address is still told by itself
 GATEWAY_DRAINS_WITHIN_S = 7.5  # a little more than the gateway allows itself
 FLUSH_WITHIN_S = 2.5  # what sidecars, and then the hub, get to hand on and keep the last spans
 KILL_AFTER_S = 9.0  # of the ten seconds from the signal to the end
@@ -167,8 +168,9 @@ class Mesh:
             return
         argv = hub.hub_argv(in_force.mesh.listen, self._config.state, self._lifeline_fd, self._config.hub_program)
         self._hub.tend(argv, now_s)
-        attributes = in_force.mesh.tracing.attributes
-        self._sidecars.tend(self._pods.present, attributes, has_hub=argv is not None, now_s=now_s)
+        self._sidecars.tell_watched(drift_by_model(in_force))
+        self._log.follow(in_force.mesh.logs.format)
+        self._sidecars.tend(self._pods.present, in_force.mesh.tracing, has_hub=argv is not None, now_s=now_s)
 
     def _reports_of(self, pod: DesiredPod) -> Reports | None:
         """Return where a pod that starts now reports."""
@@ -226,23 +228,30 @@ class Mesh:
         log.plain(f"management  {mesh.management}")
         if mesh.metrics:
             log.plain(f"metrics     {mesh.metrics}/metrics")
-        dashboards = await self._dashboards()
-        if dashboards:
-            log.plain(f"dashboards  {dashboards}")
+        dashboards = await self._dashboards(HUB_UP_WITHIN_S)
+        if told := dashboards or self._promised_dashboards():
+            log.plain(f"dashboards  {told}")
         log.plain(f"key         {self._config.key}")
         self._greet_with_an_example(mesh)
+        if not dashboards and (late := await self._dashboards(HUB_LATE_S)):
+            log.plain(f"dashboards  {late}")
 
-    async def _dashboards(self) -> str:
-        """Return where the pages are, "" where nobody can say; a hub that is still starting is waited for a little."""
-        give_up_s = time.monotonic() + HUB_UP_WITHIN_S
+    def _dashboards_address(self) -> str | None:
+        """Return the address that policy lists for the pages, None where it lists none."""
         in_force = self._in_force.read()
-        address = hub.dashboards_address(in_force.mesh.listen) if in_force is not None else None
-        while address is not None:
+        return hub.dashboards_address(in_force.mesh.listen) if in_force is not None else None
+
+    def _promised_dashboards(self) -> str:
+        address = self._dashboards_address()
+        return greeting.promised_url(address) if address is not None else ""
+
+    async def _dashboards(self, within_s: float) -> str:
+        """Return where the pages are, "" where no hub says so in time; one that is still starting is waited for."""
+        give_up_s = time.monotonic() + within_s
+        while self._dashboards_address() is not None and time.monotonic() < give_up_s:
             running = hub.running_hub(self._config.state)
             if running is not None and running.pid == self._hub.pid:
                 return running.dashboards
-            if time.monotonic() >= give_up_s:
-                return greeting.promised_url(address)
             await asyncio.sleep(LOOK_EVERY_S)
         return ""
 

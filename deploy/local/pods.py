@@ -30,6 +30,7 @@ from deploy.local.reconcile import (
     stopping,
 )
 from deploy.local.sidecars import Reports
+from deploy.local.told_line import pod_line
 from gateway.control.desired_pods import DesiredPod
 from model_pod.wire.status import PodState
 
@@ -166,7 +167,7 @@ class Pods:
         return Child(
             server_argv(pod, self._places, listen_fd, reports),
             pass_fds=(listen_fd, self._places.lifeline_fd),
-            on_line=lambda line: self._say(line if line.startswith("pod ") else f"pod {pod.name}| {line}"),
+            on_line=lambda line: self._say(pod_line(line, pod.name)),
             on_exit=lambda status: self._ended(pod.name, status),
             takes_group=True,
             extra_environ={"OTEL_EXPORTER_OTLP_ENDPOINT": reports.otlp} if reports else None,
@@ -231,5 +232,9 @@ def server_argv(pod: DesiredPod, places: PodPlaces, listen_fd: int, reports: Rep
         *("--extracted-dir", str(places.extracted_dir)),
         *("--device", pod.device),
         *("--max-rows", str(pod.max_rows), f"--max-wait-s={pod.max_wait_s}"),
-        *(("--records", reports.records, "--kept-per-s", str(reports.kept_per_s)) if reports else ()),
+        *(_report_options(reports) if reports else ()),
     ]
+
+
+def _report_options(reports: Reports) -> tuple[str, ...]:
+    return ("--records", reports.records, "--kept-per-s", str(reports.kept_per_s), "--drift", reports.drift)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
 from deploy.local.companion import CompanionProcess
 from deploy.local.told_file import ToldFile
 from gateway.control.desired_pods import DesiredPod
+from policies.snapshot import Drift, Export, Tracing
+from telemetry.drift.files import DIRECTORY, SUFFIX
 
 PROGRAM = (sys.executable, "-m", "telemetry.sidecar")
 GATEWAY = "gateway"
 TARGETS_FILE = "prometheus-targets.json"
 SLOS_FILE = "slos.json"
 ATTRIBUTES_FILE = "sidecar-attributes.json"
+WATCHED_FILE = "drift.json"
 HUB_SOCKET = "hub.sock"
+QUEUES = "spans"
 _BACKLOG = 64
 
 
@@ -90,11 +95,13 @@ class Reports:
         records: path of the socket for records.
         otlp: base URL for spans that its handler makes.
         kept_per_s: traces it keeps per second of requests that come by no gateway; more than 0.
+        drift: path of the file that says how its rows are watched.
     """
 
     records: str
     otlp: str
     kept_per_s: float
+    drift: str
 
 
 class Sidecars:
@@ -105,8 +112,9 @@ class Sidecars:
         self._say = say
         self._sidecars: dict[str, _Sidecar] = {}
         self._leaving: list[CompanionProcess] = []
-        self._has_hub = False
+        self._export: tuple[str, ...] = ("--export", "none")
         self._attributes_file = ToldFile(places.state / ATTRIBUTES_FILE, say)
+        self._watched_file = ToldFile(places.state / WATCHED_FILE, say)
         self._targets_file = ToldFile(places.state / TARGETS_FILE, say)
 
     @property
@@ -127,18 +135,24 @@ class Sidecars:
         sidecar = self._ensure(pod.name, pod)
         if sidecar is None or kept_per_s <= 0:
             return None
-        return Reports(str(sidecar.sockets.records_path), sidecar.sockets.url, kept_per_s)
+        watched = str(self._places.state / WATCHED_FILE)
+        return Reports(str(sidecar.sockets.records_path), sidecar.sockets.url, kept_per_s, watched)
 
-    def tend(self, pods: Iterable[DesiredPod], attributes: tuple[str, ...], has_hub: bool, now_s: float) -> None:
+    def tell_watched(self, watched: Mapping[str, Drift]) -> None:
+        """Tell pods and sidecars how the inputs and outputs of models are watched."""
+        self._watched_file.tell(msgspec.json.encode(watched, order="sorted") + b"\n")
+
+    def tend(self, pods: Iterable[DesiredPod], tracing: Tracing, has_hub: bool, now_s: float) -> None:
         """See that the gateway's and these pods' sidecars run, and no others.
 
         Args:
-            attributes: keys of spans' attributes that policy allows beside the usual ones.
-            has_hub: there is a hub to send spans to.
+            tracing: which attributes of spans may leave, and for where.
+            has_hub: there is a hub to send spans to, where policy names nobody else.
         """
-        self._has_hub = has_hub
+        hub = f"unix:{self._places.state / HUB_SOCKET}" if has_hub else "none"
+        self._export = export_options(tracing.export) if tracing.export else ("--export", hub)
         # Before a sidecar that starts now reads it; one that runs reads it again, and goes on counting.
-        self._attributes_file.tell(msgspec.json.encode(attributes) + b"\n")
+        self._attributes_file.tell(msgspec.json.encode(tracing.attributes) + b"\n")
         names = {GATEWAY} | {pod.name for pod in pods}
         for name in self._sidecars.keys() - names:
             self._release(self._sidecars.pop(name))
@@ -192,16 +206,23 @@ class Sidecars:
 
     def _argv(self, sidecar: _Sidecar) -> list[str]:
         places, sockets = self._places, sidecar.sockets
-        export = f"unix:{places.state / HUB_SOCKET}" if self._has_hub else "none"
         argv = [
             *places.program,
             *("--listen-fd", str(sockets.http.fileno()), "--records-fd", str(sockets.records.fileno())),
-            *("--export", export, "--lifeline-fd", str(places.lifeline_fd)),
+            *(*self._export, "--lifeline-fd", str(places.lifeline_fd)),
+            # What a sidecar has not sent waits there for the next one of the same pod.
+            *("--queue", str(places.state / QUEUES / quote(sidecar.pod.name if sidecar.pod else GATEWAY, safe=""))),
             *("--slos", str(places.state / SLOS_FILE)),
             *("--attributes-file", str(places.state / ATTRIBUTES_FILE)),
         ]
-        if sidecar.pod is not None:
-            argv += ["--pod", sidecar.pod.address]
+        if sidecar.pod is None:
+            # One of them tells of what all have in common, and sends what those leave that do not come back.
+            argv += ["--machine", str(places.state), "--left", str(places.state / QUEUES)]
+        else:
+            pod = sidecar.pod
+            kept = places.state / DIRECTORY / pod.model / pod.version / f"{pod.name.rpartition('/')[2]}{SUFFIX}"
+            argv += ["--pod", pod.address]
+            argv += ["--drift-settings", str(places.state / WATCHED_FILE), "--drift-file", str(kept)]
             gateway = self._sidecars.get(GATEWAY)
             argv += ["--keep-from", gateway.sockets.url] if gateway is not None else []
         return argv
@@ -213,3 +234,14 @@ class Sidecars:
             for name, sidecar in sorted(self._sidecars.items())
         ]
         self._targets_file.tell(msgspec.json.format(msgspec.json.encode(targets)) + b"\n")
+
+
+def export_options(export: Export) -> tuple[str, ...]:
+    """Return how a sidecar is told where spans go. A place is told, and never what is kept there."""
+    options = ["--export", export.to, "--queue-bytes", str(export.queue_bytes)]
+    options += ["--export-timeout-s", f"{export.answer_within_s:g}"]
+    options += ["--export-ca", export.ca.removeprefix("file:")] if export.ca else []
+    if export.headers:
+        kind, _, place = export.headers.partition(":")
+        options += [f"--export-headers-{kind}", place]
+    return tuple(options)

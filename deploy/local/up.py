@@ -10,15 +10,21 @@ from pathlib import Path
 from setproctitle import setproctitle
 
 from deploy.local.events import EventLog
-from deploy.local.key import local_key
 from deploy.local.lock import AlreadyRunning, take_lock
 from deploy.local.mesh import Mesh, MeshConfig
+from deploy.local_key import local_key
 from gateway.control.state_dir import StateRefused, prepare
+from telemetry.logs.line import Format
+from telemetry.logs.log import FORMAT_VARIABLE, SETTINGS_VARIABLE
+from telemetry.logs.settings import FILE_NAME as LOG_SETTINGS
 
 
-def run_up(policies: Path, state: Path, model_store: Path, workers: int | None) -> int:
+def run_up(
+    policies: Path, state: Path, model_store: Path, workers: int | None, log_format: Format | None = None
+) -> int:
     """Run a mesh in the foreground; return the exit code once everything has stopped."""
     setproctitle("penstock up")
+    _say_to_children_how_to_log(state)
     if not policies.is_dir():
         return _refuse(f"there is no policy directory {policies}: name one with --policies")
     try:
@@ -35,13 +41,19 @@ def run_up(policies: Path, state: Path, model_store: Path, workers: int | None) 
         )
     config = MeshConfig(policies.absolute(), state_dir, model_store.absolute(), workers, key)
     try:
-        return _run(config)
+        return _run(config, log_format)
     finally:
         os.close(lock)
 
 
-def _run(config: MeshConfig) -> int:
-    log = EventLog()
+def _say_to_children_how_to_log(state: Path) -> None:
+    """Have every process of the mesh, and theirs, tell what happens as JSON, which is shown here as people want it."""
+    os.environ[FORMAT_VARIABLE] = "json"
+    os.environ[SETTINGS_VARIABLE] = str(state.absolute() / LOG_SETTINGS)
+
+
+def _run(config: MeshConfig, log_format: Format | None) -> int:
+    log = EventLog(form=log_format)
     try:
         log.event(f"mesh: starting with policies {config.policies}, state {config.state}, models {config.model_store}")
         return asyncio.run(_run_mesh(config, log))

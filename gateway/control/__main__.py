@@ -19,6 +19,10 @@ from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import runtime_path
 from gateway.control.state_dir import StateRefused
 from gateway.control.supervisor import SupervisorConfig, supervise
+from telemetry.logs.libraries import take_over
+from telemetry.logs.line import Facts, error
+from telemetry.logs.log import LOG, SETTINGS_VARIABLE
+from telemetry.logs.settings import FILE_NAME as LOG_SETTINGS
 
 _MOST_WORKERS = 256
 # A few for each worker and pod, and MOST_CONNECTIONS for each listener of its own.
@@ -29,11 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until drained; 1 when the gateway cannot start."""
     config = read_config(arguments)
     setproctitle("penstock gateway supervisor")
+    # Its workers inherit it.
+    os.environ[SETTINGS_VARIABLE] = str(config.state.absolute() / LOG_SETTINGS)
+    LOG.begin(Facts(process="gateway", role="supervisor"))
+    take_over(LOG, "gateway")
     raise_descriptor_limit()
     try:
         asyncio.run(supervise(config, say))
-    except (NoPolicy, ListenRefused, StateRefused) as error:
-        say(f"cannot start: {error}")
+    except (NoPolicy, ListenRefused, StateRefused) as refused:
+        say(error(f"cannot start: {refused}", "gateway.refused"))
         return 1
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.control.cost_totals import Cost, CostKind
 from gateway.control.view import utc
@@ -26,19 +26,38 @@ class CostRow:
 
 
 @dataclass(frozen=True)
+class VersionCostRow:
+    """What requests for one version cost, whoever sent them; an empty version is that of requests that reached none."""
+
+    model: str
+    version: str
+    requests: int
+    device_s: float
+    body_bytes: int
+    tokens: int
+
+
+@dataclass(frozen=True)
 class CostsReport:
     """What requests cost since `since`, the gateway's start, in UTC and ISO 8601.
 
     `rows` are the dearest by device time, then by bytes. `left_out` counts the others, and `total` has all of them.
+    `versions` has the same by version, as many at most and the dearest first; of one tenant alone it is empty.
     """
 
     since: str
     rows: list[CostRow]
     left_out: int
     total: CostRow
+    versions: list[VersionCostRow] = field(default_factory=list)
 
 
-def costs_report(since_s: float, costs: Iterable[tuple[CostKind, Cost]], most: int) -> CostsReport:
+def costs_report(
+    since_s: float,
+    costs: Iterable[tuple[CostKind, Cost]],
+    most: int,
+    versions: Iterable[tuple[tuple[str, str], Cost]] = (),
+) -> CostsReport:
     """Return the report, with so many rows at most."""
     dearest = sorted(costs, key=lambda one: (-one[1].device_us, -one[1].body_bytes, one[0].tenant, one[0].model))
     total = Cost()
@@ -48,7 +67,18 @@ def costs_report(since_s: float, costs: Iterable[tuple[CostKind, Cost]], most: i
         total.body_bytes += cost.body_bytes
         total.tokens += cost.tokens
     rows = [_row(kind, cost) for kind, cost in dearest[:most]]
-    return CostsReport(utc(since_s), rows, len(dearest) - len(rows), _row(CostKind("", ""), total))
+    by_version = sorted(versions, key=lambda one: (-one[1].device_us, -one[1].body_bytes, one[0]))
+    return CostsReport(
+        utc(since_s),
+        rows,
+        len(dearest) - len(rows),
+        _row(CostKind("", ""), total),
+        [_version_row(*version, cost) for version, cost in by_version[:most]],
+    )
+
+
+def _version_row(model: str, version: str, cost: Cost) -> VersionCostRow:
+    return VersionCostRow(model, version, cost.requests, cost.device_us / 1e6, cost.body_bytes, cost.tokens)
 
 
 def _row(kind: CostKind, cost: Cost) -> CostRow:

@@ -9,6 +9,7 @@ from gateway.control.messages import RequestCounts
 
 # Tenants by models: some 10 MB. Beyond, tenants that are new to a model are counted as one.
 MAX_KINDS = 50_000
+MAX_VERSIONS = 10_000
 
 
 class Cost(Struct):
@@ -46,11 +47,13 @@ class CostTotals:
     Attributes:
         since_s: when counting began, seconds since the epoch.
         by_kind: at most ``MAX_KINDS``, and one more for each model.
+        by_version: by model and version, at most ``MAX_VERSIONS``, and one more for each model.
     """
 
     def __init__(self, since_s: float) -> None:
         self.since_s = since_s
         self.by_kind: dict[CostKind, Cost] = {}
+        self.by_version: dict[tuple[str, str], Cost] = {}
 
     def add(self, counts: RequestCounts) -> None:
         """Add what a worker settled."""
@@ -58,3 +61,7 @@ class CostTotals:
         if kind not in self.by_kind and len(self.by_kind) >= MAX_KINDS:
             kind = CostKind(OTHER, counts.model)
         self.by_kind.setdefault(kind, Cost()).add(counts)
+        version = (counts.model, counts.version)
+        if version not in self.by_version and len(self.by_version) >= MAX_VERSIONS:
+            version = (counts.model, OTHER)
+        self.by_version.setdefault(version, Cost()).add(counts)

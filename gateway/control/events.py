@@ -1,18 +1,15 @@
-"""Event lines: one line on standard error for each thing that happens to the gateway."""
+"""Event lines: one line for each thing that happens to the gateway."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
+from telemetry.logs.log import LOG
+
 Say = Callable[[str], None]
+"""Takes one event: a sentence, or a ``telemetry.logs.line.Line`` that says more of it."""
 
 
 def say(event: str) -> None:
-    """Write one event; a reader that went away costs the line and nothing else."""
-    line = " ".join(event.splitlines())
-    try:
-        sys.stderr.write(f"gateway: {line}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        return
+    """Tell one event; a reader that went away costs the line and nothing else."""
+    LOG.say("gateway", event)

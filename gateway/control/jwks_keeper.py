@@ -18,6 +18,7 @@ from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from policies.snapshot import JwtIssuer
 from policies.units import duration_text
+from telemetry.logs.line import warning
 
 if TYPE_CHECKING:
     from gateway.decide.tokens import Trusted
@@ -92,7 +93,7 @@ class JwksKeeper(WorkerListener):
         try:
             jwks_files.forget(self._state_dir, name)
         except OSError as error:
-            self._say(f"the kept keys of the issuer {name} cannot be removed: {error.strerror}")
+            self._say(warning(f"the kept keys of the issuer {name} cannot be removed: {error.strerror}"))
 
     def _recalled(self, issuer: JwtIssuer) -> IssuerStanding:
         """What was kept is as old as the wall clock says, and never from the future."""
@@ -156,7 +157,7 @@ class JwksKeeper(WorkerListener):
         try:
             await asyncio.to_thread(jwks_files.keep, self._state_dir, issuer, jwks, time.time())
         except OSError as error:
-            self._say(f"the keys of the issuer {name} cannot be kept for the next start: {error.strerror}")
+            self._say(warning(f"the keys of the issuer {name} cannot be kept for the next start: {error.strerror}"))
 
     async def _fetched(self, issuer: JwtIssuer) -> bytes:
         """Return a key set that can be read; importing what fetches and reads it takes too long for the loop."""
@@ -179,7 +180,7 @@ class JwksKeeper(WorkerListener):
                 if trusted_keys(standing, issuer, now_s)
                 else "its tokens are refused until they can"
             )
-            self._say(f"the keys of the issuer {issuer.name} cannot be fetched ({why}); {kept}")
+            self._say(warning(f"the keys of the issuer {issuer.name} cannot be fetched ({why}); {kept}"))
         self._standings[issuer.name] = failed(standing, issuer, now_s, random.random())
 
     async def _show(self, name: str) -> None:
@@ -193,7 +194,7 @@ class JwksKeeper(WorkerListener):
             return
         if standing.jwks and not jwks:
             kept = duration_text(issuer.keep_stale_s)
-            self._say(f"the keys of the issuer {name} are older than {kept}: its tokens are refused")
+            self._say(warning(f"the keys of the issuer {name} are older than {kept}: its tokens are refused"))
         trusted = await asyncio.to_thread(_trusted, issuer, jwks)
         if self._issuers.get(name) != issuer:
             return
@@ -204,7 +205,7 @@ class JwksKeeper(WorkerListener):
 
     def _say_unused(self, name: str, unused: tuple[str, ...]) -> None:
         if unused and self._unused.get(name) != unused:
-            self._say(f"of the keys of the issuer {name} some are not used: {'; '.join(unused[:_MAX_TOLD])}")
+            self._say(warning(f"of the keys of the issuer {name} some are not used: {'; '.join(unused[:_MAX_TOLD])}"))
         self._unused[name] = unused
 
 

@@ -20,6 +20,7 @@ from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from model_pod.wire.refusals import Refused
 from policies.snapshot import Snapshot
+from telemetry.logs.line import warning
 
 REVOKED_FILE = "revoked-keys.json"
 USES_FILE = "key-uses.json"
@@ -139,7 +140,7 @@ class KeyBook(WorkerListener):
         try:
             write_private(self._uses_path, content)
         except OSError as error:
-            self._say(f"when keys were last used cannot be kept for the next start: {error.strerror}")
+            self._say(warning(f"when keys were last used cannot be kept for the next start: {error.strerror}"))
 
 
 def _read_revoked(path: Path) -> dict[str, Revocation]:

@@ -13,29 +13,47 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from gateway.control.mesh_facts import MeshFacts
+from gateway.control.messages import WAIT_EDGES_S, Waits
 from gateway.control.pod_table import PodRecord
 from gateway.control.policy_changes import OUTCOMES
 from gateway.control.quota_metrics import quota_families
 from gateway.control.request_totals import Durations, RequestTotals
+from gateway.control.rollouts.metrics import rollout_families
 from gateway.control.slo_engine import Judged, SloEngine, alert_key
+from gateway.copies.messages import CopyCounts
+from gateway.copies.reports import ShadowReport
 from policies.units import duration_text
 from telemetry.conventions import (
+    ALERTS_SENT,
     CHARGED_BYTES,
     CHARGED_DEVICE_SECONDS,
     CHARGED_TOKENS,
     GENERATION,
     JWKS_STALE,
+    LATE_LABELS,
     LIMIT_OBSERVED,
     LIMIT_REFUSED,
     LIMIT_ROWS,
+    LINKS_OPEN,
+    LOG_LINES,
+    LOG_SUPPRESSED,
+    POD_EJECTIONS,
     PODS,
     PODS_EJECTED,
     POLICY_REFUSED,
     POLICY_RELOADS,
+    RECORDED,
+    RECORDED_BYTES,
     REQUEST_DURATION_SECONDS,
+    REQUEST_WAIT_SECONDS,
     REQUESTS,
     REQUESTS_WAITING,
     RETRIES,
+    SAMPLE_BYTES,
+    SAMPLES,
+    SAMPLES_HIDDEN,
+    SHADOW_COMPARED,
+    SHADOW_NOT_COPIED,
     SLO_ALERT_FIRING,
     SLO_BUDGET_REMAINING,
     SLO_BURN_RATE,
@@ -48,7 +66,7 @@ from telemetry.conventions import (
     WORKER_RESTARTS,
     Metric,
 )
-from telemetry.slo.alerts import Firing
+from telemetry.slo.alerts import Firing, alerts_of
 
 _GOOD_CLASS = "2xx"
 _MICROSECONDS = 1_000_000
@@ -63,6 +81,7 @@ def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Fam
         _counters(LIMIT_OBSERVED, (((limit,), n) for limit, n in engine.limits.observed.items())),
         _one(LIMIT_ROWS, facts.limit_rows),
         *_slo_families(engine, engine.judged_in_slot(now_s)),
+        _counters(ALERTS_SENT, facts.alerts_sent.items()),
         _pods_family(facts.pods),
         _one(GENERATION, facts.generation),
         _one(POLICY_REFUSED, facts.is_refused),
@@ -70,11 +89,19 @@ def mesh_families(engine: SloEngine, facts: MeshFacts, now_s: float) -> list[Fam
         _one(WORKER_RESTARTS, facts.worker_restarts),
         _by_worker(WORKER_LOOP_LAG_SECONDS, facts.loop_lag_s),
         _one(REQUESTS_WAITING, facts.waiting),
+        _waits_family(facts.waits),
         _counters(RETRIES, (((outcome,), count) for outcome, count in facts.retries.items())),
         _by_worker(PODS_EJECTED, facts.ejected),
+        _counters(POD_EJECTIONS, (((model,), count) for model, count in facts.ejections.items())),
+        _by_worker(LINKS_OPEN, facts.links),
+        *_shadow_families(facts.shadows),
+        *_copies_families(facts.copies),
         _counters(TELEMETRY_DROPPED, facts.dropped.items()),
+        _counters(LOG_LINES, (((level,), count) for level, count in facts.log_lines.items())),
+        _counters(LOG_SUPPRESSED, [((), facts.log_suppressed)]),
         _jwks_family(facts.jwks_stale_s),
         *quota_families(facts.quotas),
+        *rollout_families(facts.rollouts),
         *_torchserve_families(engine.totals, facts.host_name),
     ]
 
@@ -88,6 +115,15 @@ def _request_families(totals: RequestTotals) -> Iterator[Family]:
         labels = (kind.model, kind.version, kind.code_class)
         histograms.add_metric(labels, _buckets(durations), durations.sum_s)
     yield histograms
+
+
+def _waits_family(waits: Iterable[Waits]) -> Family:
+    of = REQUEST_WAIT_SECONDS
+    family = HistogramMetricFamily(of.name, of.meaning, labels=of.labels, unit=of.unit)
+    edges = (*map(floatToGoString, WAIT_EDGES_S), "+Inf")
+    for one in waits:
+        family.add_metric((one.model, one.tier), list(zip(edges, accumulate(one.buckets), strict=True)), one.sum_s)
+    return family
 
 
 def _cost_families(totals: RequestTotals) -> Iterator[Family]:
@@ -129,7 +165,7 @@ def _slo_families(engine: SloEngine, judged: list[Judged]) -> Iterator[Family]:
             burning.add_metric((slo, model, duration_text(burn.window_s)), burn.burn_rate)
         if found.remaining_ratio is not None:
             remaining.add_metric((slo, model), found.remaining_ratio)
-        for alert in one.objective.alerts:
+        for alert in alerts_of(one.objective):
             state = engine.alerts.of(alert_key(one.objective, model, alert)).state
             firing.add_metric((slo, model, alert.severity, alert.name), state is Firing.FIRING)
     yield from (burning, remaining, firing)
@@ -141,6 +177,36 @@ def _pods_family(pods: Iterable[PodRecord]) -> Family:
     for labels, count in by_state.items():
         family.add_metric(labels, count)
     return family
+
+
+def _shadow_families(reports: Iterable[ShadowReport]) -> Iterator[Family]:
+    compared: list[tuple[tuple[str, ...], float]] = []
+    not_copied: list[tuple[tuple[str, ...], float]] = []
+    for one in reports:
+        shadow = (one.model, one.name)
+        compared += [((*shadow, "same"), one.compared - one.differ), ((*shadow, "differs"), one.differ)]
+        not_copied += [((*shadow, why), count) for why, count in one.not_copied.items()]
+    yield _counters(SHADOW_COMPARED, compared)
+    yield _counters(SHADOW_NOT_COPIED, not_copied)
+
+
+def _copies_families(counts: CopyCounts) -> Iterator[Family]:
+    yield _counters(LATE_LABELS, _by_outcome(counts.labels))
+    yield _counters(RECORDED, _by_outcome(counts.recordings))
+    kept = _gauge(RECORDED_BYTES)
+    for model, kept_bytes in counts.recorded_bytes.items():
+        kept.add_metric((model,), kept_bytes)
+    yield kept
+    yield _counters(SAMPLES, _by_outcome(counts.samples))
+    yield _counters(SAMPLES_HIDDEN, _by_outcome(counts.hidden))
+    sampled = _gauge(SAMPLE_BYTES)
+    for model, kept_bytes in counts.sample_bytes.items():
+        sampled.add_metric((model,), kept_bytes)
+    yield sampled
+
+
+def _by_outcome(counts: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[tuple[str, str], float]]:
+    return (((model, outcome), count) for model, by in counts.items() for outcome, count in by.items())
 
 
 def _jwks_family(stale_s: dict[str, float]) -> Family:

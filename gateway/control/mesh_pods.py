@@ -11,6 +11,7 @@ from gateway.control.desired import PodPlace
 from gateway.control.events import Say
 from gateway.control.messages import Pods
 from gateway.control.pod_table import Finding, PodTable
+from model_pod.wire.status import PodStatus
 
 if TYPE_CHECKING:
     from gateway.control.probe import PodProbes
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 FIRST_LOOK_S = 1.0
 
 Show = Callable[[Pods], None]
+OnAccount = Callable[[PodPlace, PodStatus], None]
 
 
 class MeshPods:
@@ -27,10 +29,14 @@ class MeshPods:
 
     Attributes:
         table: pods by (name, address), in the order of the files.
+        ready_once: models and their versions of which a pod has been ready: pods behind a name come and go.
+        on_account: who hears what a pod says of itself, each time that it is asked.
     """
 
     def __init__(self, say: Say, show: Show) -> None:
         self.table: PodTable = {}
+        self.ready_once: set[tuple[str, str]] = set()
+        self.on_account: list[OnAccount] = []
         self._say = say
         self._show = show
         self._probes: PodProbes | None = None
@@ -39,11 +45,15 @@ class MeshPods:
         self._show_is_due = False
         self._untold: list[str] = []
 
+    def want(self, places: Iterable[PodPlace]) -> None:
+        """These are wanted, as addresses and as names that stand for some; of other versions nothing is remembered."""
+        self.ready_once &= {(place.model, place.version) for place in places}
+
     def follow(self, places: Iterable[PodPlace]) -> None:
         """These are the pods from now on."""
         self.table = pod_table.merge_places(self.table, places)
         if self._has_looked:
-            self._show(pod_table.pods_message(self.table))
+            self._show(pod_table.pods_message(self.table, self.ready_once))
         self._watch_all()
 
     def start_probing(self, probes: PodProbes) -> None:
@@ -70,7 +80,12 @@ class MeshPods:
         before = self.table.get(key)
         if before is None:
             return
+        if isinstance(finding, PodStatus):
+            for listener in self.on_account:
+                listener(place, finding)
         after = self.table[key] = pod_table.observe(before, finding, now_s)
+        if after.was_ready:
+            self.ready_once.add((place.model, place.version))
         sentence = pod_table.event(before, after)
         if before.view == after.view and self._has_looked:
             self._tell(sentence)
@@ -93,7 +108,7 @@ class MeshPods:
     def _show_now(self) -> None:
         self._show_is_due = False
         self._has_looked = True
-        self._show(pod_table.pods_message(self.table))
+        self._show(pod_table.pods_message(self.table, self.ready_once))
         untold, self._untold = self._untold, []
         for sentence in untold:
             self._tell(sentence)

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.decide.stage import Stage
 from model_pod.wire.status import PodState
 
 # The finest slots in which SLO events are counted.
 SLOT_S = 10
+# Upper edges of what is told of waits: tiers let requests wait a second or so, and some do much longer.
+WAIT_EDGES_S = (0.001, 0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+# Pairs of model and tier of which waits are told apart, and models of which ejections are; others are of "other".
+MAX_WAITS = 200
+OTHER_WAITS = "other"
+MAX_EJECTIONS = 1000
+OTHER_MODELS = "other"
 
 
 class Prepare(Struct, frozen=True, tag="prepare"):
@@ -49,9 +57,14 @@ class PodView(Struct, frozen=True, array_like=True):
 
 
 class Pods(Struct, frozen=True, tag="pods"):
-    """All pods, whole, whenever one of them changes."""
+    """All pods, whole, whenever one of them changes.
+
+    Attributes:
+        ready_once: models and their versions of which a pod has been ready, be it none of these any more.
+    """
 
     pods: tuple[PodView, ...]
+    ready_once: tuple[tuple[str, str], ...] = ()
 
 
 class Drain(Struct, frozen=True, tag="drain"):
@@ -114,7 +127,37 @@ class ShowCertificate(Struct, frozen=True, tag="show_certificate"):
         return f"ShowCertificate(listen_fd={self.listen_fd}, cert={self.cert!r}, is_required={self.is_required})"
 
 
-ToWorker = Prepare | Commit | Pods | Drain | OthersRate | Revoked | IssuerKeys | ShowCertificate
+class Releases(Struct, frozen=True, tag="releases"):
+    """Where every canary stands, whole, whenever one of them moves. One that is not told of has a share of 0."""
+
+    stages: tuple[Stage, ...]
+
+
+class CopiesAt(Struct, frozen=True, tag="copies_at"):
+    """Where the copies process listens, as the path of a Unix socket; "" when there is none."""
+
+    path: str
+
+
+class Drifting(Struct, frozen=True, tag="drifting"):
+    """Which versions of which models drift, as far as samples are kept on that; whole, whenever it changes."""
+
+    versions: tuple[tuple[str, str], ...]
+
+
+ToWorker = (
+    Prepare
+    | Commit
+    | Pods
+    | Drain
+    | OthersRate
+    | Revoked
+    | IssuerKeys
+    | ShowCertificate
+    | Releases
+    | CopiesAt
+    | Drifting
+)
 
 
 class Prepared(Struct, frozen=True, tag="prepared"):
@@ -134,6 +177,20 @@ class Accepting(Struct, frozen=True, tag="accepting"):
     """The worker has a generation and accepts connections."""
 
 
+class Waits(Struct, frozen=True, array_like=True):
+    """For how long requests of one model and tier waited for a pod to have room.
+
+    Attributes:
+        buckets: how many waited up to each of ``WAIT_EDGES_S``, not cumulative; the last waited longer than all.
+        sum_s: of them.
+    """
+
+    model: str
+    tier: str
+    buckets: tuple[int, ...]
+    sum_s: float
+
+
 class Counts(Struct, frozen=True, tag="counts"):
     """Cumulative since the worker started: sent about once a second from its start, by the spare too, and at its end.
 
@@ -147,6 +204,12 @@ class Counts(Struct, frozen=True, tag="counts"):
         retries: requests that were to be sent to another pod, since the first had failed them.
         retries_refused: those that were not, because their model's retry budget was used up.
         ejected: pods that are ready and get nothing, or a trial at most, because they failed this worker's requests.
+        waits: of requests that waited, and wait no more.
+        ejections: by model, how often a pod began to be left out, or went on to be because it failed its trial.
+        links: that are open to pods.
+        copies_lost: requests that were to be copied and were not handed over, by why.
+        log_lines: that it logged, by level.
+        log_suppressed: that it did not log: too many of one event, or nobody read them.
     """
 
     requests: int
@@ -158,6 +221,12 @@ class Counts(Struct, frozen=True, tag="counts"):
     retries: int = 0
     retries_refused: int = 0
     ejected: int = 0
+    waits: tuple[Waits, ...] = ()
+    ejections: dict[str, int] = {}
+    links: int = 0
+    copies_lost: dict[str, int] = {}
+    log_lines: dict[str, int] = {}
+    log_suppressed: int = 0
 
 
 class RequestCounts(Struct, frozen=True, array_like=True):
@@ -229,6 +298,45 @@ class LimitUses(Struct, frozen=True, tag="limit_uses"):
     observed: dict[str, int]
 
 
+class ArmEvents(Struct, frozen=True, array_like=True):
+    """Requests of one arm: those that an objective counts, those that were bad, and those that were bad but for time.
+
+    Attributes:
+        slow: bad requests whose status was a good one.
+    """
+
+    requests: int = 0
+    bad: int = 0
+    slow: int = 0
+
+
+class BadKey(Struct, frozen=True, array_like=True):
+    """A sticky key that had a bad request, told once by each worker each time.
+
+    Attributes:
+        trace_id: of that request, whether its trace is kept or not.
+    """
+
+    subject: int
+    in_canary: bool
+    trace_id: str
+
+
+class TrialEvents(Struct, frozen=True, tag="trial_events"):
+    """What a canary's trial came to since this worker last told; of one stage, which may have passed meanwhile.
+
+    Attributes:
+        keys: in the order in which they were seen.
+        untold: further bad keys, for which there was no room.
+    """
+
+    stage: Stage
+    stable: ArmEvents
+    canary: ArmEvents
+    keys: tuple[BadKey, ...]
+    untold: int = 0
+
+
 class QuotaWanted(Struct, frozen=True, tag="quota_wanted"):
     """Accounts of which a request waits for more; ``amounts`` is what it needs, in the meter's unit."""
 
@@ -241,4 +349,6 @@ class UnknownKid(Struct, frozen=True, tag="unknown_kid"):
     issuer: str
 
 
-FromWorker = Prepared | Committed | Accepting | Counts | Tally | KeyUses | LimitUses | QuotaWanted | UnknownKid
+FromWorker = (
+    Prepared | Committed | Accepting | Counts | Tally | KeyUses | LimitUses | TrialEvents | QuotaWanted | UnknownKid
+)

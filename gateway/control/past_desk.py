@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.control import generation_archive
+from gateway.decide.stage import Stage
 from gateway.decisions.folder import FOLDER, find_record
 from gateway.decisions.records import ID_BYTES
 from gateway.trial.past import PastReport, past_report
@@ -18,9 +19,16 @@ class PastDesk:
 
     Args:
         in_force: the policy by which requests are decided now.
+        stages: by model, where its canaries stand now.
     """
 
-    def __init__(self, state_dir: Path, in_force: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        in_force: Callable[[], Snapshot],
+        stages: Callable[[], Mapping[str, Stage]] = dict[str, Stage],
+    ) -> None:
+        self._stages = stages
         self._state_dir = state_dir
         self._in_force = in_force
 
@@ -39,7 +47,7 @@ class PastDesk:
                 "at most, and there is none of a request whose caller was not known.",
             )
         then = generation_archive.recall(self._state_dir, record.ended.generation)
-        return past_report(request_id, record, then, self._in_force())
+        return past_report(request_id, record, then, self._in_force(), self._stages())
 
 
 def _id_bytes(request_id: str) -> bytes:

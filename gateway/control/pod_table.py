@@ -157,6 +157,6 @@ def _loaded(record: PodRecord) -> str:
     return f" on {status.device}, loaded in {status.load_s:.1f} s" if status is not None and status.device else ""
 
 
-def pods_message(table: PodTable) -> Pods:
+def pods_message(table: PodTable, ready_once: Iterable[tuple[str, str]] = ()) -> Pods:
     """Return what workers are told of all pods."""
-    return Pods(tuple(record.view for record in table.values()))
+    return Pods(tuple(record.view for record in table.values()), tuple(ready_once))

@@ -27,6 +27,7 @@ from policies import diff
 from policies.errors import PolicyError
 from policies.local_key import with_local_key
 from policies.snapshot import PolicyTest, Snapshot
+from telemetry.logs.line import warning
 
 # An event stays readable; the management API has all of them.
 _TOLD_AT_ONCE = 20
@@ -299,7 +300,7 @@ class PolicyKeeper:
         self._again_s = time.monotonic() + _AGAIN_AFTER_S
         if duty not in self._troubles:
             self._troubles.add(duty)
-            self.say(f"{duty} yet: {error.strerror}; it is tried again until it is done")
+            self.say(warning(f"{duty} yet: {error.strerror}; it is tried again until it is done"))
 
     def _done(self, duty: Duty) -> None:
         self._undone.discard(duty)
@@ -362,9 +363,11 @@ class PolicyKeeper:
         self.reloads["refused"] += 1
         self.changed(refused(self._in_force.snapshot.generation if self._in_force is not None else 0, errors))
         for error in errors[:_TOLD_AT_ONCE]:
-            self.say(f"policy refused: {error}")
+            self.say(warning(f"policy refused: {error}"))
         if len(errors) > _TOLD_AT_ONCE:
-            self.say(f"policy refused: {len(errors) - _TOLD_AT_ONCE} more errors; penstock policy check has all")
+            self.say(
+                warning(f"policy refused: {len(errors) - _TOLD_AT_ONCE} more errors; penstock policy check has all")
+            )
         if self._in_force is not None:
             self.say(f"generation {self.in_force.snapshot.generation} stays in force")
 

@@ -23,6 +23,7 @@ from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from gateway.limits.table import LimitTable
 from policies.snapshot import Snapshot
+from telemetry.logs.line import warning
 
 LOOK_EVERY_S = 0.1
 # A ledger that failed is left alone for a moment, lest a full disk is written to ten times a second.
@@ -166,7 +167,7 @@ class QuotaKeeper(WorkerListener):
             done = await self._in_thread(work)
         except LedgerUnavailable as error:
             if not self.trouble:
-                self._say(f"the ledger of quotas cannot be used, so no more of any quota is let: {error}")
+                self._say(warning(f"the ledger of quotas cannot be used, so no more of any quota is let: {error}"))
             self.trouble = str(error) or "it does not say why"
             return None
         if self.trouble:

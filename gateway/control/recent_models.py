@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
 from msgspec import Struct
 
@@ -69,17 +70,28 @@ class RecentModels:
             edges_s,
         )
 
-    def activity(self, now_s: float) -> list[ModelActivity]:
-        """Return every version that had a request, by name."""
+    def activity(self, now_s: float, within_s: float = SPAN_S) -> list[ModelActivity]:
+        """Return every version that had a request, by name.
+
+        Args:
+            within_s: how far back, in whole slots; not further than is remembered.
+        """
         totals: dict[tuple[str, str], _Counts] = {}
         for start_s, slot in sorted(self._slots.items()):
-            if not _is_recent(start_s, now_s):
+            if not _is_recent(start_s, now_s) or start_s <= now_s - within_s:
                 continue
             for key, counts in slot.items():
                 total = totals.setdefault(key, _Counts(counts.edges_s))
                 total.add(counts.requests, counts.errors, counts.buckets, counts.edges_s)
-        span_s = max(SLOT_S, min(SPAN_S, now_s - self._started_s))
+        span_s = max(SLOT_S, min(counted_s(now_s, within_s), now_s - self._started_s))
         return [_activity(key, totals[key], span_s) for key in sorted(totals)]
+
+
+def counted_s(now_s: float, within_s: float) -> float:
+    """Return how far back the slots go that began within this time."""
+    if within_s >= SPAN_S:
+        return SPAN_S
+    return now_s - (floor((now_s - within_s) / SLOT_S) + 1) * SLOT_S
 
 
 def _is_recent(slot_s: int, now_s: float) -> bool:

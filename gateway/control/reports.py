@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.control.slo_reports import HistoryQuestion, SloHistoryReport, SloReport
+from gateway.control.slo_past_reports import AlertsReport, SlotsReport
+from gateway.control.slo_reports import ActivityReport, HistoryQuestion, SloHistoryReport, SloReport
 
 PodStateName = Literal["starting", "ready", "restarting", "failed", "draining"]
 
@@ -62,7 +63,9 @@ class PodReport:
     """One pod: what should run, and what its last probe found.
 
     `archive` and `device` are empty for a pod that somebody else runs. `probed_s_ago` is null before the first probe.
-    What follows it is the pod's own account, null for a server that gives none.
+    What follows it is the pod's own account, null for a server that gives none. `device_s` says for how many seconds
+    batches held the device since the pod started, the one that runs now included, `batches` and `batch_rows` how many
+    have run and their rows: of two answers, the difference is what happened between.
     """
 
     name: str
@@ -82,6 +85,9 @@ class PodReport:
     pid: int | None
     inference_pid: int | None
     load_s: float | None
+    device_s: float | None = None
+    batches: int | None = None
+    batch_rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,7 @@ class StableReport:
 
 @dataclass(frozen=True)
 class ReadinessReport:
-    """Why the mesh is ready or not: a generation, its workers, and every stable version ready once."""
+    """Why the mesh is ready or not: a generation, its workers, every stable version ready once, and one of them now."""
 
     is_ready: bool
     workers_wanted: int
@@ -204,7 +210,8 @@ class RefusalReport:
 class MeshView:
     """What the management API can see of the mesh.
 
-    `slo_history` takes a question, and refuses one for an objective that is not there.
+    `slo_history` takes a question, and refuses one for an objective that is not there; `slo_slots` takes the name of an
+    objective and a model, and does so too; `activity` takes how far back.
     """
 
     policy: Callable[[], PolicyReport]
@@ -212,3 +219,6 @@ class MeshView:
     status: Callable[[], StatusReport]
     slo: Callable[[], SloReport]
     slo_history: Callable[[HistoryQuestion], SloHistoryReport]
+    slo_slots: Callable[[str, str], SlotsReport]
+    alerts: Callable[[], AlertsReport]
+    activity: Callable[[float], ActivityReport]

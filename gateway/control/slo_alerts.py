@@ -25,8 +25,11 @@ class AlertStates:
         self._states: dict[AlertKey, AlertState] = {}
 
     def restore(self, remembered: Remembered) -> None:
-        """Go on from what was kept, which is from before all that is known yet."""
-        self.transitions = deque([*remembered.transitions, *self.transitions], maxlen=MAX_KEPT)
+        """Go on from what was kept, which is from before all that is known yet, or is some of it."""
+        self.transitions = deque(dict.fromkeys((*remembered.transitions, *self.transitions)), maxlen=MAX_KEPT)
+        for one in remembered.transitions:
+            if one.state == "resolved" and one.alert not in self._states:
+                self._states[one.alert] = AlertState(Firing.RESOLVED, one.at_s)
         for key, since_s in remembered.firing.items():
             own_s = self.firing().get(key, since_s)
             self._states[key] = AlertState(Firing.FIRING, min(since_s, own_s))

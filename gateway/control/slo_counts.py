@@ -36,7 +36,7 @@ class SeriesCounts:
 
     Attributes:
         total: since the supervisor's start.
-        changed_s: start of the earliest slot that changed since it was last taken to be kept; None when none did.
+        changed_s: starts of the finest slots that changed since they were last taken to be kept.
     """
 
     __slots__ = ("changed_s", "slots", "total")
@@ -44,7 +44,7 @@ class SeriesCounts:
     def __init__(self) -> None:
         self.slots = Slots()
         self.total = NO_EVENTS
-        self.changed_s: float | None = None
+        self.changed_s: set[int] = set()
 
     def add(self, slot_s: int, events: EventCount, now_s: float) -> bool:
         """Add what happened in a slot; whether any window can still reach it."""
@@ -55,8 +55,9 @@ class SeriesCounts:
         return True
 
     def mark(self, slot_s: float) -> None:
-        """Note that slots from this one on must be kept again."""
-        self.changed_s = slot_s if self.changed_s is None else min(self.changed_s, slot_s)
+        """Note that this slot, and the coarser ones that it is a part of, must be kept again."""
+        finest_s = LEVELS[0].slot_s
+        self.changed_s.add(int(slot_s // finest_s) * finest_s)
 
 
 class Together:
@@ -209,9 +210,8 @@ class SloCounts:
         """Return every slot that changed since the last time."""
         rows: list[SlotRow] = []
         for series, counts in self._each():
-            if counts.changed_s is not None:
-                rows += _slots_from(series, counts.slots, counts.changed_s)
-                counts.changed_s = None
+            rows += _slots_at(series, counts.slots, counts.changed_s)
+            counts.changed_s.clear()
         return tuple(rows)
 
     def mark(self, rows: Collection[SlotRow]) -> None:
@@ -223,7 +223,9 @@ class SloCounts:
                 counts.mark(row.start_s)
 
 
-def _slots_from(series: Series, slots: Slots, since_s: float) -> Iterator[SlotRow]:
+def _slots_at(series: Series, slots: Slots, changed_s: Collection[int]) -> Iterator[SlotRow]:
     for level in LEVELS:
-        for start_s, events in slots.slots(level, since_s):
-            yield SlotRow(level.slot_s, start_s, series, events.good, events.bad, events.ignored)
+        for start_s in sorted({at_s // level.slot_s * level.slot_s for at_s in changed_s}):
+            events = slots.at(level, start_s)
+            if events != NO_EVENTS:
+                yield SlotRow(level.slot_s, start_s, series, events.good, events.bad, events.ignored)

@@ -1,4 +1,4 @@
-"""Runs the engine of objectives: workers' tallies in; event lines, alerts, the kept file and pods' objectives out.
+"""Runs the engine of objectives: tallies, loads and labels in; event lines, alerts, the kept file and objectives out.
 
 The file is read beside the workers' start, and what it has is added to what was counted meanwhile. Until it has been
 read nothing is written to it, for a slot is written whole.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
+from gateway.control.alerting.outbox import Outboxes
+from gateway.control.alerting.receivers import receivers_of
+from gateway.control.desired import PodPlace
 from gateway.control.events import Say
 from gateway.control.messages import SLOT_S, FromWorker, LimitUses, Tally
 from gateway.control.slo_engine import Dropped, SloEngine
@@ -24,7 +28,10 @@ from gateway.control.slo_store import FILE_NAME, NewerFormat, SloStore
 from gateway.control.state_dir import write_private
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
+from gateway.copies.messages import LabelEvent
+from model_pod.wire.status import PodStatus
 from policies.snapshot import Snapshot
+from telemetry.logs.line import warning
 from telemetry.slo.windows import LEVELS
 
 # Objectives by model, for whoever counts attempts beside a pod.
@@ -56,6 +63,7 @@ class SloKeeper(WorkerListener):
 
     Attributes:
         engine: counts and decides.
+        outboxes: what is still to be told of alerts, and to whom.
     """
 
     def __init__(
@@ -67,6 +75,7 @@ class SloKeeper(WorkerListener):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.engine = SloEngine(wall_s())
+        self.outboxes = Outboxes()
         self._wall_s = wall_s
         self._steady_s = steady_s
         self._sleep = sleep
@@ -76,6 +85,7 @@ class SloKeeper(WorkerListener):
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="slo-store")
         self._store: SloStore | None = None
         self._is_read = False
+        self._was_read = False
         self._unwritten: Changes | None = None
         self._offset_s = wall_s() - steady_s()
         self._failures = 0
@@ -93,7 +103,10 @@ class SloKeeper(WorkerListener):
 
     def follow(self, snapshot: Snapshot) -> None:
         """Follow a generation that is in force, and let pods' sidecars know its objectives."""
-        self.engine.follow(snapshot, self._wall_s())
+        now_s = self._wall_s()
+        self.engine.follow(snapshot, now_s)
+        names = [receiver.name for receiver in receivers_of(snapshot.mesh.alerts)]
+        self.outboxes.follow(names, self.engine.firing_notices(now_s))
         objectives = msgspec.json.encode(self.engine.objectives)
         write_private(self._objectives_path, msgspec.json.format(objectives) + b"\n")
 
@@ -109,8 +122,22 @@ class SloKeeper(WorkerListener):
         except Exception as error:
             # Whatever escapes from here kills who serves: a defect in counting must not.
             if not self._malformed:
-                self._say(f"{worker} told what cannot be counted, which is dropped: {error!r}")
+                self._say(warning(f"{worker} told what cannot be counted, which is dropped: {error!r}"))
             self._malformed += 1
+
+    def loaded(self, place: PodPlace, status: PodStatus) -> None:
+        """Count the loads that a pod tells of; until it is known which were counted, they wait there.
+
+        Of a pod that serves something else than its place says, nobody counts anything.
+        """
+        if (self._is_read or self._is_failing) and (not status.model or _serves(status, place)):
+            now_s, is_all_known = self._wall_s(), self._is_read
+            self.engine.take_loads(place.model, place.version, status, now_s, is_all_known=is_all_known)
+
+    def labelled(self, events: Iterable[LabelEvent]) -> None:
+        """Count late labels that met their answers."""
+        self._heed_the_clock()
+        self.engine.take_labels(events, self._wall_s())
 
     def gone(self, worker: WorkerProcess) -> None:
         """A worker ended; what it told stays."""
@@ -130,6 +157,7 @@ class SloKeeper(WorkerListener):
             elif now_s >= due_s:
                 self._judge(now_s)
                 due_s = next_due_s(now_s)
+            self.engine.attended.note(now_s)
             self._heed_the_clock()
             await self.save()
 
@@ -140,20 +168,21 @@ class SloKeeper(WorkerListener):
         """
         was_s, self._offset_s = self._offset_s, self._wall_s() - self._steady_s()
         if abs(self._offset_s - was_s) > _READ_AGAIN_S and self._is_read and not self._is_failing:
-            self._unwritten = self.engine.take_changes(self._wall_s())
+            self._unwritten = self._take_changes()
             self.engine.counts.empty_slots()
             self._is_read = False
 
     def _judge(self, now_s: float) -> None:
         for line in self.engine.judge_alerts(now_s):
             self._say(line)
+        self.outboxes.put(self.engine.take_news())
         self.engine.tidy(now_s)
 
     async def save(self) -> None:
         """Keep what changed; what cannot be kept is told once, counted, and tried again."""
         if not self._is_read and not await self._read():
             return
-        changes = self.engine.take_changes(self._wall_s())
+        changes = self._take_changes()
         try:
             await self._in_thread(lambda: self._write(changes))
         except asyncio.CancelledError:
@@ -166,6 +195,9 @@ class SloKeeper(WorkerListener):
             if self._is_failing:
                 self._say("budgets are kept again")
             self._is_failing = False
+
+    def _take_changes(self) -> Changes:
+        return replace(self.engine.take_changes(self._wall_s()), untold=self.outboxes.untold)
 
     async def stop(self) -> None:
         """Keep what is not kept yet."""
@@ -185,7 +217,9 @@ class SloKeeper(WorkerListener):
         except _DAMAGES as error:
             await self._in_thread(self._set_aside)
             self._unwritten = None
-            self._say(f"{self._path} is damaged and now lies in {FILE_NAME}{SET_ASIDE}; budgets begin anew: {error}")
+            self._say(
+                warning(f"{self._path} is damaged and now lies in {FILE_NAME}{SET_ASIDE}; budgets begin anew: {error}")
+            )
             self._is_read = True
         else:
             self._restore(remembered)
@@ -195,6 +229,9 @@ class SloKeeper(WorkerListener):
         for line in self.engine.still_firing(remembered, self._wall_s()):
             self._say(line)
         lost = self.engine.restore(remembered)
+        if not self._was_read:
+            self.outboxes.restore(remembered.untold, self.engine.firing_notices(self._wall_s()))
+        self._was_read = True
         if lost:
             self._say(f"{lost} series of {self._path} find no room, and are not told apart or not known any more")
         self._is_read = True
@@ -230,6 +267,10 @@ class SloKeeper(WorkerListener):
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _serves(status: PodStatus, place: PodPlace) -> bool:
+    return (status.model, status.version) == (place.model, place.version)
 
 
 def next_due_s(now_s: float) -> float:

@@ -9,12 +9,16 @@ from typing import Literal
 MIN_SPAN_S = 60.0
 MAX_SPAN_S = 90 * 86400.0
 
+# What the activity of versions may span: from a slot to as long as it is remembered.
+MIN_ACTIVITY_S = 10.0
+MAX_ACTIVITY_S = 300.0
+
 SloStatus = Literal["ok", "page", "ticket", "no_data", "exhausted"]
 
 
 @dataclass(frozen=True)
 class ModelActivityReport:
-    """One version in the last five minutes.
+    """One version in the last five minutes, or in what the report says.
 
     `error_ratio` is the share of statuses of 500 and more; the times are those of answers below 400, null without any.
     A version that had no request is not there.
@@ -40,7 +44,12 @@ class BurnReport:
 
 @dataclass(frozen=True)
 class AlertReport:
-    """One alert. It fires when both windows burn faster than `factor`; `held_back` says why it does not even so."""
+    """One alert. It fires when both windows burn faster than `factor`; `held_back` says why it does not even so.
+
+    `tier` is fast or slow for burn rates, likely for the budget's likely end, whose factor changes with what is left of
+    it, and exhausted for its end. `since` is when it began to fire or was resolved, null while it never fired.
+    `runbook` is the page that says what to do.
+    """
 
     severity: str
     name: str
@@ -49,9 +58,11 @@ class AlertReport:
     short_s: float
     long_burn: float
     short_burn: float
-    state: Literal["inactive", "firing"]
+    state: Literal["inactive", "firing", "resolved"]
     since: float | None
     held_back: str
+    tier: Literal["fast", "slow", "likely", "exhausted"] = "fast"
+    runbook: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,13 +88,24 @@ class VersionBudgetReport:
 
 
 @dataclass(frozen=True)
+class GuardsReport:
+    """What must hold beside the burn rates before an alert fires; 0 is off."""
+
+    min_events: int
+    min_bad_events: int
+    chance_below: float
+
+
+@dataclass(frozen=True)
 class ObjectiveReport:
-    """One objective for one model.
+    """One objective for one model; `events` says what it counts, and `good_when`, a sentence, when one is good.
 
     Counts are of the period. `remaining_ratio` is the share of the error budget that is left, below 0 when more was
     spent, null without events; `is_enough` says whether there were enough events to trust it. `exhaustion_s` is when
     the budget ends at the pace of the shortest long window of its alerts: 0 once it has, null when it does not, as
-    while the shortest window of all has nothing bad.
+    while the shortest window of all has nothing bad. The end of the budget is foretold `likely_within_s` ahead; 0 is
+    not at all. `regained_ratio` is what would be left `regained_in_s` from now if as much came as before and nothing of
+    it were bad, for the period forgets what was bad at its beginning.
     """
 
     name: str
@@ -92,6 +114,8 @@ class ObjectiveReport:
     target: float
     period_s: float
     within_s: float | None
+    events: Literal["requests", "loads", "labels"]
+    good_when: str
     status: SloStatus
     good: int
     bad: int
@@ -103,6 +127,10 @@ class ObjectiveReport:
     alerts: list[AlertReport]
     recent: list[TransitionReport]
     versions: list[VersionBudgetReport]
+    guards: GuardsReport = GuardsReport(0, 0, 0.0)
+    likely_within_s: float = 0.0
+    regained_ratio: float | None = None
+    regained_in_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -113,6 +141,18 @@ class SloReport:
     slot_s: int
     models: list[ModelActivityReport]
     slos: list[ObjectiveReport]
+
+
+@dataclass(frozen=True)
+class ActivityReport:
+    """What every version that was asked did lately: in the last `span_s` seconds, whole slots of ten seconds.
+
+    `at` is in seconds since the epoch.
+    """
+
+    at: float
+    span_s: float
+    models: list[ModelActivityReport]
 
 
 @dataclass(frozen=True)
@@ -127,7 +167,10 @@ class HistoryQuestion:
 
 @dataclass(frozen=True)
 class PointReport:
-    """What happened in one step; burn rates are those of windows that end with it, by their length in seconds."""
+    """What happened in one step; burn rates are those of windows that end with it, by their length in seconds.
+
+    Where `is_known` is false nobody counted: there is no burn rate, and what was left of the budget is null.
+    """
 
     start_s: float
     good: int
@@ -135,6 +178,7 @@ class PointReport:
     ignored: int
     remaining_ratio: float | None
     burn: dict[str, float]
+    is_known: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keeps slots, alerts and their transitions in one SQLite file, so that a restart keeps every budget.
+"""Keeps slots, alerts, their transitions and counted loads in one SQLite file, so that a restart keeps every budget.
 
 Whatever is written is written again whole, by its key: doing it twice changes nothing. One thread at a time uses it.
 """
@@ -6,9 +6,13 @@ Whatever is written is written again whole, by its key: doing it twice changes n
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gateway.control.slo_kept import AlertKey, Changes, Remembered, Series, Transition
+import msgspec
+
+from gateway.control.slo_kept import AlertKey, Changes, Episode, Notice, Remembered, Series, Transition, Untold
+from telemetry.slo.attended import Time
 from telemetry.slo.events import EventCount
 from telemetry.slo.windows import LEVELS, Level, Slots
 
@@ -18,6 +22,8 @@ _BUSY_WITHIN_S = 2.0
 _FORMAT = 1
 # Old slots take little room; to look for them in a large file takes a tenth of a second.
 _SAVES_PER_PRUNE = 200
+# That somebody counts is written with whatever else is, and at least so often.
+_ATTENDED_EVERY_S = 60.0
 _LEVEL_OF = {level.slot_s: level for level in LEVELS}
 
 _SCHEMA = f"""
@@ -39,6 +45,10 @@ CREATE TABLE IF NOT EXISTS transition (
     at_s REAL NOT NULL, state TEXT NOT NULL, slo TEXT NOT NULL, model TEXT NOT NULL, severity TEXT NOT NULL,
     name TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS counted_load (instance TEXT PRIMARY KEY, number INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS attended (from_s REAL NOT NULL, to_s REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS episode (body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS untold (receiver TEXT PRIMARY KEY, notices BLOB NOT NULL) WITHOUT ROWID;
 """
 _PUT_SLOT = """
 INSERT INTO slot VALUES (?, ?, ?, ?, ?, ?)
@@ -53,6 +63,7 @@ DELETE FROM slot WHERE level_s = :level_s AND start_s < :before_s AND start_s < 
 )
 """
 _TRANSITIONS = "SELECT * FROM transition ORDER BY rowid"
+_LOADS = "SELECT instance, number FROM counted_load ORDER BY rowid"
 _SERIES_ID = "SELECT id FROM series WHERE slo = ? AND model = ? AND version = ? AND tier = ?"
 
 
@@ -67,7 +78,10 @@ class SloStore:
         self._connection = connection
         self._ids: dict[Series, int] = {}
         self._saves = 0
-        self._alerts: tuple[object, object] | None = None
+        self._alerts: tuple[object, ...] | None = None
+        self._attended_s = -_ATTENDED_EVERY_S
+        self._loads: Mapping[str, int] | None = None
+        self._episodes: tuple[Episode, ...] = ()
 
     @classmethod
     def open(cls, path: Path) -> SloStore:
@@ -102,7 +116,29 @@ class SloStore:
             {names[series]: slots for series, slots in found.items() if series in names},
             {AlertKey(*key): since_s for *key, since_s in run("SELECT * FROM firing")},
             tuple(Transition(row[0], row[1], AlertKey(*row[2:])) for row in run(_TRANSITIONS)),
+            tuple(Time(*row) for row in run("SELECT from_s, to_s FROM attended ORDER BY rowid")),
+            self._untold(),
+            loads={str(instance): int(number) for instance, number in run(_LOADS)},
+            episodes=tuple(self._kept_episodes()),
         )
+
+    def _kept_episodes(self) -> Iterator[Episode]:
+        """Yield the times that alerts fired, less those whose row cannot be read."""
+        for (body,) in self._connection.execute("SELECT body FROM episode ORDER BY rowid"):
+            try:
+                yield msgspec.json.decode(body, type=Episode)
+            except msgspec.DecodeError:
+                continue
+
+    def _untold(self) -> Untold:
+        """Return what receivers are still to be told; one whose row cannot be read is told anew what fires."""
+        found: dict[str, tuple[Notice, ...]] = {}
+        for receiver, notices in self._connection.execute("SELECT receiver, notices FROM untold"):
+            try:
+                found[receiver] = msgspec.json.decode(notices, type=tuple[Notice, ...])
+            except msgspec.DecodeError:
+                continue
+        return found
 
     def save(self, changes: Changes) -> None:
         """Write what changed, in one step; without a change nothing is touched.
@@ -111,8 +147,10 @@ class SloStore:
             sqlite3.Error: it cannot be written; nothing of it is.
         """
         run, run_each = self._connection.execute, self._connection.executemany
-        alerts = changes.firing, changes.transitions
-        if not changes.slots and alerts == self._alerts:
+        alerts = changes.firing, changes.transitions, changes.untold
+        is_attended = bool(changes.attended) and abs(changes.at_s - self._attended_s) >= _ATTENDED_EVERY_S
+        others = changes.loads, changes.episodes
+        if not changes.slots and alerts == self._alerts and not is_attended and others == (self._loads, self._episodes):
             return
         run("BEGIN IMMEDIATE")
         try:
@@ -121,9 +159,18 @@ class SloStore:
                 run_each(_PRUNE, [_old(level, changes.at_s) for level in LEVELS])
             if alerts != self._alerts:
                 self._put_alerts(changes)
+            if changes.loads != self._loads:
+                run("DELETE FROM counted_load")
+                run_each("INSERT INTO counted_load VALUES (?, ?)", list(changes.loads.items()))
+            if changes.episodes != self._episodes:
+                run("DELETE FROM episode")
+                run_each("INSERT INTO episode VALUES (?)", [(msgspec.json.encode(one),) for one in changes.episodes])
+            run("DELETE FROM attended")
+            run_each("INSERT INTO attended VALUES (?, ?)", changes.attended)
             run("COMMIT")
+            self._attended_s = changes.at_s
             self._saves += 1
-            self._alerts = alerts
+            self._alerts, (self._loads, self._episodes) = alerts, others
         except BaseException:
             self._ids.clear()  # some may be of series that were not written after all
             if self._connection.in_transaction:
@@ -137,6 +184,9 @@ class SloStore:
         run("DELETE FROM transition")
         rows = [(transition.at_s, transition.state, *transition.alert) for transition in changes.transitions]
         run_each("INSERT INTO transition VALUES (?, ?, ?, ?, ?, ?)", rows)
+        run("DELETE FROM untold")
+        untold = [(receiver, msgspec.json.encode(notices)) for receiver, notices in changes.untold.items()]
+        run_each("INSERT INTO untold VALUES (?, ?)", untold)
 
     def _id(self, series: Series) -> int:
         known = self._ids.get(series)

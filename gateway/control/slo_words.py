@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from policies.snapshot import BurnAlert
 from policies.units import duration_text
-from telemetry.slo.alerts import Verdict
+from telemetry.slo.alerts import Alert, Tier, Verdict
 
 _UNITS_S = (("d", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 # Below two of a unit the next smaller one says more: "90 min" rather than "2 h".
@@ -15,20 +15,37 @@ _ENOUGH = 2.0
 
 def fires(
     subject: str,
-    alert: BurnAlert,
+    alert: Alert,
     verdict: Verdict,
     remaining_ratio: float | None,
     exhaustion_s: float | None,
 ) -> str:
     """Say that an alert fires, how fast the budget burns, and when it ends."""
-    long, short = duration_text(alert.long_s), duration_text(alert.short_s)
-    burns = f"{long} burns {verdict.long_burn:.3g}x, {short} burns {verdict.short_burn:.3g}x, limit {alert.factor:g}x"
-    parts = [burns]
+    told = "; ".join(measured(alert, verdict, remaining_ratio, exhaustion_s))
+    return f"{subject}: {alert.name} fires ({told})"
+
+
+def measured(
+    alert: Alert, verdict: Verdict, remaining_ratio: float | None, exhaustion_s: float | None
+) -> Iterator[str]:
+    """Say how fast the budget burns, what is left of it, and when it ends."""
+    yield burn_text(alert, verdict)
     if remaining_ratio is not None:
-        parts.append(_budget(remaining_ratio))
+        yield budget_text(remaining_ratio)
     if exhaustion_s:
-        parts.append(f"at this rate it ends in {length(exhaustion_s)}")
-    return f"{subject}: {alert.name} fires ({'; '.join(parts)})"
+        yield f"at this rate it ends in {length(exhaustion_s)}"
+
+
+def burn_text(alert: Alert, verdict: Verdict) -> str:
+    """Say how fast the budget burns in both windows, and from where on that is too fast."""
+    long, short = duration_text(alert.long_s), duration_text(alert.short_s)
+    burns = f"{long} burns {verdict.long_burn:.3g}x"
+    match alert.tier:
+        case Tier.EXHAUSTED:
+            return burns
+        case Tier.LIKELY:
+            return f"{burns}, {short} burns {verdict.short_burn:.3g}x, limit the end within {length(alert.within_s)}"
+    return f"{burns}, {short} burns {verdict.short_burn:.3g}x, limit {alert.factor:g}x"
 
 
 def still_fires(subject: str, alert_name: str, since_s: float, now_s: float) -> str:
@@ -56,7 +73,8 @@ def length(length_s: float) -> str:
     return f"{length_s:.1f} s"
 
 
-def _budget(remaining_ratio: float) -> str:
+def budget_text(remaining_ratio: float) -> str:
+    """Write what is left of a budget."""
     if remaining_ratio < 0.0:
         return f"the budget is spent {1.0 - remaining_ratio:.3g} times over"
     return f"{remaining_ratio:.1%} of the budget left".replace("%", " %")

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +18,16 @@ import msgspec
 
 from gateway.control import runtime_file, state_dir
 from gateway.control.admin.sign_in import SignIn
+from gateway.control.alerting.delivery import AlertDelivery
 from gateway.control.audit.log import AuditLog
+from gateway.control.copies_desk import CopiesDesk
+from gateway.control.copies_process import CopiesKeeper, CopiesSpec
 from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhile
 from gateway.control.desired_pods import FILE_NAME
 from gateway.control.discovery.discovery import Discovery
 from gateway.control.discovery.resolver import ThreadedResolver
+from gateway.control.drift_desk import DriftDesk
+from gateway.control.drift_watch import DriftWatch
 from gateway.control.events import Say
 from gateway.control.gateway_record import GatewayRecord
 from gateway.control.generation_switch import GenerationSwitch, Vetoed
@@ -33,9 +38,11 @@ from gateway.control.key_desk import KeyDesk
 from gateway.control.limit_folder import LimitFolder
 from gateway.control.limit_rows import lack_of_rows, limit_rows
 from gateway.control.listeners import BY_WORKERS, CERTIFICATES_EVERY_S, Listener, Listeners, look_at_certificates
+from gateway.control.log_desk import LogDesk
 from gateway.control.managed import Managed
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_pods import FIRST_LOOK_S, MeshPods
+from gateway.control.messages import Pods
 from gateway.control.past_desk import PastDesk
 from gateway.control.pod_table import PodTable, with_unresolved
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
@@ -43,10 +50,19 @@ from gateway.control.quota_desk import QuotaDesk
 from gateway.control.quota_keeper import QuotaKeeper
 from gateway.control.reports import AddressesReport, MeshView, PodsReport, PolicyReport, StatusReport
 from gateway.control.rolling_restart import RollingRestart
+from gateway.control.rollout_reports import RolloutReport
+from gateway.control.rollouts.desk import RolloutDesk
+from gateway.control.rollouts.keeper import RolloutKeeper
+from gateway.control.rollouts.keeper import Surroundings as AroundRollouts
+from gateway.control.rollouts.view import rollouts_report
 from gateway.control.runtime_file import RunningMesh
+from gateway.control.sample_desk import SampleDesk
+from gateway.control.shadow_desk import ShadowDesk
 from gateway.control.slo_keeper import SloKeeper
-from gateway.control.slo_reports import HistoryQuestion, SloHistoryReport, SloReport
-from gateway.control.slo_view import history_report, slo_report
+from gateway.control.slo_past_reports import AlertsReport, SlotsReport
+from gateway.control.slo_past_view import alerts_report, slots_report
+from gateway.control.slo_reports import ActivityReport, HistoryQuestion, SloHistoryReport, SloReport
+from gateway.control.slo_view import activity_report, history_report, slo_report
 from gateway.control.state_dir import write_private
 from gateway.control.view import (
     ended_report,
@@ -62,15 +78,24 @@ from gateway.control.view import (
 from gateway.control.worker_desk import WorkerDesk
 from gateway.control.worker_process import PROGRAM, WorkerSpec
 from gateway.control.workers import GenerationBlob, Workers
+from gateway.copies.reports import ShadowSays
+from gateway.decide.rollouts.progress import stage_of
+from gateway.decide.stage import Stage
 from gateway.decisions.folder import FOLDER as DECISIONS
 from gateway.limits.file import open_table
 from gateway.limits.table import LimitTable, RowKind
 from policies.snapshot import Snapshot
+from telemetry.logs.line import error as error_line
+from telemetry.logs.line import warning
+from telemetry.logs.log import LOG
+from telemetry.logs.raised import raised
 
 if TYPE_CHECKING:
     from gateway.control.probe import PodProbes, Report
 
 _DEFECT_PAUSE_S = 1.0
+# What the copies process keeps of requests: once policy wants none of it, it removes that before it leaves.
+COPIES_LEFT = ("recordings", "samples", "shadows.kept", "labels.db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,19 +230,47 @@ class Supervisor:
         )
         self._workers = Workers(spec, policy.blob(policy.in_force.snapshot), say)
         self._switch = GenerationSwitch(self._workers)
-        self._pods = MeshPods(say, self._workers.show_pods)
+        self._copies_desk = CopiesDesk(time.time)
+        self._copies = CopiesKeeper(
+            CopiesSpec(state, config.records, installed_version()),
+            self._copies_desk,
+            partial(self._workers.keep_told, "copies"),
+            say,
+            leftovers=tuple(state / name for name in COPIES_LEFT),
+        )
+        self._pods = MeshPods(say, self._show_pods)
         self._discovery = Discovery(self._pods.follow, ThreadedResolver(), say)
         self._slos = SloKeeper(state, say)
+        slos = self._slos.engine
+        self._alerts = AlertDelivery(self._slos.outboxes, slos.firing_notices, say, slos.past.told)
         self._limits = LimitTable(self._limits_fd)
         self._limit_folder = LimitFolder(self._limits)
         self._workers.listeners += [self._slos, self._limit_folder]
+        self._pods.on_account.append(self._slos.loaded)
+        self._copies_desk.on_labelled.append(self._slos.labelled)
         self._jwks = JwksKeeper(state, lambda keys: self._workers.keep_told(f"keys of {keys.issuer}", keys), say)
         self._keys = KeyBook(state, lambda revoked: self._workers.keep_told("revoked keys", revoked), say)
         self._workers.listeners += [self._jwks, self._keys]
         self._quotas = QuotaKeeper(state, self._limits, say)
         self._workers.listeners.append(self._quotas)
+        around = AroundRollouts(
+            pods=lambda: self._pods.table,
+            counts=lambda: self._slos.engine.counts,
+            is_same=lambda model, shadow: self._copies_desk.verdict(model, shadow) is ShadowSays.SAME,
+        )
+        tell_releases = partial(self._workers.keep_told, "releases")
+        self._rollouts = RolloutKeeper(state, around, tell_releases, audit, say)
+        self._workers.listeners.append(self._rollouts)
+        self._copies_desk.on_labelled.append(self._rollouts.labelled)
         self._rolling = RollingRestart(self._workers, self._switch, say)
         self._worker_desk = WorkerDesk(self._rolling, audit, say)
+        self._drift = DriftDesk(
+            state, lambda: policy.in_force.snapshot, say, labels=lambda: self._copies_desk.counts.labels
+        )
+        self._drift_watch = DriftWatch(
+            self._drift, lambda: policy.in_force.snapshot, partial(self._workers.keep_told, "drifting")
+        )
+        self._logs = LogDesk(state, lambda: policy.in_force.snapshot, audit, say)
         self._by_signal: set[asyncio.Task[None]] = set()
         self._servers = HttpServers()
         self._sign_in = SignIn(
@@ -230,19 +283,25 @@ class Supervisor:
         self._follow(self._policy.in_force.snapshot, None)
         self._show_certificates(self._listeners.of_workers)
         await self._quotas.expect(self._policy.in_force.snapshot)
+        await self._rollouts.begin(self._policy.in_force.snapshot)
         self._workers.start_all()
         tasks = [
             self._keep_running("the watch over workers", self._workers.watch),
             self._keep_running("the rolling restart", self._rolling.run),
             self._keep_running("the policy watch", self._follow_policy),
             self._keep_running("the objectives", self._slos.run),
+            self._keep_running("the alerts", self._alerts.run),
             self._keep_running("the limits of workers that are gone", self._limit_folder.run),
             self._keep_running("the audit log", self._audit.run),
             self._keep_running("the issuers' keys", self._jwks.run),
             self._keep_running("the key book", self._keys.run),
+            self._keep_running("the rollouts", self._rollouts.run),
             self._keep_running("the certificates", self._follow_certificates),
+            self._keep_running("the log level", self._logs.run),
+            self._keep_running("the drift watch", self._drift_watch.run),
         ]
         leasing = self._keep_running("the quotas", self._quotas.run)
+        copying = self._keep_running("the copies", self._copies.run)
         servers = [
             *(
                 self._keep_running("the management API", partial(self._serve_management, listener))
@@ -257,7 +316,7 @@ class Supervisor:
         if not stop.is_ended_by_hangup:
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._restart_by_hangup)
         await stop.wait()
-        await self._drain(stop.why, tasks, leasing, servers)
+        await self._drain(stop.why, tasks, (leasing, copying), servers)
 
     def _restart_by_hangup(self) -> None:
         if not self._is_draining:
@@ -303,7 +362,7 @@ class Supervisor:
         try:
             runtime_file.publish(path, mesh)
         except OSError as error:
-            self._say(f"{path} cannot be written, so commands need `--state {self._state}`: {error.strerror}")
+            self._say(warning(f"{path} cannot be written, so commands need `--state {self._state}`: {error.strerror}"))
 
     def _keep_running(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
         """Start work that lasts as long as the supervisor; a defect in it is told and costs no traffic."""
@@ -313,8 +372,8 @@ class Supervisor:
                 try:
                     await work()
                 except Exception as error:
-                    trace = "".join(traceback.format_exception(error))
-                    self._say(f"{name} failed and starts again in {_DEFECT_PAUSE_S:g} s: {trace}")
+                    told = f"{name} failed and starts again in {_DEFECT_PAUSE_S:g} s: {raised(error)}"
+                    self._say(error_line(told, "gateway.defect"))
                     await asyncio.sleep(_DEFECT_PAUSE_S)
                 else:
                     return
@@ -356,13 +415,21 @@ class Supervisor:
             places = pod_places_meanwhile(in_force, waiting, self._state)
         pods = desired_pods(waiting or in_force, places)
         write_private(self._state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
+        self._pods.want(places)
         self._discovery.follow(places)
         # Keys of an issuer that comes with the next generation are there when it does.
         self._jwks.follow([*(waiting.mesh.jwt if waiting is not None else ()), *in_force.mesh.jwt])
         if waiting is None:
             self._slos.follow(in_force)
+            self._alerts.follow(in_force.mesh.alerts)
+            self._copies.follow(partial(self._policy.blob, in_force), in_force)
+            self._rollouts.follow(in_force)
         if waiting is None and self._listeners.differ_from(in_force.mesh):
             self._say("mesh.yaml: listen: other addresses take effect at the next start")
+
+    def _show_pods(self, pods: Pods) -> None:
+        self._workers.show_pods(pods)
+        self._copies.show_pods(pods)
 
     async def _follow_certificates(self) -> None:
         while True:
@@ -385,13 +452,37 @@ class Supervisor:
 
     async def _serve_management(self, listener: Listener) -> None:
         view = MeshView(
-            self._policy_report, self._pods_report, self._status_report, self._slo_report, self._slo_history
+            self._policy_report,
+            self._pods_report,
+            self._status_report,
+            self._slo_report,
+            self._slo_history,
+            self._slo_slots,
+            self._alerts_report,
+            self._activity_report,
         )
         addresses = [one.address for one in self._listeners.management]
         keys = KeyDesk(self._keys, lambda: self._policy.in_force.snapshot, self._audit, self._say)
         quotas = QuotaDesk(self._quotas, lambda: self._policy.in_force.snapshot, self._audit, self._say)
-        past = PastDesk(self._state, lambda: self._policy.in_force.snapshot)
-        managed = Managed(view, self._slos.engine.costs, self._audit, keys, quotas, past, self._worker_desk)
+        past = PastDesk(self._state, lambda: self._policy.in_force.snapshot, self._stages)
+        shadows = ShadowDesk(self._copies_desk, lambda: self._policy.in_force.snapshot, self._audit, self._say)
+        rollouts = RolloutDesk(self._rollouts, self._audit)
+        costs = self._slos.engine.costs
+        samples = SampleDesk(self._copies_desk, lambda: self._policy.in_force.snapshot, self._audit, self._say)
+        managed = Managed(
+            view,
+            costs,
+            self._audit,
+            keys,
+            quotas,
+            past,
+            rollouts,
+            self._worker_desk,
+            shadows,
+            self._drift,
+            self._logs,
+            samples,
+        )
         make = partial(management_app, managed, self._sign_in, listener, addresses)
         await self._servers.serve(make, listener)
 
@@ -403,7 +494,7 @@ class Supervisor:
         self,
         why: str,
         tasks: Sequence[asyncio.Task[None]],
-        leasing: asyncio.Task[None],
+        last: Sequence[asyncio.Task[None]],
         servers: Sequence[asyncio.Task[None]],
     ) -> None:
         self._say(f"draining: {why}")
@@ -412,14 +503,17 @@ class Supervisor:
             task.cancel()
         self._listeners.close_inference()
         await self._workers.drain(self._config.drain_delay_s, self._config.drain_within_s)
+        await self._copies.drain()
         # Workers that finish requests still need more of their quotas.
-        leasing.cancel()
+        for task in last:
+            task.cancel()
         await self._discovery.stop()
         await self._pods.stop()
         self._servers.stop()
-        await asyncio.gather(*tasks, leasing, *servers, return_exceptions=True)
+        await asyncio.gather(*tasks, *last, *servers, return_exceptions=True)
         await self._slos.stop()
         await self._quotas.stop()
+        await self._rollouts.stop()
         self._keys.stop()
         for path in self._runtime_files:
             runtime_file.withdraw(path, os.getpid())
@@ -432,7 +526,8 @@ class Supervisor:
         return policy_report(policy.in_force, policy.refusal, waiting, policy.watch.busy)
 
     def _pods_report(self) -> PodsReport:
-        return pods_report(self._policy.in_force.snapshot, self._shown_pods(), time.monotonic())
+        snapshot = self._policy.in_force.snapshot
+        return pods_report(snapshot, self._shown_pods(), time.monotonic(), self._pods.ready_once)
 
     def _shown_pods(self) -> PodTable:
         return with_unresolved(self._pods.table, self._discovery.unresolved)
@@ -441,7 +536,8 @@ class Supervisor:
         now_s = time.monotonic()
         snapshot = self._policy.in_force.snapshot
         accepting = len(self._workers.accepting)
-        readiness = readiness_report(snapshot, self._pods.table, accepting, self._workers.wanted, self._is_draining)
+        pods, wanted = self._pods, self._workers.wanted
+        readiness = readiness_report(snapshot, pods.table, accepting, wanted, self._is_draining, pods.ready_once)
         return StatusReport(
             mesh=snapshot.mesh.name,
             version=installed_version(),
@@ -465,11 +561,28 @@ class Supervisor:
             state_dir=str(self._state),
         )
 
+    def _stages(self) -> dict[str, Stage]:
+        """Return by model where its canary stands."""
+        return {model: stage_of(rollout.progress) for model, rollout in self._rollouts.rollouts.items()}
+
+    def _rollouts_shown(self) -> tuple[RolloutReport, ...]:
+        keeper = self._rollouts
+        return rollouts_report(keeper.rollouts.values(), keeper.generation, time.time()).rollouts
+
     def _slo_report(self) -> SloReport:
         return slo_report(self._slos.engine, time.time())
 
     def _slo_history(self, question: HistoryQuestion) -> SloHistoryReport:
         return history_report(self._slos.engine, question, time.time())
+
+    def _activity_report(self, within_s: float) -> ActivityReport:
+        return activity_report(self._slos.engine, within_s, time.time())
+
+    def _slo_slots(self, slo: str, model: str) -> SlotsReport:
+        return slots_report(self._slos.engine, slo, model, time.time())
+
+    def _alerts_report(self) -> AlertsReport:
+        return alerts_report(self._slos.engine, self._slos.outboxes.untold, time.time())
 
     def _facts(self) -> MeshFacts:
         total, running = self._workers.total, self._workers.running
@@ -477,17 +590,30 @@ class Supervisor:
             generation=self._policy.in_force.snapshot.generation,
             worker_restarts=self._workers.restarts,
             pods=tuple(self._pods.table.values()),
-            dropped={**self._slos.dropped, ("audit_records", "unavailable"): self._audit.unrecorded},
+            dropped={
+                **self._slos.dropped,
+                ("audit_records", "unavailable"): self._audit.unrecorded,
+                **{("copies", why): count for why, count in total.copies_lost.items()},
+            },
             is_refused=self._policy.refusal is not None,
             reloads=dict(self._policy.reloads),
             jwks_stale_s=self._jwks.stale_s,
             quotas=self._quotas.standings,
+            rollouts=self._rollouts_shown(),
             limit_rows=self._limits.row_count,
             loop_lag_s={worker.index: worker.counts.lag_s for worker in running},
             waiting=total.waiting,
             retries={"sent": total.retries, "no_budget": total.retries_refused},
             ejected={worker.index: worker.counts.ejected for worker in running},
+            waits=total.waits,
+            ejections=total.ejections,
+            links={worker.index: worker.counts.links for worker in running},
+            shadows=self._copies_desk.reports,
+            copies=self._copies_desk.counts,
+            alerts_sent=self._slos.outboxes.counts,
             host_name=socket.gethostname(),
+            log_lines=dict(Counter(total.log_lines) + LOG.lines),
+            log_suppressed=total.log_suppressed + LOG.suppressed,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from importlib import metadata
 
@@ -25,6 +26,12 @@ from gateway.control.worker_process import WorkerProcess
 from model_pod.wire.status import PodState
 from policies import diff
 from policies.snapshot import Snapshot
+
+Versions = AbstractSet[tuple[str, str]]
+"""Models and their versions."""
+
+# The requests that a pod gets while its inference process restarts wait in its queue.
+_SERVES = (PodState.READY, PodState.RESTARTING)
 
 
 def installed_version() -> str:
@@ -71,10 +78,10 @@ def waiting_report(policy: PolicyKeeper, table: PodTable, now_s: float) -> Waiti
     )
 
 
-def pods_report(snapshot: Snapshot, table: PodTable, now_s: float) -> PodsReport:
+def pods_report(snapshot: Snapshot, table: PodTable, now_s: float, ready_once: Versions = frozenset()) -> PodsReport:
     """Report every pod."""
     pods = [pod_report(record, now_s) for record in table.values()]
-    return PodsReport(snapshot.generation, pods, _stable_versions(snapshot, table))
+    return PodsReport(snapshot.generation, pods, _stable_versions(snapshot, table, ready_once))
 
 
 def pod_report(record: PodRecord, now_s: float) -> PodReport:
@@ -98,6 +105,9 @@ def pod_report(record: PodRecord, now_s: float) -> PodReport:
         pid=status.pid if status is not None else None,
         inference_pid=status.inference_pid if status is not None else None,
         load_s=status.load_s if status is not None else None,
+        device_s=round(status.device_s + status.running_s, 6) if status is not None else None,
+        batches=status.batches if status is not None else None,
+        batch_rows=status.batch_rows if status is not None else None,
     )
 
 
@@ -124,28 +134,37 @@ def ended_report(total: Counts) -> EndedWorkersReport:
     return EndedWorkersReport(requests=total.requests, by_reason=total.by_reason)
 
 
-def _stable_versions(snapshot: Snapshot, table: PodTable) -> list[StableReport]:
-    return [_stable(route.model, route.stable, table.values()) for route in snapshot.routes.values()]
+def _stable_versions(snapshot: Snapshot, table: PodTable, ready_once: Versions) -> list[StableReport]:
+    return [_stable(route.model, route.stable, table.values(), ready_once) for route in snapshot.routes.values()]
 
 
 def readiness_report(
-    snapshot: Snapshot, table: PodTable, workers_accepting: int, workers_wanted: int, is_draining: bool
+    snapshot: Snapshot,
+    table: PodTable,
+    workers_accepting: int,
+    workers_wanted: int,
+    is_draining: bool,
+    ready_once: Versions = frozenset(),
 ) -> ReadinessReport:
-    """Report whether workers are up and every stable version has been ready once."""
-    stable = _stable_versions(snapshot, table)
+    """Report whether workers are up, every stable version has been ready once, and one of them serves now."""
+    stable = _stable_versions(snapshot, table, ready_once)
+    served = {(route.model, route.stable) for route in snapshot.routes.values()}
+    serves = not served or any(
+        record.state in _SERVES and (record.place.model, record.place.version) in served for record in table.values()
+    )
     return ReadinessReport(
-        is_ready=not is_draining and workers_accepting > 0 and all(version.was_ready for version in stable),
+        is_ready=not is_draining and workers_accepting > 0 and serves and all(one.was_ready for one in stable),
         workers_wanted=workers_wanted,
         workers_accepting=workers_accepting,
         stable_versions=stable,
     )
 
 
-def _stable(model: str, version: str, records: Iterable[PodRecord]) -> StableReport:
+def _stable(model: str, version: str, records: Iterable[PodRecord], ready_once: Versions) -> StableReport:
     pods = [record for record in records if (record.place.model, record.place.version) == (model, version)]
     return StableReport(
         model=model,
         version=version,
         is_ready=any(record.state is PodState.READY for record in pods),
-        was_ready=any(record.was_ready for record in pods),
+        was_ready=(model, version) in ready_once or any(record.was_ready for record in pods),
     )

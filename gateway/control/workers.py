@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from functools import reduce
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.control import restarts
+from gateway.control.count_sums import ejections_of_both, waits_of_both
 from gateway.control.events import Say
 from gateway.control.messages import (
     Accepting,
@@ -29,6 +30,7 @@ from gateway.control.messages import (
     ToWorker,
 )
 from gateway.control.worker_process import WorkerProcess, WorkerSpec, start_worker
+from telemetry.logs.line import warning
 
 TICK_S = 1.0
 # A worker counts about once a second; five in a row lost means that it hangs or is stopped.
@@ -164,7 +166,7 @@ class Workers:
             except OSError as error:
                 self._quick_deaths += 1
                 pause_s = max(_NO_PROCESS_PAUSE_S, restarts.pause_s(self._quick_deaths))
-                self._say(f"worker {index} cannot be started: {error.strerror}; trying again in {pause_s:g} s")
+                self._say(warning(f"worker {index} cannot be started: {error.strerror}; trying again in {pause_s:g} s"))
                 continue
             for message in self._kept_told.values():
                 worker.send(message)
@@ -200,7 +202,7 @@ class Workers:
                 self._say_accepting(worker)
                 self._keep_spare()
             case Prepared(generation=generation, error=error) if error and generation == self._in_force.number:
-                self._say(f"{worker} cannot build generation {generation}, which is in force: {error}")
+                self._say(warning(f"{worker} cannot build generation {generation}, which is in force: {error}"))
                 worker.kill()
         for listener in self.listeners:
             listener.said(worker, message)
@@ -319,7 +321,7 @@ class Workers:
             worker.drain(delay_s, within_s)
         if not await self._gone_within(delay_s + within_s + _DRAIN_GRACE_S):
             for worker in self._everyone():
-                self._say(f"{worker} did not finish in time and is killed")
+                self._say(warning(f"{worker} did not finish in time and is killed"))
                 worker.kill()
             await self._gone_within(_DRAIN_GRACE_S)
 
@@ -345,4 +347,9 @@ def with_ended(total: Counts, last: Counts) -> Counts:
         connections=0,
         retries=total.retries + last.retries,
         retries_refused=total.retries_refused + last.retries_refused,
+        waits=waits_of_both(total.waits, last.waits),
+        ejections=ejections_of_both(total.ejections, last.ejections),
+        copies_lost=dict(Counter(total.copies_lost) + Counter(last.copies_lost)),
+        log_lines=dict(Counter(total.log_lines) + Counter(last.log_lines)),
+        log_suppressed=total.log_suppressed + last.log_suppressed,
     )

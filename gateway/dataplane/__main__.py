@@ -19,10 +19,14 @@ from setproctitle import setproctitle
 
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.gateway import Share
+from gateway.dataplane.rests import Rests
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.tls import Doors
 from gateway.dataplane.worker import ControlProtocol, Worker
 from telemetry.conventions import GATEWAY_SERVICE
+from telemetry.logs.libraries import take_over
+from telemetry.logs.line import Facts
+from telemetry.logs.log import LOG
 from telemetry.record import Recorder
 from telemetry.records import Source
 
@@ -46,6 +50,8 @@ def main() -> int:
     parser.add_argument("--decisions", type=Path, help="folder for decision records; none are kept without one")
     options = parser.parse_args()
     setproctitle(f"penstock gateway worker {options.index}")
+    LOG.begin(Facts(process="gateway", role=f"worker {options.index}"))
+    take_over(LOG, "gateway")
     # The supervisor decides when a worker ends; a Ctrl-C in its terminal is not meant for the worker.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A request makes some sixty objects that the collector counts and frees them itself; the usual threshold would have
@@ -62,6 +68,7 @@ def main() -> int:
             doors=Doors(plain, secured, frozenset(options.grpc_fd)),
             limits=SharedLimits(options.limits_fd),
             share=share,
+            rests=Rests(options.limits_fd, options.worker_count),
             recorder=recorder,
             decisions=decisions,
         )

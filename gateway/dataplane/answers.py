@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dataplane.me import Me
+from gateway.dataplane.repository import Indexed
 from gateway.decide.decision import Refusal
 from gateway.errors import REASONS
 from model_pod.wire.refusals import REASON_HEADER, refusal_body
@@ -36,16 +37,23 @@ class Readiness(Struct, frozen=True):
         draining: the worker takes its last requests.
         waiting_for: stable versions that were never ready, as ``model/version: state``.
         ready_now: by model, whether its stable version has a ready pod at this moment.
+        away: stable versions that were ready and whose pods are all gone or have failed, in the same words.
     """
 
     draining: bool
     waiting_for: tuple[str, ...]
     ready_now: dict[str, bool]
+    away: tuple[str, ...] = ()
+
+    @property
+    def serves_nothing(self) -> bool:
+        """There are models, and no request for any of them would be answered."""
+        return 0 < len(self.ready_now) == len(self.waiting_for) + len(self.away)
 
     @property
     def ready(self) -> bool:
-        """Every stable version has been ready once, and the worker stays."""
-        return not self.draining and not self.waiting_for
+        """Every stable version has been ready once, one of them is to be had now, and the worker stays."""
+        return not self.draining and not self.waiting_for and not self.serves_nothing
 
 
 def is_health_path(path: str) -> bool:
@@ -82,13 +90,18 @@ def _readyz(readiness: Readiness) -> Answer:
         told["draining"] = True
     if readiness.waiting_for:
         told["waiting_for"] = readiness.waiting_for
+    if readiness.away and not readiness.ready:
+        told["away"] = readiness.away
     return _json(200 if readiness.ready else 503, told)
 
 
 def _readyz_model(readiness: Readiness, model: str, request_id: str) -> Answer:
     ready = readiness.ready_now.get(model)
     if ready is None:
-        return refusal_answer(Refusal("model_not_found", f"no model is called {model!r} here"), request_id)
+        return refusal_answer(
+            Refusal("model_not_found", f"no model is called {model!r} here; GET /me says which there are for you"),
+            request_id,
+        )
     return _json(200 if ready else 503, {"name": model, "ready": ready})
 
 
@@ -101,9 +114,19 @@ def server_metadata() -> Answer:
     return _json(200, {"name": SERVER_NAME, "version": version, "extensions": []})
 
 
+def repository_answer(index: list[Indexed]) -> Answer:
+    """Return the Open Inference Protocol's index of models."""
+    return Answer(200, JSON, msgspec.json.encode(index) + b"\n")
+
+
 def me_answer(told: Me) -> Answer:
     """Return what a caller is told of itself."""
     return Answer(200, JSON, msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n")
+
+
+def feedback_answer(accepted: int) -> Answer:
+    """Return what a caller is told of the labels that it has told."""
+    return Answer(202, JSON, b'{"accepted": %d}\n' % accepted)
 
 
 def refusal_answer(refusal: Refusal, request_id: str) -> Answer:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from math import exp
 from typing import TypeVar
 
 # Linkerd's values: the decay of a peak, the guess before the first answer, and how long a failure counts as slow.
@@ -44,13 +45,18 @@ def asked_pause_s(fields: bytes) -> float:
 
 
 class Usual:
-    """The latency that is usual among the pods of a version: a mean of their latest answers."""
+    """The latency that is usual among the pods of a version: a mean of their latest answers.
 
-    __slots__ = ("_answers", "latency_s")
+    Attributes:
+        is_settled: there were so many answers that each further one weighs alike.
+    """
+
+    __slots__ = ("_answers", "is_settled", "latency_s")
 
     def __init__(self) -> None:
         self.latency_s = FIRST_GUESS_S
         self._answers = 0
+        self.is_settled = False
 
     @property
     def is_known(self) -> bool:
@@ -61,8 +67,9 @@ class Usual:
         """Take in one answer."""
         if latency_s < _LEAST_S:
             latency_s = _LEAST_S
-        if self._answers < _USUAL_ANSWERS:
+        if not self.is_settled:
             self._answers += 1
+            self.is_settled = self._answers >= _USUAL_ANSWERS
         self.latency_s += (latency_s - self.latency_s) / self._answers
 
 
@@ -123,16 +130,24 @@ class Load:
             queued_rows: rows that it has from anybody, as it says.
             ahead_us: the work of these, in microseconds of its device.
         """
-        self.usual.note(latency_s)
-        self._hear(now_s, latency_s)
-        self._reported_s = now_s
+        if latency_s < _LEAST_S:
+            latency_s = _LEAST_S
+        usual = self.usual
+        if usual.is_settled:  # ``note`` written out
+            usual.latency_s += (latency_s - usual.latency_s) / _USUAL_ANSWERS
+        else:
+            usual.note(latency_s)
+        # As ``_hear`` does it; this is done for every answer.
+        excess_s = self.latency_s - latency_s
+        self.latency_s = latency_s + excess_s * exp((self._heard_s - now_s) / DECAY_S) if excess_s > 0 else latency_s
+        self._heard_s = self._reported_s = now_s
         self._sent_since_report = 0
         # The answered request is still outstanding here, and no longer there.
         others_rows = queued_rows - self.outstanding + 1
         self._others_rows = others_rows if others_rows > 0 else 0
-        self._reported_work_s = ahead_us / _US_PER_S
+        self._reported_work_s = work_s = ahead_us / _US_PER_S
         if queued_rows:
-            self._row_work_s = self._reported_work_s / queued_rows
+            self._row_work_s = work_s / queued_rows
 
     def failed(self, now_s: float, retry_after_s: float = FAILED_S) -> None:
         """It failed one, or had no room for it; ``retry_after_s`` is how long it asks to be left alone."""
@@ -175,8 +190,12 @@ class Load:
             latency_s = slow_s
         rows = self.outstanding + 1.0
         if self._others_rows:
-            rows += self._others_rows * max(0.0, 1.0 - (now_s - self._reported_s) / _REPORT_HOLDS_S)
+            rows += self.others_rows(now_s)
         return latency_s * rows
+
+    def others_rows(self, now_s: float) -> float:
+        """Return how many rows it has of others than this process, by what it said last; 0 a second after that."""
+        return self._others_rows * max(0.0, 1.0 - (now_s - self._reported_s) / _REPORT_HOLDS_S)
 
     def predicted_wait_s(self, now_s: float) -> float:
         """Return how long a further request would wait for its turn, by what the pod said last; 0 if it said nothing.

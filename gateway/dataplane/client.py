@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gateway.decide.decision import Refusal
+
 Piece = bytes | memoryview
 
 
@@ -47,4 +49,47 @@ class Client(Protocol):
 
     def due(self, deadline_s: float) -> None:
         """The request's deadline is known; ``Forward.deadline_passed`` is called when it passes."""
+        ...
+
+
+class UsualClient(Client, Protocol):
+    """A connection that may say a usual request in one go; see ``gateway.dataplane.express``."""
+
+    def answer_usual(self, fields: bytes, body: Piece, now_s: float) -> None:
+        """Do what ``answer`` does with 200."""
+        ...
+
+    def go_on_as(self, was: object, forward: Request) -> None:
+        """From now on the request's life is that one's, if it was the first one's until now."""
+        ...
+
+
+class Request(Protocol):
+    """The life of a request, as its connection tells it what happens."""
+
+    @property
+    def body_limit_bytes(self) -> int:
+        """Largest body this request may have."""
+        ...
+
+    def on_body(self, piece: Piece) -> None: ...
+    def on_body_end(self) -> None: ...
+    def hold_answer(self, held: bool) -> None:
+        """The caller reads slowly: stop (or go on) reading the pod's answer."""
+        ...
+
+    def client_gone(self) -> None:
+        """Nobody waits any more."""
+        ...
+
+    def deadline_passed(self) -> None:
+        """The caller's time is over."""
+        ...
+
+    def give_up(self) -> None:
+        """The worker leaves now."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End the request with a refusal, whatever it was waiting for."""
         ...

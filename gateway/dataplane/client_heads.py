@@ -62,15 +62,35 @@ def limit_fields(policy: str, rooms: Sequence[Room]) -> str:
     return f"ratelimit-policy: {policy}\r\nratelimit: {told}\r\n"
 
 
+def usual_fields(decided: str, policy: str, rooms: Sequence[Room]) -> str:
+    """Return ``own_fields`` of answers that differ in numbers alone, as a pattern for ``%``.
+
+    It takes the request's id, trace, span and flags, the pod's name, what is left of each limit, and the milliseconds
+    in the gateway; the line's end or the pod's timing is to follow.
+    """
+    told = ", ".join(
+        [f'"{room.limit}";r=%d' + (f";t={math.ceil(room.reset_s)}" if room.reset_s else "") for room in _escaped(rooms)]
+    )
+    limits = f"ratelimit-policy: {policy.replace('%', '%%')}\r\nratelimit: {told}\r\n" if rooms else ""
+    decided = decided.replace("%", "%%")
+    return _OWN.replace("%.3f", "%%.3f") % ("%s", "%s", "%s", "%s", f"{decided};pod=%s;attempts=1", limits)
+
+
+def _escaped(rooms: Sequence[Room]) -> list[Room]:
+    return [Room(room.limit.replace("%", "%%"), room.left, room.reset_s) for room in rooms]
+
+
 def decision_value(decision: Decision, pod: str = "", attempts: int = 0, refused: str = "") -> str:
     """Return the value of ``penstock-decision``: what was decided and why, for people and their tools.
 
     Args:
-        refused: why the gateway refused what policy let in.
+        refused: why the gateway or its pod refused what policy let in.
     """
     told = f"gen={decision.generation}"
     if decision.version:
         told = f"{told};model={decision.model};version={decision.version};why={decision.arm}"
+        if decision.rule:
+            told = f'{told};rule="{decision.rule}"'
     if decision.refusal is not None or decision.observed or decision.warned or decision.demoted_by:
         told += "".join(_exceptions(decision))
     if refused and decision.refusal is None:

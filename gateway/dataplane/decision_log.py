@@ -18,7 +18,7 @@ from gateway.dataplane.usage import Usage
 from gateway.decide.decision import Decision
 from gateway.decide.facts import RequestFacts
 from gateway.decisions import folder
-from gateway.decisions.gathering import Gathering
+from gateway.decisions.gathering import Alike, Gathering
 from gateway.decisions.merging import merge_file
 from gateway.decisions.records import Block, framed
 
@@ -36,11 +36,13 @@ class DecisionLog:
 
     Attributes:
         lost: records that could not be kept, since the start.
+        note_alike: keeps one settled request whose like is known; see ``Gathering.add_alike``.
     """
 
     def __init__(self, directory: Path, worker_count: int = 1) -> None:
         self.lost = 0
         self._gathering = Gathering()
+        self.note_alike = self._gathering.add_alike
         self._writer = _Writer(directory, worker_count)
         self._thread = threading.Thread(target=self._writer.run, name="decision-log", daemon=True)
         self._thread.start()
@@ -57,6 +59,10 @@ class DecisionLog:
     ) -> None:
         """Keep one settled request."""
         self._gathering.add(facts, decision, request_id, duration_s, status, reason, used)
+
+    def alike(self, facts: RequestFacts, decision: Decision, status: int, reason: str) -> Alike:
+        """Return what settled requests share, for ``note_alike``."""
+        return self._gathering.alike(facts, decision, status, reason)
 
     def note_unidentified(self, reason: str) -> None:
         """Count a request that was refused before its head was understood."""

@@ -1,18 +1,32 @@
-"""Defects: exceptions that nothing was meant to raise. What one request ran into is told, and others go on."""
+"""Defects: exceptions that nothing was meant to raise. What one request ran into is told, and others go on.
+
+Told are types and places, never an exception's text: it may quote the request.
+"""
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+
+from telemetry.logs.line import Level
+from telemetry.logs.log import LOG
+from telemetry.logs.raised import raised
+
+OnDefect = Callable[[str, Exception], None]
+"""Takes where a defect was, and what it raised."""
 
 # Places in the code that are told of, each once; beyond, they are only counted.
 _MOST_TOLD = 32
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def unheard(where: str, error: Exception) -> None:
+    """Let a defect end what ran into it, where nobody counts them."""
+    raise error
+
+
+def _to_log(text: str) -> None:
+    LOG.show("gateway", text, Level.ERROR, "gateway.defect")
 
 
 class Defects:
@@ -25,7 +39,7 @@ class Defects:
         say: takes what is told to people.
     """
 
-    def __init__(self, say: Callable[[str], None] = _to_stderr) -> None:
+    def __init__(self, say: Callable[[str], None] = _to_log) -> None:
         self._say = say
         self._told: set[tuple[str, int]] = set()
         self.count = 0
@@ -39,6 +53,4 @@ class Defects:
             return
         self._told.add(place)
         with suppress(OSError):  # nobody reads it
-            self._say(
-                f"gateway: a defect in {where} (number {self.count}): {''.join(traceback.format_exception(error))}"
-            )
+            self._say(f"a defect in {where} (number {self.count}): {raised(error)}")

@@ -6,32 +6,41 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.control.messages import QuotaWanted
+from gateway.copies.messages import LateLabel, LateLabels
 from gateway.dataplane.answers import Readiness
+from gateway.dataplane.bodies import Bodies
+from gateway.dataplane.copying import CopiesLink
 from gateway.dataplane.credentials import Credentials, Peer
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.defects import Defects
 from gateway.dataplane.me import Me, me
 from gateway.dataplane.pace import shortest_wait_s
+from gateway.dataplane.pod_heads import goes_to_pods
 from gateway.dataplane.pods import NoPod, Pod, PodTable
+from gateway.dataplane.repository import Indexed, repository_index
 from gateway.dataplane.retry import Retries
 from gateway.dataplane.settlement import Settlement
 from gateway.dataplane.shared_limits import NOT_CHARGED, Committed, SharedLimits
 from gateway.dataplane.timers import TICK_S, TimerWheel
 from gateway.dataplane.tracing import Tracer
+from gateway.dataplane.turn import Turn
 from gateway.dataplane.waiting import Waiter, WaitingRoom
+from gateway.dataplane.ways import Ways
 from gateway.decide.decision import Decision, Refusal, decide
 from gateway.decide.facts import RequestFacts
 from gateway.decide.fair_queue import Ticket
 from gateway.decide.lateness import would_be_late
+from gateway.decide.stage import Stage
 from gateway.decide.tables import Tables
 from model_pod.wire.http1 import HeadLimits, RequestHead
+from model_pod.wire.http1.form import Forms
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot, Tier
 from telemetry.record import FLUSH_EVERY_S, Recorder
@@ -39,6 +48,9 @@ from telemetry.record import FLUSH_EVERY_S, Recorder
 # A decision is taken anew when a sibling charged the same limit between reading and writing: each time somebody else
 # was admitted, so this many in a row say that something is wrong.
 _MAX_DECISIONS = 64
+# A worker that was stopped between a look at the clock and a decision refuses nobody by that clock: its siblings have
+# charged the limits by a later one, which to the earlier looks like a limit that is used up.
+_STOPPED_S = 0.01
 # What a request of a version costs beside others of that version, which are all that it waits with. What
 # is known of their device time is the same for each of them, and changes: told as it was when each came, those who came
 # before anything was known would count as a hundred of those after them.
@@ -48,9 +60,6 @@ _DEMOTED_SHARE = 1 / 64
 
 # Where those wait whose key belongs to no pod just now: not in the way of those that any pod is good for.
 _NO_PODS_LANE = "?"
-
-# Requests that wait for the ledger at a time; more are refused at once.
-MAX_PARKED = 256
 
 
 class Share(Struct, frozen=True):
@@ -70,15 +79,22 @@ class Gateway:
 
     Attributes:
         tables: the generation in force.
+        limits: shared with the other workers.
+        draw: gives a number in [0, 1) by chance.
+        defects: of our own, counted.
+        forms, ways, turn: what usual requests take; see ``gateway.dataplane.express``.
         head_end: the last lines of every answer's head: Date, refreshed every second, and the empty one.
+        ready_once: models and their versions of which a pod has been ready.
         draining: no new requests are wanted.
         is_replaced: another worker takes this one's place, so that the gateway as a whole stays ready.
         refuse_new: why no request may enter just now.
+        bodies: what the bodies of all requests under way hold.
         waiting: requests that found the pods busy.
         connections: open client connections.
         max_connections: more than these are refused.
         recorder: what the sidecar is told by; None where there is none.
         settlement: where requests that have ended go.
+        copies: where requests go that are copied.
         credentials: what callers show, read and verified.
         parked: requests that wait for the ledger.
         on_wanted: tells the supervisor which quotas are waited for.
@@ -94,31 +110,38 @@ class Gateway:
         decisions: DecisionLog | None = None,
     ) -> None:
         self._loop = loop
-        self._defects = Defects()
-        self._limits = limits
+        self.defects = Defects()
+        self.limits = limits
         self._worker_count = share.worker_count
         self.max_connections = share.max_connections
-        self._random = random.Random()
-        self.pods = PodTable(loop)
+        self.draw = random.Random().random
+        self.turn = Turn(loop, limits, self.defects.note)
+        self.pods = PodTable(loop, self.defects.note, self.turn.after)
         self.retries = Retries()
-        self.waiting = WaitingRoom(share.worker_count, self._defects.note)
+        self.waiting = WaitingRoom(share.worker_count, self.defects.note)
         self.refuse_new: Refusal | None = None
+        self.bodies = Bodies()
         self.is_replaced = False
-        self.wheel = TimerWheel(self.now_s(), self._defects.note)
+        self.wheel = TimerWheel(self.now_s(), self.defects.note)
         self.head_end = b"\r\n"
         self._date_at_s = 0
+        self.ready_once: frozenset[tuple[str, str]] = frozenset()
         self.draining = False
         self.connections: set[object] = set()
         self.in_flight = 0
         self.recorder = recorder
         self.tracer = Tracer(snapshot.mesh.tracing, recorder is not None)
+        self.copies = CopiesLink(loop)
         self.settlement = Settlement(limits, self.tracer, recorder, decisions)
         self._wanted: dict[str, int] = {}
         self.parked = 0
         self._revoked: frozenset[str] = frozenset()
+        self._stages: Mapping[str, Stage] = {}
         self.credentials = Credentials(snapshot.mesh.jwt)
         self.on_wanted: Callable[[QuotaWanted], None] = lambda _: None
         self._recorded_s = self.now_s()
+        self.forms = Forms(goes_to_pods)
+        self.ways = Ways(limits, self.retries, decisions, share.worker_count)
         self.use(snapshot)
 
     def use(self, snapshot: Snapshot, tables: Tables | None = None) -> None:
@@ -126,22 +149,25 @@ class Gateway:
         self._snapshot = snapshot
         self.tables = tables or Tables(snapshot)
         self.tables.revoked = self._revoked
+        self.tables.stages = self._stages
+        self._deciding_headers = tuple((name.encode("latin-1"), name) for name in sorted(self.tables.deciding_headers))
         self.credentials.use(snapshot.mesh.jwt)
         self.settlement.use(self.tables)
         self.pods.use(self.tables.routes)
         self.retries.use(self.tables.routes)
+        self.ways.use(self.tables)
         self.tracer.use(self.tables.tracing)
         self.head_limits = HeadLimits(head_bytes=self.tables.bounds.header_bytes)
         self.shortest_wait_s = shortest_wait_s(self.tables.bounds)
 
-    def now_s(self) -> float:
-        """Monotonic seconds; the loop's own clock stands still within a turn, and counts whole milliseconds."""
-        return time.monotonic()
+    # Monotonic seconds; the loop's own clock stands still within a turn, and counts whole milliseconds.
+    now_s = staticmethod(time.monotonic)
+    wall_s = staticmethod(time.time)
 
     def tick(self) -> None:
         """Turn the wheel, and call again in a tick."""
         self._loop.call_later(TICK_S, self.tick)  # first: whatever happens below, deadlines go on
-        wall_s = int(time.time())
+        wall_s = int(self.wall_s())
         if wall_s != self._date_at_s:
             self._date_at_s = wall_s
             date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(wall_s))
@@ -152,7 +178,7 @@ class Gateway:
 
     def facts_of(self, request: RequestHead, peer: Peer, now_s: float) -> RequestFacts:
         """Gather what the decision on a request depends on."""
-        wall_s = time.time()
+        wall_s = self.wall_s()
         values = request.values
         pinned_version, timeout_ms = values.get(b"penstock-version"), values.get(b"penstock-timeout-ms")
         return RequestFacts(
@@ -163,7 +189,14 @@ class Gateway:
             timeout_ms.strip(b" \t").decode("latin-1") if timeout_ms else "",
             request.content_length or 0,
             wall_s,
+            self._deciding(values) if self._deciding_headers else (),
+            self.draw(),
         )
+
+    def _deciding(self, values: Mapping[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+        """Return what a request has of the headers that some route decides by."""
+        found = ((text, values.get(name)) for name, text in self._deciding_headers)
+        return tuple((text, value.strip(b" \t").decode("latin-1")) for text, value in found if value is not None)
 
     def decide(self, facts: RequestFacts, peer: Peer, now_s: float) -> Decision:
         """Decide one request, and charge what it costs; one who shows many wrong credentials is told to wait."""
@@ -175,11 +208,13 @@ class Gateway:
 
     def _decided(self, facts: RequestFacts, now_s: float) -> Decision:
         for _ in range(_MAX_DECISIONS):
-            decision = decide(self.tables, facts, self._limits, now_s)
-            committed = self._limits.commit(decision.charges)
+            decision = decide(self.tables, facts, self.limits, now_s)
+            committed = self.limits.commit(decision.charges)
             if committed is Committed.DONE:
-                return decision
-            if committed is Committed.BUSY:
+                if decision.refusal is None or (later_s := self.now_s()) - now_s < _STOPPED_S:
+                    return decision
+                now_s = later_s
+            elif committed is Committed.BUSY:
                 break
         return replace(decision, refusal=Refusal("limits_busy", NOT_CHARGED), version="", charges=())
 
@@ -226,7 +261,7 @@ class Gateway:
         in_flight = -(-decision.in_flight // self._worker_count)
         if key:
             return self.pods.pick_keyed(decision.model, decision.version, key.encode(), in_flight, now_s)
-        draw = self._random.random()
+        draw = self.draw()
         if not decision.demoted_by:
             return self.pods.pick(decision.model, decision.version, in_flight, draw, now_s, tried, may_probe=may_probe)
         few = max(1, int(in_flight * _DEMOTED_SHARE))
@@ -247,11 +282,29 @@ class Gateway:
 
     def me(self, decision: Decision, now_s: float) -> Me:
         """Return what ``GET /me`` tells the caller of a decision."""
-        return me(self.tables, decision, self._limits, time.time(), now_s)
+        return me(self.tables, decision, self.limits, self.wall_s(), now_s)
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether some model keeps what it answered until its callers tell the true label."""
+        return any(route.feedback is not None for route in self.tables.routes.values())
+
+    def tell_labels(self, tenant: str, labels: tuple[LateLabel, ...]) -> bool:
+        """Pass on what a tenant tells of earlier answers; False when nobody takes it just now."""
+        return self.copies.hand_over(LateLabels(tenant, labels))
+
+    def repository_index(self, decision: Decision, query: str) -> list[Indexed]:
+        """Return the models that the caller of a decision may call; by ``ready=true`` those alone that are ready."""
+        return repository_index(self.tables, decision, self.pods.views, only_ready="ready=true" in query.split("&"))
 
     def revoke(self, key_ids: frozenset[str]) -> None:
         """Refuse these keys from the next request on, and no others beside what policy says."""
         self._revoked = self.tables.revoked = key_ids
+        self.ways.use(self.tables)
+
+    def stand(self, stages: Iterable[Stage]) -> None:
+        """Share requests among versions so from the next one on."""
+        self._stages = self.tables.stages = {stage.model: stage for stage in stages}
 
     def record_on(self) -> None:
         """Tell the sidecar what was recorded, now and again."""
@@ -266,14 +319,18 @@ class Gateway:
     def readiness(self) -> Readiness:
         """Return what the health paths tell."""
         waiting: list[str] = []
+        away: list[str] = []
         ready_now: dict[str, bool] = {}
+        now_s = self.now_s()
         for route in self._snapshot.routes.values():
-            views = [pod.view for pod in self.pods.of_version(route.model, route.stable)]
-            ready_now[route.model] = any(view.state is PodState.READY for view in views)
-            if not any(view.was_ready for view in views):
-                state = views[0].state if views else "no pod"
-                waiting.append(f"{route.model}/{route.stable}: {state}")
-        return Readiness(self.draining and not self.is_replaced, tuple(waiting), ready_now)
+            pods = self.pods.of_version(route.model, route.stable)
+            ready_now[route.model] = any(pod.state is PodState.READY for pod in pods)
+            stands = f"{route.model}/{route.stable}: {pods[0].state if pods else 'no pod'}"
+            if (route.model, route.stable) not in self.ready_once and not any(pod.was_ready for pod in pods):
+                waiting.append(stands)
+            elif not any(pod.is_expected(now_s) for pod in pods):
+                away.append(stands)
+        return Readiness(self.draining and not self.is_replaced, tuple(waiting), ready_now, tuple(away))
 
 
 def decode_snapshot(blob: bytes | memoryview) -> Snapshot:

@@ -99,22 +99,29 @@ def outcome_of(status: int, reason: str) -> Outcome:
 
 
 class Lately:
-    """How many of a pod's answers of the last ten seconds were failures."""
+    """How many of a pod's answers of the last ten seconds were failures.
 
-    __slots__ = ("_answers", "_failures", "_slot")
+    Attributes:
+        slot_ends_s: the end of the present second.
+        answers_now: answers in it so far.
+    """
+
+    __slots__ = ("_answers", "_failures", "_slot", "answers_now", "slot_ends_s")
 
     def __init__(self) -> None:
         self._answers = [0] * _SLOTS
         self._failures = [0] * _SLOTS
         self._slot = 0
+        self.slot_ends_s = 1.0
+        self.answers_now = 0
 
     def note(self, failures: int, now_s: float) -> None:
         """Take in one answer, which is no failure or one."""
-        slot = int(now_s)
-        if slot != self._slot:
-            self._move_to(slot)
-        self._answers[slot % _SLOTS] += 1
-        self._failures[slot % _SLOTS] += failures
+        if now_s >= self.slot_ends_s:
+            self._move_to(int(now_s))
+        self.answers_now += 1
+        if failures:
+            self._failures[self._slot % _SLOTS] += failures
 
     def counts(self, now_s: float) -> tuple[int, int]:
         """Return the answers, and those of them that were failures."""
@@ -122,9 +129,12 @@ class Lately:
         return sum(self._answers), sum(self._failures)
 
     def _move_to(self, slot: int) -> None:
+        self._answers[self._slot % _SLOTS] += self.answers_now
+        self.answers_now = 0
         for passed in range(max(self._slot + 1, slot - _SLOTS + 1), slot + 1):
             self._answers[passed % _SLOTS] = self._failures[passed % _SLOTS] = 0
         self._slot = slot
+        self.slot_ends_s = slot + 1.0
 
 
 class Health:
@@ -171,10 +181,15 @@ class Health:
         self._times += 1
         return self._term_s
 
-    def worked(self, now_s: float) -> None:
-        """It answered."""
+    def worked(self, now_s: float) -> Standing:
+        """It answered; return its standing."""
         self._in_a_row = 0
-        self.lately.note(0, now_s)
+        lately = self.lately
+        if now_s < lately.slot_ends_s:  # ``note`` written out: this is done for every answer
+            lately.answers_now += 1
+        else:
+            lately.note(0, now_s)
+        return self.standing
 
     def row_failed(self, now_s: float) -> None:
         """It answered that the handler failed, so that it is there."""

@@ -46,6 +46,8 @@ _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _IDEMPOTENCY_KEY = re.compile(rb"\"?([\x21\x23-\x7e]{1,255})\"?")
 # What a field's value may hold (RFC 9110 5.5).
 _OF_VALUES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+# What our own pods tell of most answers, found sooner than it is judged line by line.
+_AS_OURS_TELL = re.compile(rb"content-type: [a-z0-9/+.; =-]+\r\n(?:penstock-usage: [a-z_=;0-9]+\r\n)?")
 _PHRASE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _USAGE = conventions.USAGE.encode()
 _REASON = REASON_HEADER.encode()
@@ -77,6 +79,8 @@ def _may_be_told(name: bytes) -> bool:
 
 
 _passed = _Judged(_is_for_pods)
+goes_to_pods = _passed.__getitem__
+"""Whether a client's field of that name, as written, goes on to a pod."""
 _told = _Judged(_may_be_told)
 # By the names of all fields, what takes out those that go on to a pod: a client names its fields alike every time.
 _MAX_REMEMBERED, _MAX_REMEMBERED_BYTES = 1024, 1024
@@ -176,14 +180,20 @@ def answer_of(response: ResponseHead, *, has_body: bool) -> PodAnswer:
 
 def is_for_clients(answer: PodAnswer) -> bool:
     """Whether the header lines that a pod gives for its caller are lines, and none is the gateway's to write."""
-    *lines, rest = answer.fields.split(b"\r\n")
+    return (
+        (_AS_OURS_TELL.fullmatch(answer.fields) is not None or _are_for_clients(answer.fields))
+        and not answer.timing.translate(None, _OF_VALUES)
+        and (not answer.phrase or _PHRASE.fullmatch(answer.phrase) is not None)
+    )
+
+
+def _are_for_clients(fields: bytes) -> bool:
+    *lines, rest = fields.split(b"\r\n")
     told = _told
     return (
         not rest
-        and answer.fields.translate(None, _OF_VALUES) == b"\r\n" * len(lines)
+        and fields.translate(None, _OF_VALUES) == b"\r\n" * len(lines)
         and all(told[line.partition(b": ")[0]] for line in lines)
-        and not answer.timing.translate(None, _OF_VALUES)
-        and (not answer.phrase or _PHRASE.fullmatch(answer.phrase) is not None)
     )
 
 

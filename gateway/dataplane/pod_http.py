@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.dataplane.client import Piece
@@ -30,6 +30,8 @@ class HttpUpstream:
     Args:
         address: ``unix:/path`` or ``host:port``.
     """
+
+    is_linked = False
 
     def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
         self._address = address
@@ -81,6 +83,10 @@ class HttpUpstream:
             connection.idle_since_s = self._loop.time()
             self._idle.append(connection)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call that in the loop's next turn."""
+        self._loop.call_soon(call)
+
     def forget(self, connection: _Connection) -> None:
         """Drop a connection that ended while idle."""
         if connection in self._idle:
@@ -101,6 +107,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._answer: PodAnswer | None = None  # until something shows whether it is whole
         self._method = ""
         self._chunked = False
+        self._is_held = False  # the caller has no room for more of the answer
         self._keep = False  # the answer allows another exchange on this connection
         self._request_whole = False
         self._given_up = False
@@ -160,6 +167,7 @@ class _Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def hold(self, held: bool) -> None:
+        self._is_held = held
         if self._transport is None or self._transport.is_closing():
             return
         if held:
@@ -199,6 +207,19 @@ class _Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, byte_count: int) -> None:
         self._take(bytes(_READ[:byte_count]))
+        if byte_count == len(_READ):
+            self._let_others()
+
+    def _let_others(self) -> None:
+        """Go on in the loop's next turn: it would read 2 MiB of one connection before it looks at the next."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and transport.is_reading():
+            transport.pause_reading()
+            self._upstream.soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._is_held:
+            self.hold(False)
 
     def _take(self, data: bytes) -> None:
         reader = self._reader

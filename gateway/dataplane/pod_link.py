@@ -14,6 +14,7 @@ from typing import cast
 import msgspec
 
 from gateway.dataplane.client import Piece
+from gateway.dataplane.defects import OnDefect, unheard
 from gateway.dataplane.pod_heads import is_for_clients
 from gateway.dataplane.upstream import Exchange, Receiver, connect, is_ours
 from gateway.errors import CLIENT_GONE, PodBroke, PodFailed, PodUnreachable
@@ -44,15 +45,17 @@ from model_pod.wire.link import (
     decode_reset,
     encode_head,
     frame,
+    whole_frame,
 )
 from model_pod.wire.refusals import REASONS
+
+Soon = Callable[[Callable[[], None]], object]
 
 _ANSWER_LAST, _DATA_LAST, _REQUEST_LAST = ANSWER | LAST, DATA | LAST, REQUEST | LAST
 _LAST_STREAM = 2**32 - 1
 # Of a stream that may be sent before the pod has said that it took any: so nothing larger delays the others.
 _PIECE_BYTES = 16 * 1024
 _GONE = encode_head(Reset(CLIENT_GONE))
-# Answers that end with their head, whatever is said of a body's length: what followed would be read as the next answer.
 # A link that has no byte acknowledged for so long is lost: both ends always read, and all requests to a pod share it.
 _UNACKNOWLEDGED_S = 10.0
 
@@ -62,11 +65,22 @@ class LinkUpstream:
 
     Args:
         on_lost: called when a link that stood is lost, though nothing said that it would be.
+        on_defect: takes an exception that whoever got an answer ended with; the link's other requests go on.
+        soon: calls at the end of the turn in which ``send_whole`` is used; None leaves that to the loop.
     """
 
-    def __init__(self, address: str, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        address: str,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: Callable[[], None],
+        on_defect: OnDefect = unheard,
+        soon: Soon | None = None,
+    ) -> None:
         self._address = address
+        self._soon = soon or loop.call_soon
         self._on_lost = on_lost
+        self._on_defect = on_defect
         self._loop = loop
         self._link: _Link | None = None
         self._connecting: set[asyncio.Task[None]] = set()
@@ -75,11 +89,32 @@ class LinkUpstream:
         """Begin an exchange with what there is of the request's body."""
         link = self._link
         if link is None or not link.takes_new:
-            link = self._link = _Link(self._loop, self._on_lost)
-            task = self._loop.create_task(self._connect(link))
-            self._connecting.add(task)
-            task.add_done_callback(self._connecting.discard)
+            link = self._open_link()
         return link.open(request, body, receiver, is_whole)
+
+    def _open_link(self) -> _Link:
+        link = self._link = _Link(self._loop, self._on_lost, self._on_defect, self._soon)
+        task = self._loop.create_task(self._connect(link))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return link
+
+    def send_whole(self, head: bytes, body: bytes, receiver: Receiver) -> LinkExchange:
+        """Begin an exchange with all of its request, which is no HEAD; return the stream, whose receiver may change.
+
+        Args:
+            head: the ``PodRequest``, encoded.
+            body: ``WINDOW_BYTES`` at most.
+        """
+        link = self._link
+        if link is None or not link.takes_new:
+            link = self._open_link()
+        return link.send_whole(head, body, receiver)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether the link is open."""
+        return self._link is not None and self._link.is_connected and self._link.takes_new
 
     def close(self) -> None:
         """Begin nothing new on the link; it closes when its last exchange is over."""
@@ -96,33 +131,28 @@ class LinkUpstream:
             link.fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours(error)))
 
 
-class _Stream:
-    """One exchange on a link."""
+class LinkExchange:
+    """One exchange on a link, a stream of frames.
 
-    __slots__ = (
-        "_ahead_bytes",
-        "_is_held",
-        "_is_whole",
-        "_link",
-        "_room_bytes",
-        "_unsent",
-        "has_answered",
-        "is_bodyless",
-        "number",
-        "receiver",
-    )
+    Attributes:
+        receiver: who gets the answer; None once it has the end of it.
+        room_bytes: of the request's body that may be sent now.
+        is_whole: the request is, though some of it may wait here.
+    """
+
+    # What most streams never change is the class's; there are many streams.
+    room_bytes = WINDOW_BYTES
+    _unsent: deque[Piece] | None = None  # what waits for the pod to take what was sent
+    is_whole = False
+    _is_held = False
+    _ahead_bytes = 0  # of the answer that the pod has not been credited for
+    has_answered = False  # with a head, of which there is one
+    is_bodyless = False  # the answer has no body
 
     def __init__(self, link: _Link, number: int, receiver: Receiver) -> None:
         self._link = link
         self.number = number
         self.receiver: Receiver | None = receiver
-        self._room_bytes = WINDOW_BYTES
-        self._unsent: deque[Piece] | None = None  # what waits for the pod to take what was sent
-        self._is_whole = False
-        self._is_held = False
-        self._ahead_bytes = 0  # of the answer that the pod has not been credited for
-        self.has_answered = False  # with a head, of which there is one
-        self.is_bodyless = False  # the answer has no body
 
     # --- the request, as the one who forwards sees it
 
@@ -134,8 +164,8 @@ class _Stream:
         head = encode_head(request)
         self.is_bodyless = request.method == "HEAD"
         if is_whole and (body_bytes := sum(map(len, body))) <= WINDOW_BYTES:
-            self._is_whole = True
-            self._room_bytes -= body_bytes
+            self.is_whole = True
+            self.room_bytes -= body_bytes
             self._link.write(frame(_REQUEST_LAST, self.number, head, b"".join(body) if body else b""))
             return
         self._link.write(frame(REQUEST, self.number, head))
@@ -147,14 +177,14 @@ class _Stream:
     def send(self, piece: Piece) -> None:
         if self.receiver is None:
             return  # the pod has answered already, and reads no more
-        if self._unsent is not None or len(piece) > min(self._room_bytes, _PIECE_BYTES):
+        if self._unsent is not None or len(piece) > min(self.room_bytes, _PIECE_BYTES):
             self._queue(piece)
             return
-        self._room_bytes -= len(piece)
+        self.room_bytes -= len(piece)
         self._link.write(frame(DATA, self.number, b"", piece))
 
     def finish(self) -> None:
-        self._is_whole = True
+        self.is_whole = True
         if self._unsent is None and self.receiver is not None:
             self._link.write(frame(_DATA_LAST, self.number))
 
@@ -181,10 +211,10 @@ class _Stream:
 
     def _push(self) -> None:
         unsent = self._unsent
-        while unsent and len(unsent[0]) <= self._room_bytes:
+        while unsent and len(unsent[0]) <= self.room_bytes:
             piece = unsent.popleft()
-            self._room_bytes -= len(piece)
-            is_last = self._is_whole and not unsent
+            self.room_bytes -= len(piece)
+            is_last = self.is_whole and not unsent
             self._link.write(frame(_DATA_LAST if is_last else DATA, self.number, b"", piece))
         if not unsent:
             self._unsent = None
@@ -192,8 +222,8 @@ class _Stream:
     # --- the answer, as the link sees it
 
     def on_credit(self, byte_count: int) -> None:
-        self._room_bytes += byte_count
-        if self._room_bytes > WINDOW_BYTES:
+        self.room_bytes += byte_count
+        if self.room_bytes > WINDOW_BYTES:
             raise link.BadLink("the pod credits more than it was sent")
         if self._unsent is not None:
             self._push()
@@ -238,13 +268,21 @@ class _Link(asyncio.Protocol):
         takes_new: another exchange may begin on it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_lost: Callable[[], None],
+        on_defect: OnDefect = unheard,
+        soon: Soon | None = None,
+    ) -> None:
+        self._on_defect = on_defect
+        self._soon = soon or loop.call_soon
         self.takes_new = True
         self._loop = loop
         self._on_lost = on_lost
         self._is_left = False
         self._transport: asyncio.Transport | None = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, LinkExchange] = {}
         self._next_number = 1
         self._written_number = 0  # the last stream of which anything may have reached the pod
         self._out: list[Buffer] = [PREFACE]
@@ -259,15 +297,29 @@ class _Link(asyncio.Protocol):
         return self._transport is not None
 
     def open(self, request: PodRequest, body: Sequence[Piece], receiver: Receiver, is_whole: bool) -> Exchange:
+        stream = self._new_stream(receiver)
+        stream.begin(request, body, is_whole)
+        return stream
+
+    def send_whole(self, head: bytes, body: bytes, receiver: Receiver) -> LinkExchange:
+        stream = self._new_stream(receiver)
+        stream.is_whole = True
+        stream.room_bytes = WINDOW_BYTES - len(body)
+        self._out.append(whole_frame(_REQUEST_LAST, stream.number, head, body))
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._soon(self._flush)
+        return stream
+
+    def _new_stream(self, receiver: Receiver) -> LinkExchange:
         number = self._next_number
         self._next_number = number + 1
         if number >= _LAST_STREAM - 1:
             self.takes_new = False
-        stream = self._streams[number] = _Stream(self, number, receiver)
-        stream.begin(request, body, is_whole)
+        stream = self._streams[number] = LinkExchange(self, number, receiver)
         return stream
 
-    def forget(self, stream: _Stream) -> None:
+    def forget(self, stream: LinkExchange) -> None:
         self._streams.pop(stream.number, None)
         self._close_when_done()
 
@@ -312,8 +364,9 @@ class _Link(asyncio.Protocol):
         try:
             if len(self._greeting) < len(PREFACE):
                 data = self._greet(data)
+            streams = self._streams
             for kind, number, head, body in self._reader.feed(data):
-                stream = self._streams.get(number)
+                stream = streams.get(number)
                 if kind == _ANSWER_LAST and stream is not None:
                     answer = _answer(head)  # before the stream is forgotten: it is told if this is no answer
                     if (
@@ -323,10 +376,17 @@ class _Link(asyncio.Protocol):
                         or answer.status in BODYLESS
                     ):
                         _check_whole(stream, answer, len(body))
-                    del self._streams[number]
-                    self._on_answer(stream, answer, body)
+                    del streams[number]
+                    receiver, stream.receiver = stream.receiver, None
+                    if receiver is not None:
+                        try:
+                            receiver.on_answer(answer, body)
+                        except Exception as defect:  # the others that came with it are still to be told
+                            self._on_defect("a pod's answer", defect)
                 else:
                     self._on_frame(kind, number, stream, head, body)
+            if not self.takes_new:
+                self._close_when_done()
         except (link.BadLink, msgspec.MsgspecError) as error:
             self.fail(PodBroke(f"the pod's link cannot be read: {error}", "pod_bad_answer"))
 
@@ -337,14 +397,7 @@ class _Link(asyncio.Protocol):
             raise link.BadLink("the pod does not speak the link")
         return data[missing:]
 
-    def _on_answer(self, stream: _Stream, answer: PodAnswer, body: bytes) -> None:
-        receiver = stream.end()
-        if receiver is not None:
-            receiver.on_answer(answer, body)
-        if not self.takes_new:
-            self._close_when_done()
-
-    def _on_frame(self, kind: int, number: int, stream: _Stream | None, head: bytes, body: bytes) -> None:
+    def _on_frame(self, kind: int, number: int, stream: LinkExchange | None, head: bytes, body: bytes) -> None:
         if kind == LEAVING:
             self.leave()
         elif stream is None or stream.receiver is None:
@@ -363,13 +416,13 @@ class _Link(asyncio.Protocol):
         else:
             raise link.BadLink(f"a frame of kind {kind}")
 
-    def _end(self, stream: _Stream, charge: PodCharge | None) -> None:
+    def _end(self, stream: LinkExchange, charge: PodCharge | None) -> None:
         receiver = stream.end()
         self.forget(stream)
         if receiver is not None:
             receiver.on_end(charge)
 
-    def _reset(self, stream: _Stream, reset: Reset) -> None:
+    def _reset(self, stream: LinkExchange, reset: Reset) -> None:
         receiver = stream.end()
         self.forget(stream)
         if receiver is None:
@@ -395,15 +448,18 @@ class _Link(asyncio.Protocol):
         streams, self._streams = self._streams, {}
         unwritten: PodFailed | None = None
         for stream in streams.values():
+            told = error
+            if not isinstance(error, PodUnreachable) and stream.number > self._written_number:
+                # Behind those that were written: one loss of a link is one failure of the pod.
+                told = unwritten = unwritten or PodUnreachable(
+                    "the pod's link was lost", is_pods_fault=not error.is_counted
+                )
             receiver = stream.end()
-            if receiver is None:
-                continue
-            if isinstance(error, PodUnreachable) or stream.number <= self._written_number:
-                receiver.on_failed(error)
-                continue
-            if unwritten is None:  # behind those that were written: one loss of a link is one failure of the pod
-                unwritten = PodUnreachable("the pod's link was lost", is_pods_fault=not error.is_counted)
-            receiver.on_failed(unwritten)
+            try:
+                if receiver is not None:
+                    receiver.on_failed(told)
+            except Exception as defect:  # whatever becomes of one request, the others are told
+                self._on_defect("the loss of a link", defect)
 
     def eof_received(self) -> None:
         self.takes_new = False  # a request that came before the connection's end is told would be lost
@@ -423,7 +479,7 @@ def _answer(head: bytes) -> PodAnswer:
     return answer
 
 
-def _check_whole(stream: _Stream, answer: PodAnswer, body_bytes: int) -> None:
+def _check_whole(stream: LinkExchange, answer: PodAnswer, body_bytes: int) -> None:
     """Look closely at an answer in one frame that does not show at a glance to be one."""
     if stream.has_answered:
         raise link.BadLink("the pod answers a request twice")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from gateway.control.messages import PodView
+from gateway.dataplane.defects import OnDefect, unheard
 from gateway.dataplane.pod_http import HttpUpstream
-from gateway.dataplane.pod_link import LinkUpstream
+from gateway.dataplane.pod_link import LinkUpstream, Soon
 from gateway.dataplane.siblings import Family, Member, NoneFree, Siblings
 from gateway.dataplane.upstream import Upstream
 from model_pod.wire.status import PodState
@@ -23,11 +26,20 @@ class Pod(Member):
         upstream: the way to it.
     """
 
-    def __init__(self, view: PodView, family: Family, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        view: PodView,
+        family: Family,
+        loop: asyncio.AbstractEventLoop,
+        on_defect: OnDefect = unheard,
+        soon: Soon | None = None,
+    ) -> None:
         super().__init__(view.name, family)
         self.view = view
         self._link_version = view.link
         self._loop = loop
+        self._on_defect = on_defect
+        self._soon = soon
         self.upstream = self._way_to(view)
 
     def see(self, view: PodView, now_s: float) -> None:
@@ -42,7 +54,7 @@ class Pod(Member):
     def _way_to(self, view: PodView) -> Upstream:
         """Take the link to a pod of ours, HTTP/1.1 to any other server, and to one of which nothing is known yet."""
         return (
-            LinkUpstream(view.address, self._loop, self._on_lost)
+            LinkUpstream(view.address, self._loop, self._on_lost, self._on_defect, self._soon)
             if view.link
             else HttpUpstream(view.address, self._loop)
         )
@@ -65,17 +77,28 @@ class NoPod(Exception):
 
 
 class PodTable:
-    """All pods by the version they run; replaced as the supervisor describes them, outstanding work kept."""
+    """All pods by the version they run; replaced as the supervisor describes them, outstanding work kept.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Attributes:
+        ejections: by model of the policy, how often a pod was left out because it failed requests.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_defect: OnDefect = unheard, soon: Soon | None = None
+    ) -> None:
         self._loop = loop
+        self._on_defect = on_defect
+        self._soon = soon
         self._routes: Mapping[str, Route] = {}
+        self.ejections: Counter[str] = Counter()
         self._by_key: dict[tuple[str, str], Pod] = {}
         self._by_version: dict[tuple[str, str], Siblings[Pod]] = {}
 
     def use(self, routes: Mapping[str, Route]) -> None:
         """Pick and eject by what these routes say from now on."""
         self._routes = routes
+        for model in self.ejections.keys() - routes.keys():
+            del self.ejections[model]
         for (model, version), siblings in self._by_version.items():
             self._instruct(siblings, model, version)
 
@@ -92,7 +115,11 @@ class PodTable:
         for view in views:
             key = (view.name, view.address)
             siblings = self._siblings(view.model, view.version)
-            pod = self._by_key.pop(key) if key in self._by_key else Pod(view, siblings, self._loop)
+            pod = (
+                self._by_key.pop(key)
+                if key in self._by_key
+                else Pod(view, siblings, self._loop, self._on_defect, self._soon)
+            )
             pod.see(view, now_s)
             keep[key] = pod
             members.setdefault((view.model, view.version), []).append(pod)
@@ -106,19 +133,31 @@ class PodTable:
     def _siblings(self, model: str, version: str) -> Siblings[Pod]:
         siblings = self._by_version.get((model, version))
         if siblings is None:
-            siblings = self._by_version[model, version] = Siblings()
+            siblings = self._by_version[model, version] = Siblings(partial(self._count_ejection, model))
             self._instruct(siblings, model, version)
         return siblings
+
+    def _count_ejection(self, model: str) -> None:
+        self.ejections[model] += 1
 
     def of_version(self, model: str, version: str) -> Sequence[Pod]:
         """Return the version's pods."""
         siblings = self._by_version.get((model, version))
         return siblings.members if siblings is not None else ()
 
+    def views(self, model: str, version: str) -> Sequence[PodView]:
+        """Return the version's pods as the supervisor last described them."""
+        return [pod.view for pod in self.of_version(model, version)]
+
     @property
     def ejected(self) -> int:
         """How many pods are up, and get nothing or a trial at most, because they failed this worker's requests."""
         return sum(siblings.ejected for siblings in self._by_version.values())
+
+    @property
+    def links(self) -> int:
+        """How many links are open to the pods that there are."""
+        return sum(pod.upstream.is_linked for pod in self._by_key.values())
 
     def usual_latency_s(self, model: str, version: str) -> float:
         """Return how long the version's pods usually take to answer; 0.0 when that is not known yet."""
@@ -153,6 +192,11 @@ class PodTable:
         if pod is None:
             raise self._no_pod(siblings.why_none(tried), model, version, in_flight)
         return pod
+
+    def pick_usual(self, version: tuple[str, str], in_flight: int, draw: float, now_s: float) -> Pod | None:
+        """Return the pod for a request's first attempt, where that takes nothing but a look at two; None otherwise."""
+        siblings = self._by_version.get(version)
+        return siblings.pick_usual(in_flight, draw, now_s) if siblings is not None else None
 
     def pick_keyed(self, model: str, version: str, key: bytes, in_flight: int, now_s: float) -> Pod:
         """Return the pod that a request with an idempotency key belongs to, whichever worker has the request.

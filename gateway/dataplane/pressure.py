@@ -8,10 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gateway.dataplane.accepting import Acceptor
+from gateway.dataplane.bodies import Bodies
 from gateway.dataplane.loop_watch import LoopWatch
 from gateway.dataplane.memory import MemoryGauge
+from gateway.dataplane.rests import Rests
 from gateway.decide.decision import Refusal
-from gateway.decide.pressure import Pressure, accepts, pressure
+from gateway.decide.pressure import Pressure, accepts, bodies_room_bytes, pressure, wants_rest
 
 # As often as Envoy's overload manager looks.
 LOOK_EVERY_S = 0.25
@@ -23,8 +25,11 @@ class PressureWatch:
 
     Attributes:
         refusal: what new requests are refused with; None while they are welcome.
+        bodies: what the bodies of all requests may hold, as memory stands.
 
     Args:
+        worker_count: of the gateway; they share the memory.
+        rests: who of the workers may leave connections to the others.
         say: takes a line for people.
         on_refusal: called when ``refusal`` changes.
     """
@@ -33,12 +38,17 @@ class PressureWatch:
         self,
         loop: asyncio.AbstractEventLoop,
         memory: MemoryGauge,
+        worker_count: int,
+        rests: Rests,
         say: Callable[[str], None],
         on_refusal: Callable[[Refusal | None], None],
     ) -> None:
         self.refusal: Refusal | None = None
+        self.bodies = Bodies()
         self._loop = loop
         self._memory = memory
+        self._worker_count = worker_count
+        self._rests = rests
         self._say = say
         self._on_refusal = on_refusal
         self._pressure = Pressure.NONE
@@ -61,15 +71,16 @@ class PressureWatch:
     def look(self, now_s: float) -> None:
         """Look once."""
         lag_s = self._loop_watch.beat(now_s)
-        used_ratio = self._memory.used_ratio()
-        before, self._pressure = self._pressure, pressure(self._pressure, used_ratio)
-        takes = accepts(self._pressure, lag_s)
+        memory = self._memory.read()
+        self.bodies.room_bytes = bodies_room_bytes(memory.left_bytes, self._worker_count)
+        before, self._pressure = self._pressure, pressure(self._pressure, memory.used_ratio)
+        takes = accepts(self._pressure, rests=self._rests.rest(bool(self._acceptors) and wants_rest(lag_s)))
         for acceptor in self._acceptors:
             acceptor.hold(not takes)
         if self._pressure is not before:
             self.refusal = None if self._pressure is Pressure.NONE else _SHORT_OF_MEMORY
             self._on_refusal(self.refusal)
-            self._tell(f"{used_ratio:.0%} of the memory is used: {_DOES[self._pressure]}")
+            self._tell(f"{memory.used_ratio:.0%} of the memory is used: {_DOES[self._pressure]}")
 
     def _look_on(self) -> None:
         self._loop.call_later(LOOK_EVERY_S, self._look_on)  # first: what is shut now, only the next look opens

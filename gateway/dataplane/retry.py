@@ -76,13 +76,15 @@ def may_retry(policy: Retry, failure: Failure, so_far: Attempts, now_s: float) -
 class RetryBudget:
     """Retries are at most a share of the requests of the last ten seconds."""
 
-    __slots__ = ("_requests", "_retries", "_share", "_slot")
+    __slots__ = ("_requests", "_requests_now", "_retries", "_share", "_slot", "_slot_ends_s")
 
     def __init__(self, share: float) -> None:
         self._share = share
         self._requests = [0] * _SLOTS
         self._retries = [0] * _SLOTS
         self._slot = 0
+        self._slot_ends_s = 1.0
+        self._requests_now = 0  # of the present second, which are in no slot yet
 
     def use(self, share: float) -> None:
         """Allow this share from now on."""
@@ -90,10 +92,9 @@ class RetryBudget:
 
     def note_request(self, now_s: float) -> None:
         """A request came."""
-        slot = int(now_s)
-        if slot != self._slot:
-            self._move_to(slot)
-        self._requests[slot % _SLOTS] += 1
+        if now_s >= self._slot_ends_s:
+            self._move_to(int(now_s))
+        self._requests_now += 1
 
     def take(self, now_s: float) -> bool:
         """Spend one retry; False when there is none left."""
@@ -105,9 +106,12 @@ class RetryBudget:
         return True
 
     def _move_to(self, slot: int) -> None:
+        self._requests[self._slot % _SLOTS] += self._requests_now
+        self._requests_now = 0
         for passed in range(max(self._slot + 1, slot - _SLOTS + 1), slot + 1):
             self._requests[passed % _SLOTS] = self._retries[passed % _SLOTS] = 0
         self._slot = slot
+        self._slot_ends_s = slot + 1.0
 
 
 class Ruling(StrEnum):
@@ -143,6 +147,10 @@ class Retries:
             budgets[model].use(route.retry.budget)
         self._policies = {model: route.retry for model, route in routes.items()}
         self._budgets = budgets
+
+    def budget(self, model: str) -> RetryBudget | None:
+        """Return the budget of a model, which stays the same as long as there is a route of that name."""
+        return self._budgets.get(model)
 
     def note_request(self, model: str, now_s: float) -> None:
         """A request for this model goes to a pod for the first time."""

@@ -9,9 +9,10 @@ import struct
 from typing import cast
 
 from gateway.dataplane import answers
-from gateway.dataplane.client import Piece
+from gateway.dataplane.client import Piece, Request
 from gateway.dataplane.client_heads import status_line
 from gateway.dataplane.credentials import NO_PEER
+from gateway.dataplane.express import USUAL_HEAD, take
 from gateway.dataplane.forward import Forward
 from gateway.dataplane.gateway import Gateway
 from gateway.dataplane.pace import LINGER_BYTES, Deadline, Late, Pace, Phase
@@ -33,6 +34,7 @@ _ENDED = (Phase.LINGERING, Phase.CLOSING)
 # A client that has sent its last byte is looked for this soon, and then this often.
 _FIRST_LOOK_S = 0.02
 _LOOK_AGAIN_S = 0.05
+_OK = status_line(200, b"")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -47,11 +49,13 @@ class ClientConnection(asyncio.Protocol):
         self._gateway = gateway
         self._reader = RequestReader(gateway.head_limits)
         self._transport = cast(asyncio.Transport, None)  # set before anything else is called
-        self._forward: Forward | None = None
+        self._forward: Request | None = None
+        self._form = gateway.forms.latest
         self._identity_from = identity_from
         self._peer = NO_PEER
         self._advancing = self._is_paused = False
         self._is_half_closed = self._was_asked = self._answer_begun = False
+        self._is_smooth = True  # it has never read slowly, sent ahead, nor ended its side
         self._request: RequestHead | None = None  # that is being answered
         self._chunked_answer = False
         self._keep_alive = False
@@ -76,7 +80,7 @@ class ClientConnection(asyncio.Protocol):
         self._pace.heard_s = now_s
         phase = self._pace.phase
         if phase in _BETWEEN:
-            if self._take_first(data, now_s):
+            if self._take_usual(data, now_s) or self._take_first(data, now_s):
                 return
         elif phase in _ENDED:
             self._discard(data)
@@ -91,7 +95,7 @@ class ClientConnection(asyncio.Protocol):
         """Answer a client that only says that it sends no more; over TCP one that has left looks the same at first."""
         if self._forward is None or self._pace.phase is not Phase.ANSWER or not self._is_plain:
             return False
-        self._is_half_closed = True
+        self._is_half_closed, self._is_smooth = True, False
         self._ask_whether_there()
         self._gateway.later(_FIRST_LOOK_S, self._look_for_client)
         return True
@@ -114,6 +118,7 @@ class ClientConnection(asyncio.Protocol):
             forward.client_gone()
 
     def pause_writing(self) -> None:
+        self._is_smooth = False
         self._pace.stalled_since_s = self._gateway.now_s()
         if self._forward is not None:
             self._forward.hold_answer(True)
@@ -128,6 +133,25 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the request
 
+    def _take_usual(self, data: bytes, now_s: float) -> bool:
+        """Begin a request, when all that there is to do for it is known; False leaves the bytes to the gate."""
+        gateway = self._gateway
+        passage = take(gateway, self, self._form, data, now_s) if self._form is not None else None
+        if passage is None:
+            return False
+        self._forward = passage
+        self._request = USUAL_HEAD
+        self._answer_begun = False
+        self._reader.pass_over()
+        gateway.in_flight += 1
+        pace = self._pace
+        pace.phase = Phase.ANSWER
+        pace.since_s = now_s
+        pace.request_deadline_s = deadline_s = passage.deadline_s
+        if deadline_s < self.look_at_s:
+            gateway.wheel.watch(self, deadline_s)
+        return True
+
     def _take_first(self, data: bytes, now_s: float) -> bool:
         """Begin a request with the first bytes of it; True when they are all of it, as they mostly are."""
         self._pace.enter(Phase.HEAD, now_s)
@@ -140,6 +164,9 @@ class ClientConnection(asyncio.Protocol):
             return False
         request, body = first
         self._begin(request, body, now_s)
+        # Of nobody who is not known here any form is learnt.
+        is_known = self._forward is not None and request.method == "POST"
+        self._form = self._gateway.forms.of(request.names, now_s) if is_known else None
         return body is not None
 
     def _advance(self) -> None:
@@ -192,6 +219,8 @@ class ClientConnection(asyncio.Protocol):
         if self._forward is not None:
             self._pace.phase = Phase.ANSWER
             self._forward.on_body_end()
+            if self._forward is None and self._pace.phase is Phase.ANSWER:
+                self._await_next()  # it was answered with its last byte
         else:  # it was answered when its head was read
             self._await_next()
 
@@ -219,6 +248,23 @@ class ClientConnection(asyncio.Protocol):
             else:
                 self._transport.writelines((head, body))
         self._answered(keep_alive)
+
+    def answer_usual(self, fields: bytes, body: Piece, now_s: float) -> None:
+        pace, gateway = self._pace, self._gateway
+        if not self._is_smooth or gateway.draining or len(body) > _JOINED_BYTES or self._transport.is_closing():
+            self.answer(200, b"", fields, body)
+            return
+        self._transport.write(b"%b%bcontent-length: %d\r\n%b" % (_OK, fields, len(body), gateway.head_end) + body)
+        self._forward = None
+        gateway.in_flight -= 1
+        pace.request_deadline_s = math.inf
+        self._reader.start_next()
+        pace.phase = Phase.IDLE
+        pace.since_s = now_s
+
+    def go_on_as(self, was: object, forward: Request) -> None:
+        if self._forward is was:
+            self._forward = forward
 
     def begin(self, status: int, phrase: bytes, fields: bytes, content_length: int) -> None:
         self._answer_begun = True
@@ -284,7 +330,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _pause(self) -> None:
         """Read no more for now; then nobody tells us of a client that leaves, so it is looked for."""
-        self._is_paused = True
+        self._is_paused, self._is_smooth = True, False
         self._transport.pause_reading()
         self._gateway.wheel.watch(self, self._gateway.now_s() + _LOOK_AGAIN_S)
 
@@ -328,7 +374,7 @@ class ClientConnection(asyncio.Protocol):
         if shown is not None and shown.family != socket.AF_UNIX:
             shown.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
 
-    def _take_forward(self) -> Forward | None:
+    def _take_forward(self) -> Request | None:
         forward, self._forward = self._forward, None
         if forward is not None:
             self._gateway.in_flight -= 1
@@ -371,6 +417,7 @@ class ClientConnection(asyncio.Protocol):
         phase = self._pace.phase
         if phase in (Phase.HEAD, Phase.BODY) and not self._transport.is_closing():
             self._enter(Phase.LINGERING)
+            self._reader = RequestReader(self._gateway.head_limits)  # the other still has what came of the body
             self._read_on()
             if self._transport.can_write_eof():  # TLS has no half of a connection to close
                 self._transport.write_eof()

@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import Counter, deque
 from functools import partial
 
 from msgspec import Struct
 
-from gateway.control.messages import SLOT_S, KeyUses, LimitUses, Tally
+from gateway.control.messages import SLOT_S, KeyUses, LimitUses, Tally, TrialEvents
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.tally import LimitUseCounts, Tallies
 from gateway.dataplane.tracing import NO_TRACE, Trace, Tracer
+from gateway.dataplane.trials import Trials
 from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
+from gateway.dataplane.ways import Way
 from gateway.decide.decision import Decision
 from gateway.decide.facts import RequestFacts
 from gateway.decide.limits import QuotaCharge
+from gateway.decide.release import Arm, Trial
 from gateway.decide.route import INFERENCES
 from gateway.decide.tables import Tables
 from gateway.errors import REASONS
+from model_pod.wire.link import PodAnswer
+from telemetry.logs.line import Facts, Level, Line, debug
+from telemetry.logs.log import LOG
 from telemetry.record import Recorder
 
 # Tallies that a supervisor which does not read has not taken: one per slot, so an hour's.
 MAX_CLOSED_TALLIES = 360
+# What requests cost is learnt for quotas, from those that have one. Of the others each that many will do.
+_LEARN_EACH = 16
 # Credentials used in one second whose last use is told; of tokens there may be one for each caller.
 MAX_KEY_USES = 10_000
 
@@ -37,10 +44,13 @@ class Settled(Struct, frozen=True):
     """How a request ended.
 
     Attributes:
+        method: of HTTP; of gRPC with its service, as ``SERVICE/METHOD``.
         status: what the caller got; 499 when it left before.
         reason: of a refusal, by us or by the pod; "" for an answer of the model.
         facts: None when it was refused before there were any.
         has_run: a pod had it, so that it may have run.
+        is_cold: no pod was ready for it when it came.
+        first_byte_s: how long the first byte of its answer took; None where that came with the last, or never.
     """
 
     trace: Trace
@@ -54,6 +64,8 @@ class Settled(Struct, frozen=True):
     facts: RequestFacts | None = None
     usage: Usage = NOTHING_USED
     has_run: bool = False
+    is_cold: bool = False
+    first_byte_s: float | None = None
 
 
 class Settlement:
@@ -77,6 +89,7 @@ class Settlement:
         self._tracer = tracer
         self._generation = 0
         self._tallies = Tallies({})
+        self._trials = Trials()
         self._closed_tallies: deque[Tally] = deque()
         self._limit_uses = LimitUseCounts()
         self._key_uses: dict[str, float] = {}
@@ -96,9 +109,78 @@ class Settlement:
         try:
             self._settle(settled, now_s)
         except Exception as error:
-            if not self._lost["settlement"]:
-                print(f"gateway: a request was not counted: {type(error).__name__}: {error}", file=sys.stderr)
-            self._lost["settlement"] += 1
+            self._note_uncounted(error)
+
+    def settle_usual(
+        self,
+        way: Way,
+        trace: Trace,
+        since_s: tuple[float, float, float],
+        attempts: list[AttemptTuple],
+        answer: PodAnswer,
+        body_bytes: tuple[int, int],
+        lefts: tuple[int, ...],
+        trial: Trial | None = None,
+    ) -> None:
+        """Do what ``settle`` does, for a request of a known way that the first pod answered with 200.
+
+        Args:
+            since_s: when it began and when it ended, on the monotonic clock, and when it began by the wall's.
+            body_bytes: of the request and of the answer.
+            lefts: what is left of each of its limits.
+        """
+        try:
+            started_s, now_s, wall_s = since_s
+            request_bytes, answer_bytes = body_bytes
+            took_s = now_s - started_s
+            self._limits.give_back(way.charged)
+            key_id = way.placed.caller.key.id
+            if key_id in self._key_uses or self._has_room_for_keys:
+                self._key_uses[key_id] = wall_s
+            device_us, tokens = answer.device_us, answer.tokens
+            if device_us > 0 and self.requests % _LEARN_EACH == 0:
+                self._limits.estimates.learn(way.kind[0], way.kind[1], "device_time", device_us)
+            self.requests += 1
+            if now_s >= self._slot_ends_s:
+                self._begin_slot()
+            series = self._tallies.series(way.kind)
+            is_traced = self._tracer.is_on
+            outcome = series.add(took_s, trace.trace_id if trace.sampled and is_traced else "")
+            if trial is not None:
+                in_canary = way.placed.arm is Arm.CANARY
+                self._trials.note(trial, outcome, 200, trace.trace_id, in_canary=in_canary)
+            series.body_bytes += request_bytes + answer_bytes
+            series.tokens += tokens
+            if device_us != NOT_TOLD:
+                series.device_us += device_us
+            if way.alike is not None and self.decisions is not None:
+                self.decisions.note_alike(
+                    way.alike,
+                    wall_s,
+                    request_bytes,
+                    device_us,
+                    request_bytes,
+                    answer_bytes,
+                    tokens,
+                    took_s,
+                    lefts,
+                    trace.request_id,
+                )
+            if LOG.is_debug:
+                _tell(way.placed.api, way.kind[:3], way.placed.arm, trace, (200, "", took_s))
+            if self.recorder is not None and is_traced:
+                asked = ("POST", way.placed.api, 200, "", trace.request_id, way.generation)
+                model, version, tenant = way.kind[:3]
+                given = (tenant, model, version, way.placed.arm)
+                self._record(trace, started_s, now_s, asked, given, outcome, attempts)
+        except Exception as error:
+            self._note_uncounted(error)
+
+    def _note_uncounted(self, error: Exception) -> None:
+        if not self._lost["settlement"]:
+            text = f"a request was not counted: {type(error).__name__}: {error}"
+            LOG.say("gateway", Line(text, Level.ERROR, "request.uncounted", Facts(error_type=type(error).__name__)))
+        self._lost["settlement"] += 1
 
     def count_refused(self, reason: str, since_s: float, now_s: float) -> None:
         """Count a request that was refused before anything was known of it; it was waited for since that moment."""
@@ -119,12 +201,46 @@ class Settlement:
         if decision.charges:
             self._settle_limits(settled)
         outcome = self._count(settled, took_s, now_s, trace.trace_id if trace.sampled and is_traced else "")
+        if decision.trial is not None:
+            in_canary = decision.arm is Arm.CANARY
+            self._trials.note(decision.trial, outcome, settled.status, trace.trace_id, in_canary=in_canary)
         if self.decisions is not None and facts is not None:
             self.decisions.note(
                 facts, decision, settled.request_id, took_s, settled.status, settled.reason, settled.usage
             )
+        if LOG.is_debug:
+            of = (decision.model, decision.version, decision.tenant)
+            _tell(decision.api or "", of, decision.arm, trace, (settled.status, settled.reason, took_s))
         if self.recorder is None or not is_traced:
             return
+        asked = (
+            settled.method,
+            decision.api or "",
+            settled.status,
+            settled.reason,
+            settled.request_id,
+            decision.generation,
+        )
+        given = (decision.tenant, decision.model, decision.version, decision.arm)
+        self._record(trace, settled.started_s, now_s, asked, given, outcome, settled.attempts)
+
+    def _record(
+        self,
+        trace: Trace,
+        started_s: float,
+        now_s: float,
+        asked: tuple[str, str, int, str, str, int],
+        given: tuple[str, str, str, str],
+        outcome: str,
+        attempts: list[AttemptTuple],
+    ) -> None:
+        """Tell the sidecar of a request, in the order of ``telemetry.records.GatewayRequest``.
+
+        Args:
+            asked: method, API, status, reason, the request's id and the generation.
+            given: tenant, model, version and arm.
+        """
+        assert self.recorder is not None  # noqa: S101 - whoever calls has looked
         self.recorder.record(
             (
                 "g",
@@ -132,20 +248,12 @@ class Settlement:
                 trace.span_id,
                 trace.parent_id,
                 trace.sampled,
-                settled.started_s,
+                started_s,
                 now_s,
-                settled.method,
-                decision.api or "",
-                settled.status,
-                settled.reason,
-                settled.request_id,
-                decision.generation,
-                decision.tenant,
-                decision.model,
-                decision.version,
-                decision.arm,
+                *asked,
+                *given,
                 outcome,
-                settled.attempts,
+                attempts,
                 trace.trace_state,
                 trace.link,
             )
@@ -183,7 +291,14 @@ class Settlement:
         if now_s >= self._slot_ends_s:
             self._begin_slot()
         return self._tallies.add(
-            settled.decision, settled.status, settled.reason, duration_s, kept_trace, settled.usage
+            settled.decision,
+            settled.status,
+            settled.reason,
+            duration_s,
+            kept_trace,
+            settled.usage,
+            settled.first_byte_s,
+            is_cold=settled.is_cold,
         )
 
     # --- what the supervisor is told
@@ -193,6 +308,10 @@ class Settlement:
         self._begin_slot()
         closed, self._closed_tallies = list(self._closed_tallies), deque()
         return closed
+
+    def take_trials(self) -> list[TrialEvents]:
+        """Return what canaries' trials came to since the last time."""
+        return self._trials.take()
 
     def take_uses(self) -> tuple[KeyUses, LimitUses]:
         """Return which credentials were used and what limits did since the last time."""
@@ -220,6 +339,32 @@ class Settlement:
         if self.decisions is not None:
             lost["decision"] = self.decisions.lost
         return lost
+
+
+def _tell(api: str, of: tuple[str, str, str], arm: str, trace: Trace, ended: tuple[int, str, float]) -> None:
+    """Tell whoever looks for something how a request ended; never what was in it.
+
+    Args:
+        of: model, version and tenant.
+        ended: status, reason and seconds.
+    """
+    (model, version, tenant), (status, reason, took_s) = of, ended
+    facts = Facts(
+        model=model,
+        version=version,
+        tenant=tenant,
+        arm=str(arm),
+        api=api,
+        trace_id=trace.trace_id,
+        span_id=trace.span_id,
+        request_id=trace.request_id,
+        status=status,
+        reason=reason,
+        duration_s=round(took_s, 6),
+        error_type=reason if status >= 500 else "",
+    )
+    text = f"request {trace.request_id} of {model or 'no model'}: {status} {reason or 'answered'} in {took_s:.4f} s"
+    LOG.say("gateway", debug(text, "request.settled", facts))
 
 
 def _no_cost(_: QuotaCharge) -> int:

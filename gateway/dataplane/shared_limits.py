@@ -7,11 +7,15 @@ still holds, and writes all charges or none.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+
+from msgspec import Struct
 
 from gateway.dataplane.estimates import Estimates
-from gateway.decide.limits import Charge, QuotaCharge, RateCharge, SlotCharge, Standing
+from gateway.decide.admission import Room
+from gateway.decide.limits import NS, Charge, QuotaCharge, RateCharge, SlotCharge, Standing
 from gateway.decide.quota_windows import may_come_back
+from gateway.decide.tables import Admission, RateBound, SlotBound
 from gateway.limits.table import TAT_WORD, Busy, LimitTable, RowKind, TableFull, domain_of
 from model_pod.wire.refusals import Refused
 
@@ -22,7 +26,43 @@ _KINDS: dict[type[Charge], RowKind] = {
 }
 
 
+# Instead of a lock's number, of those that have no limits.
+_NO_LIMITS = -1
+# So many tenants of one turn have their locks taken one by one, and others are kept from nothing.
+_LOCKED_EACH = 4
 NOT_CHARGED = "the limits could not be charged in time, so the request was not admitted; try again"
+
+
+class Charged(Struct, frozen=True):
+    """Where the rates and places in flight of one caller are written, all under one lock.
+
+    Attributes:
+        rates: of each rate the word of its time, the nanoseconds between two requests, and those of its burst.
+        slots: of each bound on requests in flight the words of all workers, how many there may be, and our own word.
+        domain: of the lock.
+        admission: what the limits are.
+    """
+
+    rates: tuple[tuple[int, int, int], ...]
+    slots: tuple[tuple[slice, int, int], ...]
+    domain: int
+    admission: Admission
+
+    @property
+    def nothing_left(self) -> tuple[int, ...]:
+        """What is left of limits that have no room."""
+        return (0,) * (len(self.rates) + len(self.slots))
+
+    @property
+    def held(self) -> tuple[Charge, ...]:
+        """The places in flight, to be given back."""
+        return tuple(SlotCharge(slot.key, slot.most) for slot in self.admission.slots)
+
+    def rooms(self, lefts: tuple[int, ...]) -> tuple[Room, ...]:
+        """Return what is left as a decision tells it."""
+        rates, slots = self.admission.rates, self.admission.slots
+        told = [(rate.name, rate.interval_ns / NS) for rate in rates] + [(slot.name, 0.0) for slot in slots]
+        return tuple(Room(name, left, reset_s, 1) for (name, reset_s), left in zip(told, lefts, strict=True))
 
 
 class Committed(enum.Enum):
@@ -126,6 +166,99 @@ class SharedLimits:
             else:
                 table.add(offset, charge.amount if type(charge) is QuotaCharge else 1)
         return Committed.DONE
+
+    # --- charging what nearly every request is charged
+
+    def charged(self, admission: Admission) -> Charged | None:
+        """Return where these limits are written; None where they are not all enforced rates and places of one tenant.
+
+        Raises:
+            Refused: ``limits_busy``.
+        """
+        rates, slots = admission.rates, admission.slots
+        bounds: list[RateBound | SlotBound] = [*rates, *slots]
+        domains = {domain_of(bound.key) for bound in bounds}
+        if admission.quotas or len(domains) > 1 or any(bound.observe for bound in bounds):
+            return None
+        return Charged(
+            tuple(
+                (self._row(rate.key, RowKind.RATE) + TAT_WORD, rate.interval_ns, rate.burst * rate.interval_ns)
+                for rate in rates
+            ),
+            tuple(
+                (self._table.columns_of(place), slot.most, place + self._table.own_word)
+                for slot in slots
+                for place in (self._row(slot.key, RowKind.IN_FLIGHT),)
+            ),
+            min(domains, default=_NO_LIMITS),
+            admission,
+        )
+
+    def charge(self, requests: Sequence[Charged], now_ns: int) -> list[tuple[int, ...] | None] | None:
+        """Charge requests one after the other, under one lock; return what is left of each limit of each of them.
+
+        None stands for one of which some limit has no room, and which is charged nothing; None instead of the list says
+        that the limits could not be charged in time. It is
+        ``gateway.decide.admission.admit`` and ``commit`` in one, while the lock is held.
+        """
+        domains = {request.domain for request in requests if request.domain != _NO_LIMITS}
+        try:
+            self._lock(domains)
+        except Busy:
+            return None
+        try:
+            return [self._charge_one(request, now_ns) for request in requests]
+        finally:
+            self._unlock(domains)
+
+    def _lock(self, domains: Collection[int]) -> None:
+        if len(domains) == 1:
+            (domain,) = domains
+            self._table.lock_one(domain)
+        elif len(domains) <= _LOCKED_EACH:
+            self._table.lock(domains)
+        else:
+            self._table.lock_all()
+
+    def _unlock(self, domains: Collection[int]) -> None:
+        if len(domains) == 1:
+            (domain,) = domains
+            self._table.unlock_one(domain)
+        elif len(domains) <= _LOCKED_EACH:
+            self._table.unlock(domains)
+        else:
+            self._table.unlock_all()
+
+    def _charge_one(self, request: Charged, now_ns: int) -> tuple[int, ...] | None:
+        words = self._words
+        lefts: list[int] = []
+        tats_ns: list[int] = []
+        for at, interval_ns, burst_ns in request.rates:
+            tat_ns = words[at]
+            new_tat_ns = (tat_ns if tat_ns > now_ns else now_ns) + interval_ns
+            ahead_ns = new_tat_ns - now_ns
+            if ahead_ns > burst_ns or tat_ns < 0:
+                return None
+            lefts.append((burst_ns - ahead_ns) // interval_ns)
+            tats_ns.append(new_tat_ns)
+        for columns, most, _ in request.slots:
+            left = most - 1 - sum(words[columns])
+            if left < 0:
+                return None
+            lefts.append(left)
+        for (at, _, _), new_tat_ns in zip(request.rates, tats_ns, strict=True):
+            words[at] = new_tat_ns
+        for _, _, at in request.slots:
+            words[at] += 1
+        return tuple(lefts)
+
+    def give_back(self, charged: Charged) -> None:
+        """The request is over: its places in flight are free."""
+        words = self._words
+        for _, _, at in charged.slots:
+            words[at] -= 1
+
+    # --- settling
 
     def settle(self, charges: Sequence[Charge], cost: Callable[[QuotaCharge], int], wall_s: float) -> None:
         """Give places back, and charge quotas what the request cost instead of what was reserved."""

@@ -6,7 +6,7 @@ Who may is worked out when something changes and kept, so that a request costs a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
@@ -22,9 +22,13 @@ _PATIENCE_S = 1.0
 _KEEPS_OUTCOMES = (PodState.READY, PodState.RESTARTING)
 # So long the keys of a pod that is away wait for it. One that ran elsewhere meanwhile would run again once it is back.
 KEYS_WAIT_S = 10.0
+# A pod that served and is away is waited for so long before nothing is expected of it.
+_STARTS_ANEW_WITHIN_S = 10.0
 # A pod that says that it is leaving is believed for so long, unless the supervisor sees it go and come back before. It
 # may have left and come back without the supervisor seeing it.
 _LEAVES_FOR_S = KEYS_WAIT_S
+# By these a pod is left out because of what it did; a trial that tells nothing in time only ends.
+_FAILURES = (Event.TOO_MANY, Event.FAILED)
 # 2**64 by the golden ratio: a product's upper bits, which decide, depend on every bit of what is multiplied.
 _SPREAD, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
@@ -110,6 +114,12 @@ class Member(Load):
         """Whether it is one that requests go to, as far as it says itself."""
         return self.state is PodState.READY and now_s >= self.leaving_until_s
 
+    def is_expected(self, now_s: float) -> bool:
+        """Whether it serves, or is away for so short a time that it may just be starting anew."""
+        if not self.was_ready or self.state is PodState.FAILED:
+            return False
+        return self.state in _KEEPS_OUTCOMES or now_s < self.away_since_s + _STARTS_ANEW_WITHIN_S
+
     @property
     def keys_wait_until_s(self) -> float:
         """Until when requests with a key that belongs to it go nowhere else."""
@@ -121,9 +131,8 @@ class Member(Load):
 
     def answered(self, now_s: float, latency_s: float, queued_rows: int = 0, ahead_us: int = 0) -> None:
         """Its answer has begun, and says nothing against the pod."""
-        super().answered(now_s, latency_s, queued_rows, ahead_us)
-        self.health.worked(now_s)
-        if self.health.standing is Standing.PROBING:
+        Load.answered(self, now_s, latency_s, queued_rows, ahead_us)
+        if self.health.worked(now_s) is Standing.PROBING:
             self._family.step(self, Event.ANSWERED, now_s)
 
     def refused(self, now_s: float, latency_s: float, status: int, reason: str, fields: bytes = b"") -> None:
@@ -179,6 +188,9 @@ class Siblings(Generic[AnyMember]):
         members: all of them.
         usable: those that requests may go to now.
         usual: what is usual of their latencies.
+
+    Args:
+        on_ejected: called whenever one of them begins to be left out, or goes on to be after a trial.
     """
 
     __slots__ = (
@@ -188,12 +200,14 @@ class Siblings(Generic[AnyMember]):
         "_keepers",
         "_keepers_until_s",
         "_look_at_s",
+        "_on_ejected",
         "members",
         "usable",
         "usual",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, on_ejected: Callable[[], None] = lambda: None) -> None:
+        self._on_ejected = on_ejected
         self.members: Sequence[AnyMember] = ()
         self.usable: Sequence[AnyMember] = ()
         self.usual = Usual()
@@ -231,6 +245,10 @@ class Siblings(Generic[AnyMember]):
             return due
         pods = [pod for pod in self.usable if pod not in tried] if tried else self.usable
         return choose(pods, self._choices, in_flight, draw, now_s)
+
+    def pick_usual(self, in_flight: int, draw: float, now_s: float) -> AnyMember | None:
+        """Do what ``pick`` does, unless there is a pod to be tried; None then, and where none has room."""
+        return None if now_s >= self._look_at_s else choose(self.usable, self._choices, in_flight, draw, now_s)
 
     def pick_keyed(self, key: bytes, in_flight: int, now_s: float) -> AnyMember | None:
         """Return the pod that a request with this idempotency key belongs to; None when it has no room, or none is.
@@ -282,6 +300,8 @@ class Siblings(Generic[AnyMember]):
     def step(self, pod: Member, event: Event, now_s: float) -> None:
         """Something happened to one of them."""
         if pod.health.step(event, self._eject, now_s):
+            if pod.health.standing is Standing.EJECTED and event in _FAILURES:
+                self._on_ejected()
             self.look_again(now_s)
 
     @property

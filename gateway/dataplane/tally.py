@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import add
 
 from gateway.control.messages import LimitUses, RequestCounts, SloEvents
 from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
@@ -25,8 +26,11 @@ OTHER_TENANTS = "other"
 MAX_LIMITS = 1000
 OTHER_LIMITS = "other"
 
-Kind = tuple[str, str, str, str, int, str, bool]
-"""Model, version, tenant, tier, status, reason, and whether it was an inference, which alone objectives count."""
+# Requests that objectives do not count, those that they do, and of these the ones that met a cold start.
+NO_INFERENCE, INFERENCE, COLD_INFERENCE = 0, 1, 2
+
+Kind = tuple[str, str, str, str, int, str, int]
+"""Model, version, tenant, tier, status, reason, and what objectives see in it, such as ``INFERENCE``."""
 
 
 class Meanings:
@@ -34,23 +38,43 @@ class Meanings:
 
     Attributes:
         by_objective: one meaning per bucket, for each objective of the model.
+        by_first_byte: of each of them, whether the bucket is that of the first byte, where this was not the last too.
         outcomes: per bucket, the worst of all objectives; "" without one.
     """
 
-    __slots__ = ("by_objective", "outcomes")
+    __slots__ = ("by_first_byte", "by_objective", "outcomes")
 
-    def __init__(self, objectives: Sequence[Objective], edges_s: Sequence[float], status: int) -> None:
+    def __init__(
+        self, objectives: Sequence[Objective], edges_s: Sequence[float], status: int, *, is_cold: bool = False
+    ) -> None:
         longest_of = [*edges_s, float("inf")]
         self.by_objective = [
-            [classify(objective, status, longest_s) for longest_s in longest_of] for objective in objectives
+            [classify(objective, status, longest_s, is_cold=is_cold) for longest_s in longest_of]
+            for objective in objectives
         ]
+        self.by_first_byte = [objective.first_byte_within_s is not None for objective in objectives]
         self.outcomes = [
             str(worst(meanings)) if objectives else ""
             for meanings in (list(zip(*self.by_objective, strict=True)) or [()] * len(longest_of))
         ]
 
+    def outcome(self, bucket: int, first_byte_bucket: int) -> str:
+        """Return the worst that a request means whose first byte came in another bucket than its last."""
+        return str(
+            worst(
+                meanings[first_byte_bucket if is_first else bucket]
+                for meanings, is_first in zip(self.by_objective, self.by_first_byte, strict=True)
+            )
+        )
 
-class _Series:
+
+class Series:
+    """Requests of one kind since they were last taken.
+
+    Attributes:
+        moved: what is to be added to ``buckets`` to have them by first byte; None where they are the same.
+    """
+
     __slots__ = (
         "body_bytes",
         "buckets",
@@ -59,6 +83,7 @@ class _Series:
         "exemplar_s",
         "exemplar_trace",
         "meanings",
+        "moved",
         "outcomes",
         "sum_s",
         "tokens",
@@ -69,6 +94,7 @@ class _Series:
         self.meanings = meanings
         self.outcomes = meanings.outcomes
         self.buckets = [0] * (len(edges_s) + 1)
+        self.moved: list[int] | None = None
         self.sum_s = 0.0
         self.exemplar_s = 0.0
         self.exemplar_trace = ""
@@ -76,20 +102,55 @@ class _Series:
         self.body_bytes = 0
         self.tokens = 0
 
+    def add(self, duration_s: float, kept_trace: str) -> str:
+        """Count one, and return what it meant: ``good``, ``bad``, ``ignored`` or "".
+
+        Args:
+            kept_trace: id of its trace when that is kept, "" otherwise.
+        """
+        bucket = bisect_left(self.edges_s, duration_s)
+        self.buckets[bucket] += 1
+        self.sum_s += duration_s
+        if kept_trace:
+            self.exemplar_s = duration_s
+            self.exemplar_trace = kept_trace
+        return self.outcomes[bucket]
+
+    def add_streamed(self, duration_s: float, first_byte_s: float, kept_trace: str) -> str:
+        """Count one whose answer came as it was made, and return what it meant."""
+        outcome = self.add(duration_s, kept_trace)
+        if True not in self.meanings.by_first_byte:
+            return outcome
+        bucket, first_byte_bucket = (bisect_left(self.edges_s, length_s) for length_s in (duration_s, first_byte_s))
+        self.moved = self.moved or [0] * len(self.buckets)
+        self.moved[bucket] -= 1
+        self.moved[first_byte_bucket] += 1
+        return self.meanings.outcome(bucket, first_byte_bucket)
+
+    def events(self) -> list[EventCount]:
+        """Return what they meant, for each objective of the model."""
+        by_first_byte = self.buckets if self.moved is None else list(map(add, self.buckets, self.moved))
+        return [
+            _summed(meanings, by_first_byte if is_first else self.buckets)
+            for meanings, is_first in zip(self.meanings.by_objective, self.meanings.by_first_byte, strict=True)
+        ]
+
 
 class Tallies:
     """One worker's counts since they were last taken.
 
     Args:
-        objectives: by model.
+        objectives: by model; those about something else than requests are left out.
     """
 
     def __init__(self, objectives: Mapping[str, tuple[Objective, ...]]) -> None:
-        self._objectives = objectives
+        self._objectives = {
+            model: tuple(one for one in own if one.events == "requests") for model, own in objectives.items()
+        }
         self._edges_s: dict[str, tuple[float, ...]] = {model: edges_for(own) for model, own in objectives.items()}
         self._usual_edges_s = edges_for(())
-        self._meanings: dict[tuple[str, int, bool], Meanings] = {}
-        self._series: dict[Kind, _Series] = {}
+        self._meanings: dict[tuple[str, int, int], Meanings] = {}
+        self._series: dict[Kind, Series] = {}
 
     def add(
         self,
@@ -99,28 +160,39 @@ class Tallies:
         duration_s: float,
         kept_trace: str,
         usage: Usage = NOTHING_USED,
+        first_byte_s: float | None = None,
+        *,
+        is_cold: bool = False,
     ) -> str:
         """Count one settled request, and return what it meant: ``good``, ``bad``, ``ignored`` or "".
 
         Args:
             kept_trace: id of its trace when that is kept, "" otherwise.
             usage: what it used; device time that no pod told counts as none.
+            first_byte_s: how long its answer's first byte took; None where that came with the last, or never.
+            is_cold: no pod was ready for it when it came.
         """
-        is_inference = decision.api in INFERENCES
-        kind = (decision.model, decision.version, decision.tenant, decision.tier, status, reason, is_inference)
-        series = self._series.get(kind) or self._open(kind)
-        bucket = bisect_left(series.edges_s, duration_s)
-        series.buckets[bucket] += 1
-        series.sum_s += duration_s
-        if kept_trace:
-            series.exemplar_s = duration_s
-            series.exemplar_trace = kept_trace
+        seen_as = NO_INFERENCE
+        if decision.api in INFERENCES:
+            seen_as = COLD_INFERENCE if is_cold else INFERENCE
+        series = self.series(
+            (decision.model, decision.version, decision.tenant, decision.tier, status, reason, seen_as)
+        )
+        outcome = (
+            series.add(duration_s, kept_trace)
+            if first_byte_s is None
+            else series.add_streamed(duration_s, first_byte_s, kept_trace)
+        )
         if usage is not NOTHING_USED:
             series.body_bytes += usage.request_bytes + usage.response_bytes
             series.tokens += usage.tokens
             if usage.device_us != NOT_TOLD:
                 series.device_us += usage.device_us
-        return series.outcomes[bucket]
+        return outcome
+
+    def series(self, kind: Kind) -> Series:
+        """Return where requests of a kind are counted, until they are taken."""
+        return self._series.get(kind) or self._open(kind)
 
     def take(self) -> tuple[dict[str, tuple[float, ...]], tuple[RequestCounts, ...], tuple[SloEvents, ...]]:
         """Return edges by model, requests and events since the last time, and begin anew."""
@@ -141,30 +213,30 @@ class Tallies:
         )
         return edges_s, requests, self._events(taken)
 
-    def _events(self, taken: Mapping[Kind, _Series]) -> tuple[SloEvents, ...]:
+    def _events(self, taken: Mapping[Kind, Series]) -> tuple[SloEvents, ...]:
         counts: defaultdict[tuple[str, str, str, str], EventCount] = defaultdict(EventCount)
-        for (model, version, _, tier, _, _, is_inference), series in taken.items():
-            objectives = self._counted_by(model, is_inference)
-            for objective, meanings in zip(objectives, series.meanings.by_objective, strict=True):
-                counts[objective.name, model, version, tier] += _summed(meanings, series.buckets)
+        for (model, version, _, tier, _, _, seen_as), series in taken.items():
+            for objective, events in zip(self._counted_by(model, seen_as), series.events(), strict=True):
+                counts[objective.name, model, version, tier] += events
         return tuple(SloEvents(*key, events.good, events.bad, events.ignored) for key, events in counts.items())
 
-    def _open(self, kind: Kind) -> _Series:
-        model, version, _, tier, status, reason, is_inference = kind
+    def _open(self, kind: Kind) -> Series:
+        model, version, _, tier, status, reason, seen_as = kind
         if len(self._series) >= MAX_SERIES:
-            kind = (model, version, OTHER_TENANTS, tier, status, reason, is_inference)
+            kind = (model, version, OTHER_TENANTS, tier, status, reason, seen_as)
             if kind in self._series:
                 return self._series[kind]
         edges_s = self._edges_s.get(model, self._usual_edges_s)
-        meanings = self._meanings.get((model, status, is_inference))
+        meanings = self._meanings.get((model, status, seen_as))
         if meanings is None:
-            meanings = Meanings(self._counted_by(model, is_inference), edges_s, status)
-            self._meanings[model, status, is_inference] = meanings
-        series = self._series[kind] = _Series(edges_s, meanings)
+            is_cold = seen_as == COLD_INFERENCE
+            meanings = Meanings(self._counted_by(model, seen_as), edges_s, status, is_cold=is_cold)
+            self._meanings[model, status, seen_as] = meanings
+        series = self._series[kind] = Series(edges_s, meanings)
         return series
 
-    def _counted_by(self, model: str, is_inference: bool) -> tuple[Objective, ...]:
-        return self._objectives.get(model, ()) if is_inference else ()
+    def _counted_by(self, model: str, seen_as: int) -> tuple[Objective, ...]:
+        return self._objectives.get(model, ()) if seen_as != NO_INFERENCE else ()
 
 
 class LimitUseCounts:

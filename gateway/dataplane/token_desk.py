@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,6 +12,8 @@ from gateway.decide.credentials import Credential, NoCredential, TokenShown
 from gateway.decide.issuer_keys import NO_KEYS, KeysUnreadable, read_keys
 from gateway.decide.tokens import REFUSED, Cause, TokenRefused, Trusted, looks_like_token, verify
 from policies.snapshot import JwtIssuer
+from telemetry.logs.line import warning
+from telemetry.logs.log import LOG
 
 MAX_VERIFIED = 10_000
 VERIFIED_FOR_S = 60.0
@@ -23,8 +24,8 @@ REPORT_EVERY_S = 1.0
 _REFUSED = NoCredential("token_refused", REFUSED)
 
 
-def _to_stderr(event: str) -> None:
-    print(f"gateway: {event}", file=sys.stderr)
+def _to_log(event: str) -> None:
+    LOG.say("gateway", event)
 
 
 class _Verified(Struct, frozen=True):
@@ -40,7 +41,7 @@ class TokenDesk:
     At most ``MAX_VERIFIED`` are remembered, by their digest; the one that was verified first makes room.
     """
 
-    def __init__(self, on_unknown_kid: Callable[[str], None], say: Callable[[str], None] = _to_stderr) -> None:
+    def __init__(self, on_unknown_kid: Callable[[str], None], say: Callable[[str], None] = _to_log) -> None:
         self._on_unknown_kid = on_unknown_kid
         self._say = say
         self._trusted: dict[str, Trusted] = {}
@@ -70,7 +71,7 @@ class TokenDesk:
         try:
             ring = read_keys(jwks, known.issuer) if jwks else NO_KEYS
         except KeysUnreadable as error:
-            self._say(f"keys of the issuer {issuer} are not used: {error}")
+            self._say(warning(f"keys of the issuer {issuer} are not used: {error}"))
             ring = NO_KEYS
         self._trusted[issuer] = Trusted(known.issuer, ring)
         self._verified.clear()

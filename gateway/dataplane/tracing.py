@@ -9,10 +9,17 @@ from msgspec import Struct
 from model_pod.wire.http1 import RequestHead
 from policies.snapshot import Tracing
 from telemetry.head_sampling import HeadSampler
-from telemetry.trace_context import NOTHING_INBOUND, Inbound, inbound, kept_baggage
+from telemetry.trace_context import (
+    NOTHING_INBOUND,
+    Inbound,
+    inbound,
+    is_usual,
+    kept_baggage,
+    may_go_on,
+)
 
 # Request, trace, span and attempt.
-_ID_BYTES = 16 + 16 + 8 + 8
+_ID_BITS = 4 * (32 + 32 + 16 + 16)
 
 
 class Trace(Struct, frozen=True, gc=False):
@@ -52,7 +59,7 @@ class Tracer:
 
     def __init__(self, tracing: Tracing, is_recorded: bool) -> None:
         self._is_recorded = is_recorded
-        self._random_bytes = random.Random().randbytes
+        self._random_bits = random.Random().getrandbits
         self._sampler = HeadSampler(tracing.kept_per_s)
         self.use(tracing)
 
@@ -67,8 +74,11 @@ class Tracer:
         """Return the trace of a request: its caller's if that is believed, else a new one."""
         given = request.values.get(b"traceparent")
         caller = NOTHING_INBOUND if given is None else self._inbound(request, given)
+        return self._trace_of(caller, self._kept_baggage(request) if self._baggage else "")
+
+    def _trace_of(self, caller: Inbound, baggage: str) -> Trace:
         # All ids of the request in one draw; one that is all zeros has no chance worth a question.
-        ids = self._random_bytes(_ID_BYTES).hex()
+        ids = f"{self._random_bits(_ID_BITS):096x}"
         own_id = ids[:32]
         # By our own chance even where the trace is the caller's: it could choose an id that is of every share.
         kept = self._sampler.keeps(own_id) and self.is_on
@@ -80,17 +90,34 @@ class Tracer:
             caller.parent_id,
             kept if caller.sampled is None else caller.sampled,
             caller.trace_state,
-            self._kept_baggage(request) if self._baggage else "",
+            baggage,
             caller.link,
         )
 
+    def begin_usual(self, given: bytes, state: bytes) -> Trace:
+        """Do what ``begin`` does for a request without baggage.
+
+        Args:
+            given: value of ``traceparent``, b"" without one.
+            state: value of ``tracestate``, visible ASCII, b"" without one.
+        """
+        if self._callers != "resample" or not is_usual(given):
+            caller = inbound(self._callers, given.decode("ascii"), state.decode("ascii")) if given else NOTHING_INBOUND
+            return self._trace_of(caller, "")
+        # As ``_trace_of`` does it, without an ``Inbound`` in between: most requests come here.
+        ids, text, kept_state = f"{self._random_bits(_ID_BITS):096x}", given.decode("ascii"), state.decode("ascii")
+        kept = self._sampler.keeps(ids[:32]) and self.is_on
+        if kept_state and not may_go_on(kept_state):
+            kept_state = ""
+        return Trace(ids[32:64], text[3:35], ids[64:80], ids[80:], text[36:52], kept, kept_state, "", "")
+
     def new_span_id(self) -> str:
         """Return 16 hex digits, for the span of an attempt that is not the first."""
-        return self._random_bytes(8).hex()
+        return f"{self._random_bits(64):016x}"
 
     def new_request_id(self) -> str:
         """Return an id that no other request has, for one that leaves no trace."""
-        return self._random_bytes(16).hex()
+        return f"{self._random_bits(128):032x}"
 
     def measure(self, elapsed_s: float) -> None:
         """Fit the kept share to the rate of requests since the last time."""

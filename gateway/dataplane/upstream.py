@@ -72,8 +72,14 @@ class Exchange(Protocol):
 
 
 class Upstream(Protocol):
-    """The way to the pod at one address."""
+    """The way to the pod at one address.
 
+    Attributes:
+        is_linked: a link to it is open.
+    """
+
+    @property
+    def is_linked(self) -> bool: ...
     def open(self, request: PodRequest, body: Sequence[Piece], receiver: Receiver, *, is_whole: bool) -> Exchange:
         """Begin an exchange with what there is of the request's body."""
         ...

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
+from gateway.dataplane.waited import Waited
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.fair_queue import Asked, FairQueue, Ticket
 from policies.snapshot import MAX_WAITING, Tier
@@ -52,6 +53,7 @@ class WaitingRoom:
     Attributes:
         count: requests that wait; while it is 0, there is nothing to tell the room.
         held_bytes: what they hold of their bodies.
+        waited: how long those waited that wait no more.
 
     Args:
         worker_count: of the gateway; bounds on what may wait are divided among them, rounded up.
@@ -68,6 +70,7 @@ class WaitingRoom:
         self._closed: Refusal | None = None
         self.count = 0
         self.held_bytes = 0
+        self.waited = Waited()
 
     def enter(
         self,
@@ -97,7 +100,7 @@ class WaitingRoom:
         self.count += 1
         if offered.displaced is not None:
             refusal = self._queue(decision.model, decision.version).displaced_refusal(offered.displaced, now_s)
-            self._forget(offered.displaced)
+            self._forget(offered.displaced, now_s)
             offered.displaced.waiter.refuse(refusal)
         return offered.ticket
 
@@ -119,7 +122,7 @@ class WaitingRoom:
         """Give a place up: the caller left, or was answered otherwise; harmless when it is not there any more."""
         if ticket.waits:
             ticket.queue.leave(ticket, now_s)
-            self._forget(ticket)
+            self._forget(ticket, now_s)
 
     def on_free(self, model: str, version: str, now_s: float) -> None:
         """A pod of the version has answered somebody."""
@@ -181,11 +184,11 @@ class WaitingRoom:
     def _sent(self, queue: FairQueue[Waiter], ticket: Ticket[Waiter], now_s: float) -> None:
         if ticket.waits:
             queue.take(ticket, now_s)
-            self._forget(ticket)
+            self._forget(ticket, now_s)
 
     def _end_overdue(self, queue: FairQueue[Waiter], now_s: float) -> None:
         for ticket, refusal in queue.expire(now_s):
-            self._forget(ticket)
+            self._forget(ticket, now_s)
             self._refuse(ticket, refusal)
 
     def _refuse(self, ticket: Ticket[Waiter], refusal: Refusal) -> None:
@@ -194,8 +197,9 @@ class WaitingRoom:
         except Exception as error:  # the next one must be told all the same
             self._on_defect("the end of a request's waiting", error)
 
-    def _forget(self, ticket: Ticket[Waiter]) -> None:
+    def _forget(self, ticket: Ticket[Waiter], now_s: float) -> None:
         self.count -= 1
+        self.waited.add(*ticket.asked.counted_as, now_s - ticket.since_s)
         self.held_bytes -= ticket.held_bytes
         ticket.held_bytes = 0
 
@@ -219,6 +223,7 @@ class WaitingRoom:
             longest_wait_s=tier.queue_wait_s,
             deadline_s=deadline_s,
             lane=lane,
+            counted_as=(decision.model, tier.name),
         )
 
     def _share_of(self, bound: int) -> int:

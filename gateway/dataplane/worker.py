@@ -6,7 +6,6 @@ import asyncio
 import gc
 import math
 import os
-import sys
 from collections.abc import Coroutine, Iterator
 from functools import partial
 from typing import cast
@@ -17,14 +16,17 @@ from gateway.control.messages import (
     Accepting,
     Commit,
     Committed,
+    CopiesAt,
     Counts,
     Drain,
+    Drifting,
     FromWorker,
     IssuerKeys,
     OthersRate,
     Pods,
     Prepare,
     Prepared,
+    Releases,
     Revoked,
     ShowCertificate,
     ToWorker,
@@ -32,19 +34,25 @@ from gateway.control.messages import (
 from gateway.dataplane.accepting import Acceptor, Reserve
 from gateway.dataplane.answers import refusal_answer
 from gateway.dataplane.client_heads import status_line
+from gateway.dataplane.copying import CopiesLink
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.gateway import Gateway, Share, decode_snapshot
 from gateway.dataplane.grpc.connection import GrpcConnection
 from gateway.dataplane.memory import MemoryGauge
 from gateway.dataplane.pressure import PressureWatch
+from gateway.dataplane.rests import Rests
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.tls import Door, Doors
 from gateway.decide.decision import Refusal
+from gateway.decide.stage import Stage
 from gateway.decide.tables import Tables
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
 from policies.snapshot import Snapshot
 from telemetry.conventions import REQUEST_ID
+from telemetry.logs.line import error as error_line
+from telemetry.logs.line import warning
+from telemetry.logs.log import LOG
 from telemetry.record import Recorder
 
 _COUNTS_EVERY_S = 1.0
@@ -70,6 +78,7 @@ class Worker:
         doors: Doors,
         limits: SharedLimits,
         share: Share,
+        rests: Rests,
         recorder: Recorder | None = None,
         decisions: DecisionLog | None = None,
     ) -> None:
@@ -86,9 +95,11 @@ class Worker:
         self._pods: Pods | None = None
         self._revoked: frozenset[str] = frozenset()
         self._issuer_keys: dict[str, bytes] = {}
+        self._stages: tuple[Stage, ...] = ()
+        self._copies = CopiesLink(loop)
         self._acceptors: list[Acceptor] = []
         self._reserve = Reserve()
-        self._pressure = PressureWatch(loop, MemoryGauge(), _tell, self._refuse_new)
+        self._pressure = PressureWatch(loop, MemoryGauge(), share.worker_count, rests, _tell, self._refuse_new)
         self._tasks: set[asyncio.Task[None]] = set()
         self._accept_until_s = self._drain_by_s = math.inf
         self.done: asyncio.Future[None] = loop.create_future()
@@ -111,7 +122,7 @@ class Worker:
             case Pods():
                 self._pods = message
                 if self._gateway is not None:
-                    self._gateway.pods.replace(message.pods)
+                    _show(self._gateway, message)
                     self._gateway.waiting.turn(self._gateway.now_s())
                 self._accept_when_ready()
             case OthersRate():
@@ -125,6 +136,14 @@ class Worker:
                 self._issuer_keys[message.issuer] = message.jwks
                 if self._gateway is not None:
                     self._gateway.credentials.put_keys(message.issuer, message.jwks)
+            case Releases():
+                self._stages = message.stages
+                if self._gateway is not None:
+                    self._gateway.stand(self._stages)
+            case CopiesAt():
+                self._copies.follow(message.path)
+            case Drifting():
+                self._copies.drifting = frozenset(message.versions)
             case ShowCertificate():
                 self._doors.show(message)
                 self._accept_when_ready()
@@ -168,15 +187,18 @@ class Worker:
         if self._gateway is None:
             self._gateway = Gateway(self._loop, snapshot, self._limits, self._share, self._recorder, self._decisions)
             self._gateway.refuse_new = self._pressure.refusal
+            self._gateway.bodies = self._pressure.bodies
             self._gateway.on_wanted = self._say_unless_unread
             self._gateway.credentials.on_unknown_kid = self._say
             self._gateway.revoke(self._revoked)
+            self._gateway.stand(self._stages)
+            self._gateway.copies = self._copies
             for issuer, jwks in self._issuer_keys.items():
                 self._gateway.credentials.put_keys(issuer, jwks)
             self._gateway.tick()
             self._gateway.record_on()
             if self._pods is not None:
-                self._gateway.pods.replace(self._pods.pods)
+                _show(self._gateway, self._pods)
         self._gateway.use(snapshot, tables)
         # A generation of ten thousand tenants is half a million objects; the collector need not look at them again and
         # again while they are in force. They refer to each other in no circle, so they go without it. Circles that
@@ -219,6 +241,7 @@ class Worker:
 
     def _send_counts(self) -> None:
         """Say how much was done; while there is nothing to count, that this worker lives."""
+        LOG.tick()
         self._say_counts()
         self._loop.call_later(_COUNTS_EVERY_S, self._send_counts)
 
@@ -237,6 +260,8 @@ class Worker:
                     self._say(tally)
                 for uses in settlement.take_uses():
                     self._say(uses)
+                for events in settlement.take_trials():
+                    self._say(events)
 
     # --- the end
 
@@ -280,7 +305,7 @@ class Worker:
                     cast(ClientConnection | GrpcConnection, connection).close_if_idle()
             await asyncio.sleep(_DRAIN_LOOK_S)
         if gateway.in_flight:
-            print(f"gateway: {gateway.in_flight} requests were refused at the end of the drain", file=sys.stderr)
+            _tell(warning(f"{gateway.in_flight} requests were refused at the end of the drain"))
             for connection in list(gateway.connections):
                 cast(ClientConnection | GrpcConnection, connection).give_up()
             await asyncio.sleep(_DRAIN_LOOK_S)  # lets the refusals reach their callers
@@ -289,6 +314,11 @@ class Worker:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _show(gateway: Gateway, pods: Pods) -> None:
+    gateway.pods.replace(pods.pods)
+    gateway.ready_once = frozenset(pods.ready_once)
 
 
 def counts_of(gateway: Gateway, lag_s: float) -> Counts:
@@ -303,6 +333,12 @@ def counts_of(gateway: Gateway, lag_s: float) -> Counts:
         retries=gateway.retries.granted,
         retries_refused=gateway.retries.refused,
         ejected=gateway.pods.ejected,
+        waits=gateway.waiting.waited.told(),
+        ejections=dict(gateway.pods.ejections),
+        links=gateway.pods.links,
+        copies_lost=dict(gateway.copies.lost),
+        log_lines=dict(LOG.lines),
+        log_suppressed=LOG.suppressed,
     )
 
 
@@ -324,7 +360,7 @@ def _refused_connection(gateway: Gateway) -> bytes:
 
 
 def _tell(line: str) -> None:
-    print(f"gateway: worker (pid {os.getpid()}): {line}", file=sys.stderr, flush=True)
+    LOG.say(f"gateway: worker (pid {os.getpid()})", line)
 
 
 class ControlProtocol(asyncio.Protocol):
@@ -344,7 +380,7 @@ class ControlProtocol(asyncio.Protocol):
             for message, blobs in self._decoder.feed(data):
                 self._worker.on_message(message, blobs)
         except BadFrame as error:
-            print(f"gateway: the supervisor's message cannot be read: {error}", file=sys.stderr)
+            _tell(error_line(f"the supervisor's message cannot be read: {error}"))
             if self._transport is not None:
                 self._transport.abort()
 

@@ -33,6 +33,7 @@ class TokenShown(Struct, frozen=True, tag="token"):
         scopes: what it allows.
         expires_s: seconds since the epoch, leeway included.
         groups: for roles of the management API.
+        claims: those by which some route keeps a caller on one version, as far as they are texts or numbers.
     """
 
     issuer: str
@@ -41,6 +42,7 @@ class TokenShown(Struct, frozen=True, tag="token"):
     scopes: tuple[str, ...]
     expires_s: float
     groups: tuple[str, ...] = ()
+    claims: tuple[tuple[str, str], ...] = ()
 
 
 class CertificateShown(Struct, frozen=True, tag="certificate"):

@@ -5,13 +5,24 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.decide.admission import Admitted, Room, Work, admit
+from gateway.decide.copying import Copies, copies_of, copying_of, is_compared
 from gateway.decide.credentials import KeyShown
 from gateway.decide.facts import RequestFacts
 from gateway.decide.identity import check_still_valid, identify
 from gateway.decide.limits import Charge, Counters
-from gateway.decide.placed import Placed, remember
-from gateway.decide.release import Arm, choose_version
-from gateway.decide.route import ABOUT_THE_SERVER, DEFAULT_SCOPE, METHODS, SCOPES, Api, Target, match_path
+from gateway.decide.placed import Placed, at, remember
+from gateway.decide.release import Arm, Choice, Fork, StickyKeys, Trial, asked_version, choose, fork_of
+from gateway.decide.route import (
+    ABOUT_THE_SERVER,
+    DEFAULT_SCOPE,
+    FEEDBACK_BYTES,
+    INFERENCES,
+    METHODS,
+    SCOPES,
+    Api,
+    Target,
+    match_path,
+)
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
 from policies.snapshot import Route
@@ -52,6 +63,9 @@ class Decision(Struct, frozen=True):
         observed: limits that would refuse the request if they were enforced.
         warned: quotas that are used up to a step that warns.
         demoted_by: the quota beyond which the request is served only while pods have room to spare; "" for none.
+        rule: the ``choose`` rule that chose the version; "" for none.
+        trial: its part in the comparison of a canary with stable; None for none.
+        copies: what it is copied for once it is answered; None for nothing.
     """
 
     generation: int
@@ -73,6 +87,9 @@ class Decision(Struct, frozen=True):
     observed: tuple[str, ...] = ()
     warned: tuple[str, ...] = ()
     demoted_by: str = ""
+    rule: str = ""
+    trial: Trial | None = None
+    copies: Copies | None = None
 
 
 class _Known:
@@ -115,13 +132,16 @@ def decide(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
             known = _Known()
             placed = _place_anew(tables, facts, known)
             if placed is None:
-                return Decision(tables.generation, None, *_names(known.caller), known.api)
+                return _about_the_server(tables, facts, known)
         else:  # what may have changed since the place was found
             key = placed.caller.key
             has_dates = key.not_after_s is not None or key.not_before_s is not None
             if has_dates or key.id in tables.revoked or type(facts.credential) is not KeyShown:
                 check_still_valid(tables, key, facts.credential, facts.wall_s)
-        return _admit(tables, facts, counters, now_s, placed)
+        trial = copies = None
+        if placed.fork is not None or placed.copying is not None:
+            placed, trial, copies = with_version(tables, placed, facts)
+        return _admit(tables, facts, counters, now_s, placed, trial, copies)
     except _Limited as limited:
         obstacles = limited.admitted.obstacles
         limits = tuple(obstacle.limit for obstacle in obstacles)
@@ -133,6 +153,13 @@ def decide(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     except Refused as refused:
         refusal = Refusal(refused.reason, refused.message)
     return _refused(tables, refusal, placed, known)
+
+
+def _about_the_server(tables: Tables, facts: RequestFacts, known: _Known) -> Decision:
+    body_limit_bytes = FEEDBACK_BYTES if known.api is Api.FEEDBACK else 0
+    if body_limit_bytes and facts.content_length > body_limit_bytes:
+        raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
+    return Decision(tables.generation, None, *_names(known.caller), known.api, body_limit_bytes=body_limit_bytes)
 
 
 def _refused(
@@ -170,7 +197,29 @@ def _place_anew(tables: Tables, facts: RequestFacts, known: _Known) -> Placed | 
     return placed
 
 
-def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, placed: Placed) -> Decision:
+def with_version(tables: Tables, placed: Placed, facts: RequestFacts) -> tuple[Placed, Trial | None, Copies | None]:
+    """Return the place of this very request, its part in a canary's trial, and what it is copied for."""
+    keys = StickyKeys(placed.caller.tenant.name, facts.headers, facts.credential)
+    trial = copies = None
+    stage = tables.stages.get(placed.route.model)
+    if placed.fork is not None:
+        choice = choose(placed.fork, stage, keys, facts.draw)
+        placed, trial = at(placed, choice), choice.trial
+    if placed.copying is not None:
+        is_measure = is_compared(placed.arm, stage)
+        copies = copies_of(placed.copying, placed.version, keys, facts.draw, is_compared=is_measure)
+    return placed, trial, copies
+
+
+def _admit(
+    tables: Tables,
+    facts: RequestFacts,
+    counters: Counters,
+    now_s: float,
+    placed: Placed,
+    trial: Trial | None,
+    copies: Copies | None,
+) -> Decision:
     body_limit_bytes = placed.body_limit_bytes
     if facts.content_length > body_limit_bytes:
         raise Refused("body_too_large", f"the body is larger than {body_limit_bytes} bytes")
@@ -181,9 +230,21 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
     admitted = admit(placed.admission, counters, work, facts.wall_s, now_s)
     if admitted.obstacles:
         raise _Limited(admitted, placed.admission.policy)
+    return decided(tables.generation, placed, timeout_s, admitted, trial, copies)
+
+
+def decided(
+    generation: int,
+    placed: Placed,
+    timeout_s: float,
+    admitted: Admitted,
+    trial: Trial | None = None,
+    copies: Copies | None = None,
+) -> Decision:
+    """Return the decision on a request that belongs there and may enter."""
     caller = placed.caller
     return Decision(
-        tables.generation,
+        generation,
         None,
         caller.tenant.name,
         caller.tier.name,
@@ -194,7 +255,7 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
         placed.version,
         placed.arm,
         timeout_s,
-        body_limit_bytes,
+        placed.body_limit_bytes,
         placed.in_flight,
         admitted.charges,
         placed.admission.policy,
@@ -202,6 +263,9 @@ def _admit(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float
         admitted.observed,
         admitted.warned,
         admitted.demoted_by,
+        placed.rule,
+        trial,
+        copies,
     )
 
 
@@ -222,7 +286,11 @@ def place(tables: Tables, facts: RequestFacts, known: _Known) -> Placed | None:
     known.model = route.model
     check_may_call(caller, target)
     body_limit_bytes = body_limit_of(tables, route, facts.content_length)
-    choice = choose_version(route, caller, target.version or facts.pinned_version)
+    is_inference = target.api in INFERENCES
+    chosen: Choice | Fork | None = asked_version(route, caller, target.version or facts.pinned_version)
+    if chosen is None:
+        chosen = fork_of(route, caller) if is_inference else Choice(route.stable, Arm.STABLE)
+    choice, fork = (chosen.usual, chosen) if isinstance(chosen, Fork) else (chosen, None)
     return Placed(
         caller,
         target.api,
@@ -233,6 +301,9 @@ def place(tables: Tables, facts: RequestFacts, known: _Known) -> Placed | None:
         body_limit_bytes,
         route.versions[choice.version].in_flight,
         timeout_of(tables, caller, route, ""),
+        choice.rule,
+        fork,
+        copying_of(route, caller) if is_inference else None,
     )
 
 
@@ -251,7 +322,9 @@ def route_of(tables: Tables, target: Target) -> Route:
     """Return the route of the model; raises ``Refused``: model_not_found."""
     route = tables.routes.get(target.model)
     if route is None:
-        raise Refused("model_not_found", f"no model is called {target.model!r} here")
+        raise Refused(
+            "model_not_found", f"no model is called {target.model!r} here; GET /me says which there are for you"
+        )
     return route
 
 

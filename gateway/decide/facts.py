@@ -17,6 +17,8 @@ class RequestFacts(Struct, frozen=True):
         timeout_ms: value of ``penstock-timeout-ms`` as written, "" when there is none.
         content_length: bytes of the body as announced, 0 when it is not.
         wall_s: seconds since the epoch, for the dates of keys and the windows of quotas.
+        headers: of those that some route decides by (``Tables.deciding_headers``): names in lower case, and values.
+        draw: a number in [0, 1) by chance: what decides where nothing of the request does.
     """
 
     method: str
@@ -26,3 +28,5 @@ class RequestFacts(Struct, frozen=True):
     timeout_ms: str
     content_length: int
     wall_s: float
+    headers: tuple[tuple[str, str], ...] = ()
+    draw: float = 0.0

@@ -62,6 +62,7 @@ class Asked(Struct, frozen=True):
         longest_wait_s: after which it gives up; 0.0 when it may not wait at all.
         deadline_s: a moment of the clock that ``now_s`` is of.
         lane: that it begins in; "" is the lane of all that any pod is good for.
+        counted_as: model and tier under which its wait is counted.
     """
 
     tenant: str
@@ -73,6 +74,7 @@ class Asked(Struct, frozen=True):
     longest_wait_s: float
     deadline_s: float
     lane: str = ""
+    counted_as: tuple[str, str] = ("", "")
 
 
 class Ticket(Generic[W]):

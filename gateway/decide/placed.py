@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.decide.copying import Copying
 from gateway.decide.credentials import Credential
-from gateway.decide.release import Arm
+from gateway.decide.release import Arm, Choice, Fork
 from gateway.decide.route import Api
 from gateway.decide.tables import Admission, Caller, Tables
 from policies.snapshot import Route
@@ -25,6 +26,10 @@ class Placed(Struct, frozen=True):
         body_limit_bytes: largest body.
         in_flight: most requests that one pod of the version may have at once.
         usual_timeout_s: of a request that names none.
+        rule: the ``choose`` rule that chose the version; "" for none.
+        fork: what the version depends on besides; ``version`` is then that of no request in particular. None where all
+            such requests get the same.
+        copying: what its requests may be copied for; None for nothing.
     """
 
     caller: Caller
@@ -36,6 +41,28 @@ class Placed(Struct, frozen=True):
     body_limit_bytes: int
     in_flight: int
     usual_timeout_s: float
+    rule: str = ""
+    fork: Fork | None = None
+    copying: Copying | None = None
+
+
+def at(placed: Placed, choice: Choice) -> Placed:
+    """Return the place of one request, of which the version is chosen."""
+    route = placed.route
+    return Placed(
+        placed.caller,
+        placed.api,
+        route,
+        choice.version,
+        choice.arm,
+        placed.admission,
+        placed.body_limit_bytes,
+        route.versions[choice.version].in_flight,
+        placed.usual_timeout_s,
+        choice.rule,
+        None,
+        placed.copying,
+    )
 
 
 def remember(tables: Tables, asked: Asked, placed: Placed) -> None:

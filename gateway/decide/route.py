@@ -16,13 +16,15 @@ class Api(StrEnum):
     MODEL_METADATA = "model_metadata"
     MODEL_READY = "model_ready"
     SERVER_METADATA = "server_metadata"
+    REPOSITORY_INDEX = "repository_index"
     ME = "me"
+    FEEDBACK = "feedback"
 
 
 # What objectives count; the others only ask about a model.
 INFERENCES = frozenset({Api.PREDICT, Api.EXPLAIN, Api.INFER})
 # What the gateway answers by itself, to anyone whom it knows.
-ABOUT_THE_SERVER = frozenset({Api.SERVER_METADATA, Api.ME})
+ABOUT_THE_SERVER = frozenset({Api.SERVER_METADATA, Api.REPOSITORY_INDEX, Api.ME, Api.FEEDBACK})
 SCOPES = {Api.EXPLAIN: "explain"}
 DEFAULT_SCOPE = "infer"
 # TorchServe predicts on any method; the Open Inference Protocol says which.
@@ -31,8 +33,12 @@ METHODS: dict[Api, tuple[str, ...]] = {
     Api.MODEL_METADATA: ("GET", "HEAD"),
     Api.MODEL_READY: ("GET", "HEAD"),
     Api.SERVER_METADATA: ("GET", "HEAD"),
+    Api.REPOSITORY_INDEX: ("POST", "GET", "HEAD"),
     Api.ME: ("GET", "HEAD"),
+    Api.FEEDBACK: ("POST",),
 }
+FEEDBACK_BYTES = 2**20
+"""Largest body of feedback."""
 
 
 class Target(Struct, frozen=True):
@@ -57,6 +63,8 @@ def match_path(path: str) -> Target | None:
         return _open_inference(parts[1:])
     if parts == ["me"]:
         return Target(Api.ME)
+    if parts == ["feedback"]:
+        return Target(Api.FEEDBACK)
     return None
 
 
@@ -69,9 +77,11 @@ def _torchserve(parts: list[str]) -> Target | None:
 
 
 def _open_inference(parts: list[str]) -> Target | None:
-    """``/v2`` and ``/v2/models/MODEL[/versions/VERSION][/infer|/ready]``."""
+    """``/v2``, ``/v2/repository/index`` and ``/v2/models/MODEL[/versions/VERSION][/infer|/ready]``."""
     if not parts:
         return Target(Api.SERVER_METADATA)
+    if parts == ["repository", "index"]:
+        return Target(Api.REPOSITORY_INDEX)
     if parts[0] != "models" or len(parts) < 2:
         return None
     model, rest = parts[1], parts[2:]
@@ -96,8 +106,12 @@ def path_of(api: Api | None, model: str = "", version: str = "") -> str:
             return "/"
         case Api.ME:
             return "/me"
+        case Api.FEEDBACK:
+            return "/feedback"
         case Api.SERVER_METADATA:
             return "/v2"
+        case Api.REPOSITORY_INDEX:
+            return "/v2/repository/index"
         case Api.PREDICT:
             return f"/predictions/{model}" + (f"/{version}" if version else "")
         case Api.EXPLAIN:

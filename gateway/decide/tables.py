@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from gateway.decide.limits import interval_ns
+from gateway.decide.stage import Stage
 from policies.snapshot import (
     EVERY_MODEL,
     Bounds,
@@ -21,6 +22,7 @@ from policies.snapshot import (
     Tenant,
     Tier,
     Tracing,
+    deciding_headers,
     objectives_by_model,
 )
 
@@ -102,6 +104,8 @@ class Tables:
         placed: where earlier requests belonged; see ``gateway.decide.placed``.
         bounds: ceilings for every request.
         tracing: which requests leave a trace.
+        deciding_headers: names, in lower case, of the headers that some route decides by.
+        stages: by model, where its canary stands; replaced whole when one of them moves.
 
     Args:
         fill: False leaves the tenants to ``filling``.
@@ -113,11 +117,13 @@ class Tables:
         "_shared",
         "bounds",
         "callers",
+        "deciding_headers",
         "generation",
         "objectives",
         "placed",
         "revoked",
         "routes",
+        "stages",
         "tenants",
         "tenants_by_certificate",
         "tenants_by_token",
@@ -134,6 +140,8 @@ class Tables:
         self.objectives: dict[str, tuple[Objective, ...]] = objectives_by_model(snapshot)
         self.bounds: Bounds = snapshot.mesh.bounds
         self.tracing: Tracing = snapshot.mesh.tracing
+        self.deciding_headers = deciding_headers(snapshot.routes)
+        self.stages: Mapping[str, Stage] = {}
         self._shared: tuple[SharedLimit, ...] = snapshot.shared
         self._models = {name: frozenset(tenant.may_call) for name, tenant in snapshot.tenants.items()}
         self._admissions: dict[tuple[str, str], Admission] = {}

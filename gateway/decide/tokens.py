@@ -206,6 +206,17 @@ def _shown(claims: dict[str, Any], issuer: JwtIssuer) -> TokenShown:
         scopes=tuple(scope for scope in KNOWN_SCOPES if scope in scopes),
         expires_s=claims["exp"] + issuer.leeway_s,
         groups=_groups(claims.get(issuer.groups_claim, [])),
+        claims=_sticky(claims, issuer.sticky_claims),
+    )
+
+
+def _sticky(claims: dict[str, Any], names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return the claims of these names that a caller can be told by; others are as if they were not there."""
+    found = ((name, claims.get(name)) for name in names)
+    return tuple(
+        (name, str(value))
+        for name, value in found
+        if isinstance(value, str | int) and not isinstance(value, bool) and 0 < len(str(value)) <= _MAX_TEXT_CHARS
     )
 
 

@@ -48,8 +48,11 @@ class Cost(Protocol):
         ...
 
 
-class _Kind:
-    """Requests that ask alike and end alike, and where that is in the lists of the block it was last seen in."""
+class Alike:
+    """Requests that ask alike and end alike, and where that is in the lists of the block it was last seen in.
+
+    It stays of use however many blocks are taken.
+    """
 
     __slots__ = ("asked", "asked_place", "block", "ended", "ended_place")
 
@@ -64,7 +67,7 @@ class Gathering:
 
     def __init__(self) -> None:
         self.lost = 0
-        self._kinds: dict[tuple[Any, ...], _Kind] = {}
+        self._kinds: dict[tuple[Any, ...], Alike] = {}
         self._ends: dict[Ended, Ended] = {}  # one of each, which is found by itself faster than by an equal one
         self._block = -1
         self._begin()
@@ -90,9 +93,54 @@ class Gathering:
         if not decision.tenant:
             self.count_unidentified(reason)
             return
+        self.add_alike(
+            self.alike(facts, decision, status, reason),
+            facts.wall_s,
+            facts.content_length,
+            cost.device_us,
+            cost.request_bytes,
+            cost.response_bytes,
+            cost.tokens,
+            duration_s,
+            tuple([room.left for room in decision.rooms]),
+            request_id,
+        )
+
+    def add_alike(
+        self,
+        alike: Alike,
+        wall_s: float,
+        content_length: int,
+        device_us: int,
+        request_bytes: int,
+        response_bytes: int,
+        tokens: int,
+        duration_s: float,
+        lefts: tuple[int, ...],
+        request_id: str,
+    ) -> None:
+        """Keep one settled request of those that are alike; ``lefts`` is what is left of each limit."""
         if len(self._cells) >= MAX_ROWS * _CELLS:
             self.lost += 1
             return
+        if alike.block != self._block:
+            self._enter(alike)
+        self._cells += (
+            int(wall_s * 1e6),
+            alike.asked_place,
+            alike.ended_place,
+            content_length,
+            device_us,
+            request_bytes,
+            response_bytes,
+            tokens,
+            int(duration_s * 1e6),
+            lefts,
+            request_id,
+        )
+
+    def alike(self, facts: RequestFacts, decision: Decision, status: int, reason: str) -> Alike:
+        """Return what a settled request shares with others."""
         refusal, rooms = decision.refusal, decision.rooms
         # Of an admitted request, the policy's text says which limits are told of, and what it asks says its arm.
         told: object = decision.policy
@@ -116,30 +164,15 @@ class Gathering:
             decision.warned,
             decision.demoted_by,
         )
-        kind = self._kinds.get(key) or self._kind(key, facts, decision, status, reason)
-        if kind.block != self._block:
-            self._enter(kind)
-        self._cells += (
-            int(facts.wall_s * 1e6),
-            kind.asked_place,
-            kind.ended_place,
-            facts.content_length,
-            cost.device_us,
-            cost.request_bytes,
-            cost.response_bytes,
-            cost.tokens,
-            int(duration_s * 1e6),
-            tuple([room.left for room in rooms]),
-            request_id,
-        )
+        return self._kinds.get(key) or self._kind(key, facts, decision, status, reason)
 
     def count_unidentified(self, reason: str) -> None:
         """Count a request that was refused before anybody knew whose it was."""
         self._unidentified[reason] = self._unidentified.get(reason, 0) + 1
 
-    def _kind(self, key: tuple[Any, ...], facts: RequestFacts, decision: Decision, status: int, reason: str) -> _Kind:
+    def _kind(self, key: tuple[Any, ...], facts: RequestFacts, decision: Decision, status: int, reason: str) -> Alike:
         ended = _ended(decision, status, reason)
-        kind = _Kind(_asked(facts, decision), self._ends.get(ended, ended))
+        kind = Alike(_asked(facts, decision), self._ends.get(ended, ended))
         if len(facts.path or "") + len(facts.pinned_version) + len(facts.timeout_ms) <= _ASKED_CHARACTERS:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
@@ -148,7 +181,7 @@ class Gathering:
             self._ends[kind.ended] = kind.ended
         return kind
 
-    def _enter(self, kind: _Kind) -> None:
+    def _enter(self, kind: Alike) -> None:
         """Give a kind its places in the present block, those of an equal one where there is one."""
         kind.block = self._block
         kind.asked_place = self._asked.setdefault(kind.asked, len(self._asked))

@@ -94,6 +94,7 @@ class LimitTable:
 
     Attributes:
         words: the whole table; whoever has to be quick reads a rate's time at ``place + TAT_WORD``.
+        own_word: where in a row this process counts, after ``take_column``.
     """
 
     def __init__(self, fd: int) -> None:
@@ -109,7 +110,7 @@ class LimitTable:
         self._map = mmap.mmap(fd, table_bytes(self.columns))
         # Aligned words, each read and written in one go: a reader sees the old or the new, also of one that is killed.
         self.words = memoryview(self._map).cast("q")
-        self._own_word = _OWN_WORDS
+        self.own_word = _OWN_WORDS
         self._row_words: int = _OWN_WORDS + columns
         self._column: int | None = None
         self._places: dict[str, int] = {}
@@ -122,7 +123,11 @@ class LimitTable:
 
     def in_flight(self, place: int) -> int:
         """Return how many requests hold a place, over all columns."""
-        return sum(self.words[place + _OWN_WORDS : place + self._row_words])
+        return sum(self.words[self.columns_of(place)])
+
+    def columns_of(self, place: int) -> slice:
+        """Return where in ``words`` the columns of a row are."""
+        return slice(place + _OWN_WORDS, place + self._row_words)
 
     def quota(self, place: int) -> QuotaRow:
         """Return a quota's row."""
@@ -164,6 +169,18 @@ class LimitTable:
         """Give a lock back."""
         fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, _LOCKS_AT + domain)
 
+    def lock_all(self) -> None:
+        """Take the locks of all domains in one call; ``unlock_all`` gives them back.
+
+        Raises:
+            Busy: they were not to be had together.
+        """
+        self._lock(_LOCKS_AT, _DOMAINS)
+
+    def unlock_all(self) -> None:
+        """Give the locks of all domains back."""
+        fcntl.lockf(self._fd, fcntl.LOCK_UN, _DOMAINS, _LOCKS_AT)
+
     def unlock(self, domains: Collection[int]) -> None:
         """Give locks back."""
         for domain in domains:
@@ -190,7 +207,7 @@ class LimitTable:
     def add(self, place: int, amount: int) -> None:
         """Add to what this process holds or has used; nobody else writes there."""
         assert self._column is not None, "a process without a column holds nothing"  # noqa: S101
-        self.words[place + self._own_word] += amount
+        self.words[place + self.own_word] += amount
 
     def put_quota(
         self, place: int, *, granted: int, shift: int, limit: int, resets_at_s: float, rate_per_s: float
@@ -273,7 +290,7 @@ class LimitTable:
             if self._has_locked_column(column):
                 self._fold(column)
                 self._column = column
-                self._own_word = _OWN_WORDS + column
+                self.own_word = _OWN_WORDS + column
                 return
         raise TableFull
 
@@ -337,10 +354,10 @@ class LimitTable:
     def _place_of(self, row: int) -> int:
         return _ROWS_AT + row * self._row_words
 
-    def _lock(self, byte: int) -> None:
+    def _lock(self, byte: int, count: int = 1) -> None:
         for attempt in range(_YIELDS + _NAPS):
             try:
-                fcntl.lockf(self._fd, _TRY, 1, byte)
+                fcntl.lockf(self._fd, _TRY, count, byte)
                 return
             except OSError:
                 if attempt < _YIELDS:

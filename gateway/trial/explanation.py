@@ -20,10 +20,10 @@ from gateway.decide.decision import (
 from gateway.decide.facts import RequestFacts
 from gateway.decide.identity import identify
 from gateway.decide.limits import Counters
-from gateway.decide.release import Arm, choose_version
 from gateway.decide.route import ABOUT_THE_SERVER, DEFAULT_SCOPE, SCOPES, Target
 from gateway.decide.tables import Admission, Caller, QuotaBound, RateBound, SlotBound, Tables
 from gateway.trial.amounts import amount_text, used_text
+from gateway.trial.release_steps import chosen, copy_says, released, version_says
 from model_pod.wire.refusals import Refused
 from policies.snapshot import EVERY_MODEL, Route, Tier, Version
 from policies.units import duration_text, percent_text, rate_text, size_text
@@ -37,8 +37,9 @@ class Step:
 
     Attributes:
         about: credential, tenant, path, model, may call, scope, body, version, deadline, limits, limit NAME,
-            quota NAME, pods or queue.
-        verdict: ok, refused, observed (a limit that would refuse if it were enforced), warned or demoted.
+            quota NAME, pods, queue, shadow NAME, record or feedback; of a past request also answer.
+        verdict: ok, refused, observed (a limit that would refuse if it were enforced), warned, demoted; of a shadow and
+            of record: copied or left out.
         says: what was found, and why that follows.
     """
 
@@ -54,9 +55,15 @@ class Explanation(Struct, frozen=True):
     steps: tuple[Step, ...]
 
 
-def explain(tables: Tables, facts: RequestFacts, counters: Counters, now_s: float) -> Explanation:
-    """Return what ``decide()`` returns for the same facts, and every step on the way there."""
-    walk = _Walk(tables, facts, counters, now_s)
+def explain(
+    tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, *, is_recorded: bool = False
+) -> Explanation:
+    """Return what ``decide()`` returns for the same facts, and every step on the way there.
+
+    Args:
+        is_recorded: the request is a past one, of which headers and claims are not known any more.
+    """
+    walk = _Walk(tables, facts, counters, now_s, is_recorded)
     steps: list[Step] = []
     try:
         steps.extend(walk.steps())
@@ -68,13 +75,16 @@ def explain(tables: Tables, facts: RequestFacts, counters: Counters, now_s: floa
 class _Walk:
     """The steps so far, and what the next one looks at."""
 
-    def __init__(self, tables: Tables, facts: RequestFacts, counters: Counters, now_s: float) -> None:
+    def __init__(
+        self, tables: Tables, facts: RequestFacts, counters: Counters, now_s: float, is_recorded: bool
+    ) -> None:
         self.done: list[Step] = []
         self._about = ""
         self._tables = tables
         self._facts = facts
         self._counters = counters
         self._now_s = now_s
+        self._is_recorded = is_recorded
 
     def steps(self) -> list[Step]:
         """Take every step; raises ``Refused`` at the first that refuses, limits aside, which are all looked at."""
@@ -105,9 +115,9 @@ class _Walk:
         limit_bytes = body_limit_of(tables, route, facts.content_length)
         self._ok(f"{facts.content_length} bytes, at most {size_text(limit_bytes)}")
         self._about = "version"
-        asked = target.version or facts.pinned_version
-        choice = choose_version(route, caller, asked)
-        self._ok(_version_says(choice.version, choice.arm, asked))
+        one = released(tables, route, caller, target, facts, is_recorded=self._is_recorded)
+        choice = chosen(one)
+        self._ok(version_says(one, choice))
         self._about = "deadline"
         timeout_s = timeout_of(tables, caller, route, facts.timeout_ms)
         source = "as asked, within the ceilings" if facts.timeout_ms else "of the tier, route and mesh, the shortest"
@@ -117,6 +127,7 @@ class _Walk:
             self._ok(_pods_say(route.versions[choice.version]))
             self._about = "queue"
             self._ok(_queue_says(caller.tier))
+            self.done += [Step(*said) for said in copy_says(one, choice)]
 
     def _has_room(self, caller: Caller, route: Route, version: str) -> bool:
         """Look at every limit, as a decision does."""
@@ -147,12 +158,6 @@ def _may_call_says(caller: Caller, route: Route) -> str:
     if route.model in caller.models:
         return f"may_call of {caller.tenant.name} names {route.model}"
     return f'may_call of {caller.tenant.name} has "{EVERY_MODEL}", every model'
-
-
-def _version_says(version: str, arm: Arm, asked: str) -> str:
-    if arm is Arm.PINNED:
-        return f"{version}: the caller asks for it, and has the scope pin"
-    return f"{version}: the stable one" + (", which the caller asks for" if asked else "; the caller asks for none")
 
 
 def _pods_say(version: Version) -> str:

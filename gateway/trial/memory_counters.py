@@ -14,7 +14,9 @@ from gateway.decide.tables import account_of
 from policies.snapshot import METERS, Quota, Snapshot
 
 Used = tuple[int, int, int, int]
-"""What a request used, in the order of ``METERS``."""
+"""What a request used, in the order of ``METERS``; ``NOT_TOLD`` of what no pod said."""
+
+NOT_TOLD = -1
 
 _GRANTED = 2**62
 _PLACES = {meter: place for place, meter in enumerate(METERS)}
@@ -69,24 +71,74 @@ class QuotaUse:
 
 
 class Costs:
-    """What requests of each version used so far, to guess by what the next one will."""
+    """What answered requests of each version used and how long they took so far, to guess by for those refused."""
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], list[int]] = {}
+        self._sums: dict[tuple[str, str], _Sums] = {}
 
-    def learn(self, model: str, version: str, used: Used) -> None:
-        """Take note of what a request used."""
+    def learn(
+        self,
+        model: str,
+        version: str,
+        request_bytes: int,
+        response_bytes: int,
+        device_us: int,
+        tokens: int,
+        duration_us: int,
+    ) -> None:
+        """Take note of an answered request; ``device_us`` is negative when no pod said, nor how many tokens."""
         sums = self._sums.get((model, version))
         if sums is None:
-            sums = self._sums[model, version] = [0] * (len(METERS) + 1)
-        for place, amount in enumerate(used):
-            sums[place] += amount
-        sums[-1] += 1
+            sums = self._sums[model, version] = _Sums()
+        sums.count += 1
+        sums.request_bytes += request_bytes
+        sums.response_bytes += response_bytes
+        sums.duration_us += duration_us
+        if device_us >= 0:
+            sums.told += 1
+            sums.device_us += device_us
+            sums.tokens += tokens
 
     def mean(self, model: str, version: str, meter: str) -> int:
         """Return the mean in the meter's unit; 1 before any request told."""
         sums = self._sums.get((model, version))
-        return 1 if sums is None else max(1, sums[_PLACES[meter]] // sums[-1])
+        if sums is None:
+            return 1
+        match meter:
+            case "requests":
+                return 1
+            case "bytes":
+                return max(1, (sums.request_bytes + sums.response_bytes) // sums.count)
+            case "device_time":
+                return max(1, sums.device_us // max(1, sums.told))
+            case _:
+                return max(1, sums.tokens // max(1, sums.told))
+
+    def of_one_refused(self, model: str, version: str, announced_bytes: int) -> tuple[Used, float] | None:
+        """Return what a request would have used that was refused, and for how many seconds; None before any answer.
+
+        Args:
+            announced_bytes: of its own body; 0 when it announced no length.
+        """
+        sums = self._sums.get((model, version))
+        if sums is None:
+            return None
+        body_bytes = (announced_bytes or sums.request_bytes // sums.count) + sums.response_bytes // sums.count
+        of_a_device = NOT_TOLD, NOT_TOLD
+        if sums.told:
+            of_a_device = sums.device_us // sums.told, sums.tokens // sums.told
+        return (1, body_bytes, *of_a_device), sums.duration_us / sums.count / 1e6
+
+
+class _Sums:
+    """Of one version's answered requests; ``told`` counts those of which a pod said what they used."""
+
+    __slots__ = ("count", "device_us", "duration_us", "request_bytes", "response_bytes", "tokens", "told")
+
+    def __init__(self) -> None:
+        self.count = self.told = 0
+        self.request_bytes = self.response_bytes = 0
+        self.device_us = self.tokens = self.duration_us = 0
 
 
 class MemoryCounters:
@@ -145,7 +197,7 @@ class MemoryCounters:
         """Write what an admitted request is charged.
 
         Args:
-            used: what it really used; None leaves it at what was reserved.
+            used: what it really used; None leaves it at what was reserved, and so does what was not told.
             answered_s: when its places are free again.
         """
         for charge in charges:
@@ -155,5 +207,5 @@ class MemoryCounters:
                 self._held[charge.key] = self._held.get(charge.key, 0) + 1
                 heapq.heappush(self._leaving, (answered_s, charge.key))
             elif type(charge) is QuotaCharge:
-                amount = charge.amount if used is None else used[_PLACES[charge.meter]]
-                self.quotas[charge.account].add(amount, self.wall_s)
+                amount = NOT_TOLD if used is None else used[_PLACES[charge.meter]]
+                self.quotas[charge.account].add(charge.amount if amount == NOT_TOLD else amount, self.wall_s)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
+from gateway.decide.facts import RequestFacts
 from gateway.decide.limits import interval_ns, nanoseconds
+from gateway.decide.release import Arm
+from gateway.decide.stage import Stage
 from gateway.decide.tables import Admission, QuotaBound, Tables
-from gateway.decisions.records import Record, facts_of
-from gateway.errors import status_of
-from gateway.trial.explanation import Explanation, Step, explain
+from gateway.decisions.records import Ended, Record, facts_of
+from gateway.errors import REASONS, status_of
+from gateway.trial.explanation import REFUSED, Explanation, Step, explain
+from gateway.trial.requests import CHANCE
+from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from gateway.trial.tried_policy import tried_tables
 from policies.snapshot import Key, Snapshot
@@ -20,15 +26,26 @@ _ANY_KEY = Key("", "", ())
 # Of the trial's own clock, on which only distances count.
 _NOW_S = 1e6
 _ADMITTED = 200
+# Which step an admitted request was refused at; one that came to a pod had all of them behind it.
+_STEP_OF = {
+    "no_pod_ready": "pods",
+    "pods_busy": "queue",
+    "quota_demoted": "queue",
+    "shed": "queue",
+    "waited_too_long": "queue",
+    "would_be_late": "queue",
+}
+_ANSWER = "answer"
+_NO_STAGES: Mapping[str, Stage] = {}
 
 
 @dataclass(frozen=True)
 class Decided:
-    """What a policy decides of one request, and every step to it.
+    """What a policy decides of one request, and every step to it; of a past one also how that ended.
 
     Attributes:
-        status, reason: 200 and "" for a request that may go to a pod.
-        version: "" for a refusal.
+        status, reason: 200 and "" for a request that may go to a pod, and was not refused after that.
+        version: "" where the policy refuses it.
     """
 
     generation: int
@@ -94,18 +111,21 @@ class PastReport:
     now: Decided
 
 
-def past_report(request_id: str, record: Record, then: Snapshot | None, now: Snapshot) -> PastReport:
+def past_report(
+    request_id: str, record: Record, then: Snapshot | None, now: Snapshot, stages: Mapping[str, Stage] = _NO_STAGES
+) -> PastReport:
     """Explain a recorded request.
 
     Args:
         then: the policy of its generation; None when it is not kept any more.
+        stages: by model, where canaries stand now.
     """
     tables = None if then is None else tried_tables(then)
     return PastReport(
         request_id,
         _recorded(record),
-        None if tables is None else decided(explained_then(tables, record)),
-        decided(_explained_now(tried_tables(now), tables, record)),
+        None if tables is None else _as_it_ended(decided(explained_then(tables, record)), record.ended),
+        decided(_explained_now(tried_tables(now), tables, record, stages)),
     )
 
 
@@ -149,14 +169,27 @@ def decided(explanation: Explanation) -> Decided:
     return Decided(decision.generation, status, reason, message, decision.version, list(explanation.steps))
 
 
+def _as_it_ended(then: Decided, ended: Ended) -> Decided:
+    """Return a decision with what came after it: whom policy lets in may still find no place, no pod or no answer."""
+    reason = REASONS.get(ended.reason)
+    if then.reason or ended.refusal or reason is None:
+        return then
+    about = _STEP_OF.get(ended.reason, _ANSWER)
+    step = Step(about, REFUSED, f"{reason.name}: {reason.meaning}")
+    known = [one.about for one in then.steps]
+    before = then.steps[: known.index(about)] if about in known else then.steps
+    return Decided(then.generation, ended.status, reason.name, reason.meaning, then.version, [*before, step])
+
+
 def explained_then(tables: Tables, record: Record) -> Explanation:
     """Explain a request by the policy of its time, with limits that leave what they left then."""
     admission = _admission(tables, record)
     counters = StatedCounters({}) if admission is None else _counters_then(admission, record)
-    return explain(tables, facts_of(record.asked, record.content_length, record.at_s), counters, _NOW_S)
+    tables.stages = _stages_then(tables, record)
+    return explain(tables, _facts(tables, record), counters, _NOW_S, is_recorded=True)
 
 
-def _explained_now(tables: Tables, then: Tables | None, record: Record) -> Explanation:
+def _explained_now(tables: Tables, then: Tables | None, record: Record, stages: Mapping[str, Stage]) -> Explanation:
     """Explain it by another policy; what was used of a quota follows from its limit then."""
     admission_now = _admission(tables, record)
     admission_then = admission_now if then is None else _admission(then, record)
@@ -165,8 +198,39 @@ def _explained_now(tables: Tables, then: Tables | None, record: Record) -> Expla
         used = {bound.account: _stood(bound, record)[0] for bound in admission_then.quotas}
     quotas = admission_now.quotas if admission_now is not None else ()
     standings = {bound.account: standing_of(bound.quota.limit, used.get(bound.account, 0)) for bound in quotas}
+    tables.stages = _stages_now(tables, then, record, stages)
+    facts = _facts(tables if then is None else then, record)
+    return explain(tables, facts, StatedCounters(standings), _NOW_S, is_recorded=True)
+
+
+def _facts(then: Tables, record: Record) -> RequestFacts:
+    """What is known of a request, and of its headers those without which no rule would have sent it where it went."""
     facts = facts_of(record.asked, record.content_length, record.at_s)
-    return explain(tables, facts, StatedCounters(standings), _NOW_S)
+    route = then.routes.get(record.ended.model)
+    if route is None or record.ended.arm != Arm.PINNED or record.asked.version or record.asked.pinned_version:
+        return replace(facts, draw=CHANCE)
+    rules = [rule for rule in route.choose if rule.version == record.ended.version and rule.when.headers]
+    return replace(facts, draw=CHANCE, headers=rules[0].when.headers if rules else ())
+
+
+def _stages_then(tables: Tables, record: Record) -> dict[str, Stage]:
+    """A stage at which the request gets the version that it had."""
+    route = tables.routes.get(record.ended.model)
+    return {} if route is None else stage_at(route, 1.0 if record.ended.arm == Arm.CANARY else 0.0)
+
+
+def _stages_now(
+    tables: Tables, then: Tables | None, record: Record, stages: Mapping[str, Stage]
+) -> Mapping[str, Stage]:
+    """Where canaries stand now; a request is taken to be in the same canary as then, as long as that has a share."""
+    model = record.ended.model
+    stage = stages.get(model)
+    was = None if then is None or model not in then.routes else then.routes[model].canary
+    if stage is None or was is None or (was.id, was.version) != (stage.canary, stage.version):
+        return stages
+    if stage.share in (0.0, 1.0) or model not in tables.routes:
+        return stages
+    return {model: replace(stage, share=1.0 if record.ended.arm == Arm.CANARY else 0.0)}
 
 
 def _admission(tables: Tables, record: Record) -> Admission | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gateway.decide.stage import Stage
 from gateway.decide.tables import account_of
 from gateway.decisions.folder import Read
 from gateway.trial.memory_counters import QuotaUse
@@ -13,11 +14,16 @@ from policies.snapshot import Key, Quota, Snapshot
 
 NOT_MODELLED = (
     "callers that try again or call less once they are refused: the traffic is taken as it was",
-    "pods: whether one was ready or busy is not decided by policy, and a new version is taken to cost what the old did",
-    "what a request would have used that was refused when it was recorded: the mean of its model is taken",
+    "pods: whether one was ready or busy is not decided by policy, so that who found none finds none and costs "
+    "nothing; a new version is taken to cost what the old did",
+    "what a request would have used that a limit refused when it was recorded, and for how long: the mean of those of "
+    "its version that were answered before it, and of bytes what it announced with the mean answer",
     "use of a quota from before the traffic begins leaves its window as if it had been used when the traffic begins; "
     "rates begin unused",
     "grants on top of quotas, and credentials that were revoked beside the files",
+    "headers, which are not recorded: a rule that looks at one is taken not to match, and each request is taken to "
+    "have a sticky key of its own where that is a header; a claim is taken not to be there",
+    "how far a canary will get: it is taken where it stands now, and a new one at its first step",
     "what is in a token: one of the tenant's issuer is taken to be signed, dated and meant as before",
 )
 
@@ -106,6 +112,9 @@ class TrafficReport(Struct, frozen=True):
         unreadable: which share of the records' bytes they are.
         late: requests out of order.
         as_recorded: share of requests that the policy before decides as it was recorded.
+        assumed: requests that were refused when they were recorded and that the new policy admits and counts: each is
+            taken to use as much, and to last as long, as those of its version that were answered before it did.
+        unknown: the same, of which none was answered before: what would be reserved, for as long as the refusal took.
     """
 
     requests: int
@@ -117,6 +126,24 @@ class TrafficReport(Struct, frozen=True):
     late: int
     unidentified: dict[str, int]
     as_recorded: float
+    assumed: int = 0
+    unknown: int = 0
+
+
+class CanaryTaken(Struct, frozen=True):
+    """Where a canary is taken to stand.
+
+    Attributes:
+        before, after: its share under each policy; None where that has no such canary.
+        is_known: a running mesh said where it stands; otherwise it is taken at its first step.
+    """
+
+    model: str
+    canary: str
+    version: str
+    before: float | None
+    after: float | None
+    is_known: bool
 
 
 class Plan(Struct, frozen=True):
@@ -127,6 +154,7 @@ class Plan(Struct, frozen=True):
         traffic: None when none was asked for.
         new_refusals: requests that are refused and were not.
         unused_limits, unused_models, unused_tenants: of the new policy, those that no request concerns.
+        canaries: where those of both policies are taken to stand.
     """
 
     changes: tuple[str, ...]
@@ -141,6 +169,7 @@ class Plan(Struct, frozen=True):
     unused_models: tuple[str, ...] = ()
     unused_tenants: tuple[str, ...] = ()
     not_modelled: tuple[str, ...] = ()
+    canaries: tuple[CanaryTaken, ...] = ()
 
     @property
     def new_refusal_share(self) -> float:
@@ -184,6 +213,8 @@ def plan_of(replay: Replay, read: Read) -> Plan:
             late=replay.late,
             unidentified=read.unidentified,
             as_recorded=replay.as_recorded / replay.count if replay.count else 1.0,
+            assumed=after.assumed,
+            unknown=after.unknown,
         ),
         new_refusals=sum(impact.new_refusals for impact in impacts),
         new_admissions=sum(count.requests for impact in impacts for count in impact.newly_admitted),
@@ -195,7 +226,33 @@ def plan_of(replay: Replay, read: Read) -> Plan:
         unused_models=tuple(sorted(after.snapshot.routes.keys() - replay.models.keys())),
         unused_tenants=tuple(sorted(after.snapshot.tenants.keys() - replay.tenants.keys())),
         not_modelled=NOT_MODELLED,
+        canaries=_canaries(replay),
     )
+
+
+def _canaries(replay: Replay) -> tuple[CanaryTaken, ...]:
+    """The canaries of both policies; one that begins anew is another one."""
+    before, after = replay.before.tables.stages, replay.after.tables.stages
+    taken: list[CanaryTaken] = []
+    for model in sorted(before.keys() | after.keys()):
+        old, new = before.get(model), after.get(model)
+        is_known = model in replay.told
+        if old is not None and _is_same(old, new):
+            taken.append(_taken(old, old.share, new.share if new else None, is_known))
+            continue
+        if old is not None:
+            taken.append(_taken(old, old.share, None, is_known))
+        if new is not None:
+            taken.append(_taken(new, None, new.share, is_known=False))
+    return tuple(taken)
+
+
+def _taken(stage: Stage, before: float | None, after: float | None, is_known: bool) -> CanaryTaken:
+    return CanaryTaken(stage.model, stage.canary, stage.version, before, after, is_known)
+
+
+def _is_same(stage: Stage, other: Stage | None) -> bool:
+    return other is not None and (stage.canary, stage.version) == (other.canary, other.version)
 
 
 def _tenant_impact(tenant: str, impact: Impact, requests: int) -> TenantImpact:

@@ -10,9 +10,11 @@ from msgspec.structs import replace
 from gateway.decide.decision import Decision, decide
 from gateway.decide.limits import Standing
 from gateway.decide.route import Api
+from gateway.decide.stage import Stage
 from gateway.decide.tables import Tables, account_of
 from gateway.errors import REASONS
 from gateway.trial.requests import TriedRequest, facts_of
+from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from policies.errors import PolicyError
 from policies.snapshot import PolicyTest, Snapshot, Tenant
@@ -37,8 +39,23 @@ def trials(snapshot: Snapshot) -> list[Trial]:
     """Try every test of a policy."""
     if not snapshot.tests:
         return []
-    tables = Tables(snapshot)
-    return [_trial(tables, test) for test in snapshot.tests]
+    tables = Tables(with_sure_shadows(snapshot))
+    return [_trial(tables, test, stages_of(test, snapshot)) for test in snapshot.tests]
+
+
+def with_sure_shadows(snapshot: Snapshot) -> Snapshot:
+    """Return a policy whose shadows take every request that they may: tests ask whose are copied, not how many."""
+    routes = {
+        model: replace(route, shadows=tuple(replace(shadow, sample=1.0) for shadow in route.shadows))
+        for model, route in snapshot.routes.items()
+    }
+    return replace(snapshot, routes=routes)
+
+
+def stages_of(test: PolicyTest, snapshot: Snapshot) -> dict[str, Stage]:
+    """Return where the canary of a test's model stands."""
+    route = snapshot.routes.get(test.model)
+    return {} if route is None or test.canary_share is None else stage_at(route, test.canary_share)
 
 
 def failures(snapshot: Snapshot) -> list[PolicyError]:
@@ -75,7 +92,8 @@ def _standings(tenant: Tenant, used: dict[str, float]) -> dict[str, Standing]:
     }
 
 
-def _trial(tables: Tables, test: PolicyTest) -> Trial:
+def _trial(tables: Tables, test: PolicyTest, stages: dict[str, Stage]) -> Trial:
+    tables.stages = stages
     # No date plays a part: a test's credential is no key of the files.
     facts = facts_of(request_of(test), wall_s=0.0)
     tenant = tables.tenants.get(test.tenant)
@@ -99,9 +117,18 @@ def _wrong(test: PolicyTest, decision: Decision, version: str) -> tuple[str, ...
         wrong.append(f"expects the refusal {test.expect_reason}, but decided is {status} ({decided})")
     elif test.expect_status is not None and test.expect_status != status:
         wrong.append(f"expects status {test.expect_status}, but decided is {status} ({decided})")
+    copied = () if decision.copies is None else decision.copies.shadows
+    if test.expect_shadows is not None and set(copied) != set(test.expect_shadows):
+        wrong.append(
+            f"expects copies to {_shadows_text(test.expect_shadows)}, but it is copied to {_shadows_text(copied)}"
+        )
     if test.expect_version and version != test.expect_version:
         wrong.append(f"expects version {test.expect_version}, but decided is {status} ({decided})")
     return tuple(wrong)
+
+
+def _shadows_text(shadows: tuple[str, ...]) -> str:
+    return ", ".join(sorted(shadows)) or "no shadow"
 
 
 def _fix(trial: Trial) -> str:

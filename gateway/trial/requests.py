@@ -10,6 +10,8 @@ from gateway.decide.credentials import Credential, NoCredential, Recorded
 from gateway.decide.facts import RequestFacts
 from gateway.decide.route import METHODS, Api, path_of
 
+# What chance decides of a request that is tried, it decides as in the middle of all there are.
+CHANCE = 0.5
 NOBODY = NoCredential("key_missing", "the request shows no credential")
 
 
@@ -47,6 +49,8 @@ def facts_of(request: TriedRequest, wall_s: float) -> RequestFacts:
         timeout_ms=headers.get("penstock-timeout-ms", ""),
         content_length=request.body_bytes if request.body_bytes is not None else _whole(length),
         wall_s=wall_s,
+        headers=tuple(sorted(headers.items())),
+        draw=CHANCE,
     )
 
 

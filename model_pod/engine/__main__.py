@@ -12,6 +12,9 @@ import sys
 from contextlib import suppress
 
 from model_pod.engine.shim import install_shim
+from telemetry.logs.libraries import HandlersOwn
+from telemetry.logs.line import Facts, Level
+from telemetry.logs.log import LOG, Log
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -27,11 +30,16 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_server()
     _send_prints_to_stderr()
+    LOG.begin(Facts(process="pod", role="model"), usual="text", heeds=False)
+    LOG.set_level(Level.DEBUG)  # whose lines these are decides, by the level of ``logging``
+    _send_logging_to(LOG)
     _choose_thread_count()
     install_shim()
     # Imported only now: torch reads the thread count when it is imported, and the engine needs the shim.
+    from model_pod.engine.failure_log import FAILURES
     from model_pod.engine.serve import serve
 
+    FAILURES.begin()
     return serve(channel)
 
 
@@ -46,7 +54,12 @@ def _send_prints_to_stderr() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(line_buffering=True)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+
+
+def _send_logging_to(log: Log) -> None:
+    root = logging.getLogger()
+    root.addHandler(HandlersOwn(log))
+    root.setLevel(logging.INFO)
 
 
 def _choose_thread_count() -> None:

@@ -5,6 +5,7 @@ Nothing reads while a handler computes; what the server says then waits in the s
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 from collections import deque
@@ -13,15 +14,16 @@ from typing import Protocol
 
 import msgspec
 
+from model_pod.engine.failure_log import FAILURES
 from model_pod.wire import frames
 from model_pod.wire.frames import Buffer, FrameDecoder
-from model_pod.wire.inference import Gone, Load, Run, Taken, ToInference
+from model_pod.wire.inference import Gone, Load, LogLevel, Run, Taken, ToInference, Watch
 
 RECEIVE_BYTES = 2**20
 # Small pieces go out in one call; a large blob is not copied only to save a call.
 JOIN_BELOW_BYTES = 64 * 2**10
 
-Order = tuple[Load | Run, list[memoryview]]
+Order = tuple[Load | Run | Watch, list[memoryview]]
 
 
 class RowWatcher(Protocol):
@@ -65,6 +67,13 @@ class Conversation:
         while not self._orders and not self.is_over:
             self._hear(self._channel.recv(RECEIVE_BYTES))
         return self._orders.popleft() if self._orders else None
+
+    def has_order_within(self, within_s: float) -> bool:
+        """Wait for the server's next order for so long; whether there is one, or an end of them."""
+        if not self._orders and not self.is_over:
+            self.wait(within_s)
+            self.look()
+        return bool(self._orders) or self.is_over
 
     def begin(self, batch_id: int, watcher: RowWatcher) -> None:
         """Tell ``watcher`` about the rows of this batch from now on, and what is known of them already."""
@@ -114,6 +123,9 @@ class Conversation:
                     self._watcher.on_taken(message.row, message.byte_count)
             elif isinstance(message, Gone):
                 self._on_gone(message)
+            elif isinstance(message, LogLevel):
+                logging.getLogger().setLevel(message.level)
+                FAILURES.has_messages = message.has_messages
             else:
                 self._orders.append((message, blobs))
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ts.utils.util import PredictionException
 
 from model_pod.engine.failures import describe, traceback_of
+from telemetry.logs.line import Facts, Level
+from telemetry.logs.log import Log
+from telemetry.logs.raised import raised
 
 SAY_EVERY_S = 1.0
+FAILED = "handler.failed"
 MAX_KINDS = 256  # a handler may raise at as many places as it likes; the kinds said longest ago are forgotten first
-
-_STDERR = 2
 
 
 @dataclass(slots=True)
@@ -49,14 +49,14 @@ class FailureLog:
         self._throttle = Throttle()
 
     def note(self, error: BaseException, row_count: int) -> None:
-        """Say a culprit's traceback; one line for a handler's own refusal, or for a batch that is run in parts next."""
+        """Say where a culprit failed; in one line a handler's own refusal, or of a batch that is run in parts next."""
         is_refusal = isinstance(error, PredictionException)
         if is_refusal and row_count > 1:
             return  # what the handler means to refuse is heard of row by row
         kind = "refusal" if is_refusal else f"{type(error).__name__} {place_of(error)} {row_count > 1}"
         unsaid = self._throttle.admit(kind, time.monotonic())
         if unsaid is not None:
-            _write(f"{_told(error, row_count)}{f' ({unsaid} more like it before)' if unsaid else ''}\n")
+            FAILURES.tell(error, row_count, unsaid)
 
 
 def place_of(error: BaseException) -> str:
@@ -69,15 +69,36 @@ def place_of(error: BaseException) -> str:
     return f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}"
 
 
-def _told(error: BaseException, row_count: int) -> str:
-    if row_count > 1:
-        return f"the handler failed on {row_count} rows, which are run in parts now: {describe(error)}"
-    if isinstance(error, PredictionException):
-        return f"the handler refused 1 row: {describe(error)}"
-    return f"the handler failed on 1 row: {traceback_of(error).rstrip()}"
+class Failures:
+    """Where rows that failed are told, and how much.
+
+    Attributes:
+        log: by itself, so that whoever reads knows these lines from what a handler prints.
+        has_messages: the texts of exceptions too. A handler makes them, perhaps of what a request held.
+    """
+
+    def __init__(self) -> None:
+        self.log = Log()
+        self.has_messages = False
+
+    def begin(self) -> None:
+        """Tell them as records, whatever others are told as."""
+        self.log.begin(Facts(process="pod", role="model"), {}, usual="json", heeds=False)
+
+    def tell(self, error: BaseException, row_count: int, unsaid: int) -> None:
+        """Tell one."""
+        more = f" ({unsaid} more like it before)" if unsaid else ""
+        self.log.show("", f"{self._told(error, row_count)}{more}", Level.WARNING, FAILED)
+
+    def _told(self, error: BaseException, row_count: int) -> str:
+        what = describe(error) if self.has_messages else type(error).__name__
+        if row_count > 1:
+            return f"the handler failed on {row_count} rows, which are run in parts now: {what}"
+        if isinstance(error, PredictionException):
+            return f"the handler refused 1 row: {what}"
+        where = traceback_of(error).rstrip() if self.has_messages else raised(error)
+        return f"the handler failed on 1 row: {where}"
 
 
-def _write(text: str) -> None:
-    # Not through sys.stderr, which belongs to the handler as well and may be closed.
-    with suppress(OSError):
-        os.write(_STDERR, text.encode(errors="replace"))
+FAILURES = Failures()
+"""Those of this process."""

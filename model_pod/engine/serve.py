@@ -11,14 +11,15 @@ import time
 import msgspec
 from setproctitle import setproctitle
 
-from model_pod.engine.conversation import Conversation
+from model_pod.engine.conversation import Conversation, Order
 from model_pod.engine.loading import LoadedModel, load_model
 from model_pod.engine.row_streams import RowStreams
+from model_pod.engine.row_watch import RowWatch
 from model_pod.engine.stages import BatchRunner
 from model_pod.engine.tracing import Tracing
 from model_pod.wire import frames
 from model_pod.wire.frames import BadFrame, Buffer
-from model_pod.wire.inference import Load, LoadFailed, Ran, Run
+from model_pod.wire.inference import Load, LoadFailed, Ran, Run, Summarised, Watch
 from model_pod.wire.rows import RowRefused
 
 EXIT_DONE, EXIT_LOAD_FAILED, EXIT_DEVICE_LOST, EXIT_BAD_FRAME = 0, 1, 3, 4
@@ -37,16 +38,20 @@ def serve(channel: socket.socket) -> int:
 
 def _answer(conversation: Conversation, tracing: Tracing) -> int:
     runner: BatchRunner | None = None
+    watch = RowWatch()
     try:
-        while order := conversation.next_order():
+        while order := _next_order(conversation, watch):
             message, blobs = order
+            if isinstance(message, Watch):
+                _tell(conversation, watch.heed(message))
+                continue
             if isinstance(message, Load):
                 answer = _load(message, tracing)
                 conversation.send(answer if isinstance(answer, LoadFailed) else answer.loaded)
                 if isinstance(answer, LoadFailed):
                     return EXIT_LOAD_FAILED
                 runner = answer.runner
-            elif runner is None or not _run(conversation, runner, message, blobs):
+            elif runner is None or not _run(conversation, runner, watch, message, blobs):
                 return EXIT_BAD_FRAME if runner is None else EXIT_DEVICE_LOST
     except BadFrame:
         return EXIT_BAD_FRAME
@@ -55,12 +60,25 @@ def _answer(conversation: Conversation, tracing: Tracing) -> int:
     return EXIT_DONE
 
 
+def _next_order(conversation: Conversation, watch: RowWatch) -> Order | None:
+    """Wait for an order; tell meanwhile what rows had, when it is time."""
+    due_in_s = watch.due_in_s
+    if due_in_s is not None and (due_in_s <= 0.0 or not conversation.has_order_within(due_in_s)):
+        _tell(conversation, watch.take())
+    return conversation.next_order()
+
+
+def _tell(conversation: Conversation, summarised: Summarised | None) -> None:
+    if summarised is not None:
+        conversation.send(summarised)
+
+
 def _load(load: Load, tracing: Tracing) -> LoadedModel | LoadFailed:
     setproctitle(f"penstock pod {load.model}/{load.version} inference")
     return load_model(load, tracing)
 
 
-def _run(conversation: Conversation, runner: BatchRunner, run: Run, blobs: list[memoryview]) -> bool:
+def _run(conversation: Conversation, runner: BatchRunner, watch: RowWatch, run: Run, blobs: list[memoryview]) -> bool:
     """Return whether the process can go on."""
     began_s = time.monotonic()
     with RowStreams(run.batch_id, conversation) as streams:
@@ -77,6 +95,8 @@ def _run(conversation: Conversation, runner: BatchRunner, run: Run, blobs: list[
         result.charged_us,
     )
     conversation.write(_encode(ran, result.blobs))
+    # Only now: nobody of this batch waits for it.
+    watch.see(run.rows, blobs, result.outcomes, result.blobs, lambda place: not streams.has_begun(place))
     return not result.must_restart
 
 

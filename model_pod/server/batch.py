@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from model_pod.server.queue import QueuedRequest
 from model_pod.wire.inference import Ran, StageTimes
@@ -134,11 +135,19 @@ class Batch:
                 span.request_id,
                 request.row_count,
                 max(0.0, started_s - request.enqueued_s),
+                charged_us,
             )
-            for request in self.requests
+            for request, charged_us in zip(self.requests, self._charged_us(), strict=True)
             if (span := request.span) is not None
         ]
         return ("b", self.times(), members, device, self.queued_rows, reason)
+
+    def _charged_us(self) -> list[int]:
+        """Return what each request was charged of the device's time; nothing of a batch that never ran."""
+        if self.ran is None:
+            return [0] * len(self.requests)
+        rows_us = iter(self.ran.charged_us)
+        return [sum(islice(rows_us, request.row_count)) for request in self.requests]
 
     def let_go(self) -> None:
         """Forget the requests: each knows its batch, and a circle would keep their bodies until it is collected."""

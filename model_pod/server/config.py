@@ -29,6 +29,7 @@ class PodConfig:
         records: path of the sidecar's socket; "" records nothing.
         outcomes_kept_s: how long the answer of a request with an idempotency key is kept.
         kept_per_s: traces kept per second of requests that come by no gateway.
+        drift: file of how models' inputs and outputs are watched; "" watches none.
     """
 
     model: str
@@ -47,6 +48,7 @@ class PodConfig:
     records: str = ""
     outcomes_kept_s: float = 600.0
     kept_per_s: float = 20.0
+    drift: str = ""
 
     @property
     def name(self) -> str:
@@ -57,8 +59,8 @@ class PodConfig:
 def parse_arguments(argv: Sequence[str]) -> PodConfig:
     """Read the command line; ends the process with status 2 and a sentence when it is wrong."""
     parser = argparse.ArgumentParser(prog="penstock pod", description="Serve one version of one model.")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--version", required=True)
+    parser.add_argument("--model", required=True, help="its name in the mesh")
+    parser.add_argument("--version", required=True, help="the version's name")
     parser.add_argument("--archive", required=True, type=Path, help="a .mar, a .tar.gz or a directory")
     parser.add_argument("--extracted-dir", required=True, type=Path, help="where archives are extracted")
     where = parser.add_mutually_exclusive_group(required=True)
@@ -67,13 +69,16 @@ def parse_arguments(argv: Sequence[str]) -> PodConfig:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda:N")
     parser.add_argument("--max-rows", type=_number(0, MAX_ROWS), default=0, help="0 leaves it to the archive")
     parser.add_argument("--max-wait-s", type=float, default=-1.0, help="negative leaves it to the archive")
-    parser.add_argument("--queue-rows", type=_number(1, 2**20), default=1024)
-    parser.add_argument("--queue-bytes", type=_number(2**20, 2**30), default=256 * 2**20)
-    parser.add_argument("--max-body-bytes", type=_number(1, 2**29), default=64 * 2**20)
+    parser.add_argument("--queue-rows", type=_number(1, 2**20), default=1024, help="so many may wait (1024)")
+    parser.add_argument(
+        "--queue-bytes", type=_number(2**20, 2**30), default=256 * 2**20, help="of all that wait (256 MiB)"
+    )
+    parser.add_argument("--max-body-bytes", type=_number(1, 2**29), default=64 * 2**20, help="of one request (64 MiB)")
     parser.add_argument("--lifeline-fd", type=_number(0, 2**20), default=-1, help="a pipe; its end stops the pod")
     parser.add_argument("--records", default="", help="path of the sidecar's socket; nothing is recorded without one")
     parser.add_argument("--outcomes-kept-s", type=float, default=600.0, help="answers by key are kept so long (600)")
     parser.add_argument("--kept-per-s", type=float, default=20.0, help="traces kept of requests without a gateway (20)")
+    parser.add_argument("--drift", default="", metavar="FILE", help="how rows are watched, by model, as JSON")
     return PodConfig(**vars(parser.parse_args(argv)))
 
 

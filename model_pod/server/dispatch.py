@@ -66,12 +66,18 @@ class Dispatcher:
 
     Attributes:
         idle: set while nothing arrives, waits or runs.
+        device_s: seconds that batches held the device, as the inference process measured them.
+        batches: that have run.
+        batch_rows: of all these batches.
     """
 
     def __init__(self, queue: RequestQueue, recorder: Recorder | None = None) -> None:
         self.queue = queue
         self._recorder = recorder
         self._device = ""
+        self.device_s = 0.0
+        self.batches = 0
+        self.batch_rows = 0
         self.idle = asyncio.Event()
         self.idle.set()
         self._engine: Engine | None = None
@@ -93,6 +99,10 @@ class Dispatcher:
     def running_rows(self) -> int:
         """Rows of the batch that runs now."""
         return self._batches[0].row_count if self._batches else 0
+
+    def running_s(self, now_s: float) -> float:
+        """Return for how long the batch that runs now has run; 0 when none does."""
+        return max(0.0, now_s - self._batches[0].started_s) if self._batches else 0.0
 
     @property
     def row_count(self) -> int:
@@ -172,6 +182,9 @@ class Dispatcher:
         if batch is None or batch.batch_id != ran.batch_id or told != (batch.row_count, batch.row_count):
             raise WrongAnswer(f"batch {ran.batch_id} with {told[0]} outcomes and {told[1]} charges")
         self._batches.popleft()
+        self.device_s += ran.device_s
+        self.batches += 1
+        self.batch_rows += batch.row_count
         now_s = time.monotonic()
         if self._batches:
             self._batches[0].started_s = now_s

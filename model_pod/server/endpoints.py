@@ -34,12 +34,15 @@ from model_pod.server.routes import Endpoint, Route, match
 from model_pod.server.work_ahead import WorkAhead
 from model_pod.wire.refusals import Refused
 from telemetry.conventions import SERVER_TIMING
+from telemetry.logs.line import warning
 
 # Decoding so much takes about 2 ms, which the other connections can wait; a body of 16 MiB takes over 100 ms.
 DECODE_HERE_BYTES = 256 * 2**10
 # The same of protobuf once it is inflated, where a byte can be an element.
 DECODE_MESSAGE_HERE_BYTES = 16 * 2**10
 MAX_ROUTES_KEPT = 1024
+# A shadow's name is a name in policy; what is longer is somebody's who asks the pod directly.
+MAX_SHADOW_CHARACTERS = 64
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}\Z")
 
 Cancel = Callable[[], None]
@@ -162,14 +165,22 @@ class Endpoints:
         if route.needs_inference:
             self.pod.admit()
 
-    def begin_span(self, route: Route, request_id: str, tenant: str, traceparent: str) -> RequestSpan | None:
-        """Return the span of a request; None for what is no inference, or where nothing is recorded."""
+    def begin_span(
+        self, route: Route, request_id: str, tenant: str, traceparent: str, shadow: bytes | None
+    ) -> RequestSpan | None:
+        """Return the span of a request; None for what is no inference, or where nothing is recorded.
+
+        Args:
+            shadow: the name of the one that it is a copy for, as the gateway says it.
+        """
         spans = self.pod.spans
         if spans is None or not route.needs_inference:
             return None
         endpoint = "explain" if route.explain else route.endpoint.name.lower()
         span = spans.begin(traceparent, tenant, endpoint, request_id, time.monotonic())
-        span.cold = not self.pod.is_ready
+        span.cold = not self.pod.dispatcher.has_engine
+        if shadow:
+            span.shadow = shadow.decode("latin-1")[:MAX_SHADOW_CHARACTERS]
         return span
 
     def end_span(self, span: RequestSpan, status: int, reason: str) -> None:
@@ -296,7 +307,7 @@ class Endpoints:
             except Refused as refused:
                 respond(refusal(refused, request.request_id))
             except Exception as error:  # its caller is answered, and its key let go, whatever it is
-                say(f"pod {self.pod.config.name}", f"a body was not decoded: {type(error).__name__}: {error}")
+                say(f"pod {self.pod.config.name}", warning(f"a body was not decoded: {type(error).__name__}: {error}"))
                 respond(refusal(_not_decoded(error), request.request_id))
 
         stop = self._decoding.start(byte_count, decode, on_decoded)
@@ -374,7 +385,10 @@ class Endpoints:
         except Refused:
             raise
         except Exception as error:  # batch-mates are answered after this one, whatever this one's answer holds
-            say(f"pod {self.pod.config.name}", f"an answer could not be written: {type(error).__name__}: {error}")
+            say(
+                f"pod {self.pod.config.name}",
+                warning(f"an answer could not be written: {type(error).__name__}: {error}"),
+            )
             raise Refused("bad_output", "the model's answer could not be written") from error
 
     def _account(self, endpoint: Endpoint) -> HttpAnswer:

@@ -1,15 +1,16 @@
-"""Event lines: one line on stderr for each thing that happens, for people; tracebacks are the one exception."""
+"""Event lines: one line for each thing that happens to the pod; tracebacks are the one exception."""
 
 from __future__ import annotations
 
-import sys
+from telemetry.logs.line import Level
+from telemetry.logs.log import LOG
 
 
 def say(subject: str, event: str) -> None:
-    """Print ``SUBJECT: EVENT`` as one line."""
-    print(f"{subject}: {' '.join(event.split())}", file=sys.stderr, flush=True)
+    """Tell one event of ``SUBJECT``."""
+    LOG.say(subject, event)
 
 
 def show(subject: str, text: str) -> None:
-    """Print a text of several lines, each as ``SUBJECT: LINE``."""
-    print(*(f"{subject}: {line}" for line in text.splitlines()), sep="\n", file=sys.stderr, flush=True)
+    """Tell a text of several lines, such as a traceback."""
+    LOG.show(subject, text, Level.ERROR)

@@ -26,7 +26,7 @@ from model_pod.wire.frames import Buffer
 from model_pod.wire.http1 import End, HeadLimits, RequestHead, RequestReader
 from model_pod.wire.link import PREFACE
 from model_pod.wire.refusals import REASONS, Refused
-from telemetry.conventions import IDEMPOTENCY_KEY, REQUEST_ID, TENANT, TIMEOUT_MS, TRACEPARENT
+from telemetry.conventions import IDEMPOTENCY_KEY, REQUEST_ID, SHADOW, TENANT, TIMEOUT_MS, TRACEPARENT
 
 SWEEP_EVERY_S = 1.0
 BACKLOG = 4096
@@ -259,7 +259,9 @@ class HttpConnection(asyncio.Protocol):
         try:
             route = self._endpoints.route(head.method, head.path)
             tenant, traceparent = _text(head, TENANT), _text(head, TRACEPARENT)
-            self._span = self._endpoints.begin_span(route, self._request_id, tenant, traceparent)
+            self._span = self._endpoints.begin_span(
+                route, self._request_id, tenant, traceparent, head.get(SHADOW.encode())
+            )
             self._outcome_key = outcome_key_of(head, tenant)
             self._endpoints.admit(route)
             self._route = route

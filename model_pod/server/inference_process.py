@@ -17,6 +17,7 @@ import msgspec
 from model_pod.wire import frames
 from model_pod.wire.frames import BadFrame, Buffer, FrameDecoder
 from model_pod.wire.inference import FromInference
+from telemetry.logs.log import FORMAT_VARIABLE
 
 OnMessage = Callable[[FromInference, Sequence[Buffer]], None]
 OnEnd = Callable[[], None]
@@ -38,11 +39,23 @@ class Child(Protocol):
 
 
 class EngineChild:
-    """A ``python -m model_pod.engine`` process."""
+    """A ``python -m model_pod.engine`` process.
 
-    def __init__(self, theirs: socket.socket) -> None:
+    Args:
+        output_fd: where it writes what it prints, as lines of JSON what it logs; our own descriptors when left out.
+    """
+
+    def __init__(self, theirs: socket.socket, output_fd: int = -1) -> None:
         argv = [sys.executable, "-m", "model_pod.engine", "--fd", str(theirs.fileno())]
-        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), process_group=0)
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output_fd if output_fd >= 0 else None,
+            stderr=output_fd if output_fd >= 0 else None,
+            pass_fds=(theirs.fileno(),),
+            process_group=0,
+            env={**os.environ, FORMAT_VARIABLE: "json"} if output_fd >= 0 else None,
+        )
         self._pidfd = os.pidfd_open(self._process.pid)
 
     @property

@@ -16,7 +16,10 @@ from telemetry.conventions import IDEMPOTENCY_REPLAYED, USAGE
 
 _REFUSALS = {
     Begun.IN_PROGRESS: ("idempotency_in_progress", "a request with this idempotency key is being answered; ask again"),
-    Begun.DIFFERS: ("idempotency_key_reused", "this idempotency key was used with another path, type or body"),
+    Begun.DIFFERS: (
+        "idempotency_key_reused",
+        "this idempotency key was used with another path, type or body; take a new key",
+    ),
     Begun.GONE: (
         "idempotency_outcome_gone",
         "a request with this idempotency key has run; its answer was streamed or too large, and was not kept",

@@ -50,10 +50,13 @@ from model_pod.wire.link import (
     frame,
 )
 from model_pod.wire.refusals import REASONS, Refused
+from telemetry.conventions import SHADOW
+from telemetry.logs.line import warning
 
 _REQUEST_LAST, _ANSWER_LAST, _DATA_LAST = REQUEST | LAST, ANSWER | LAST, DATA | LAST
 # Large answers fill the socket's buffer up to so much; what is over waits in their streams, behind small answers.
 _WRITE_AHEAD_BYTES = 256 * 1024
+_SHADOW = SHADOW.encode()
 _MAX_KEY_CHARACTERS = 1024  # the worker may have written more before the caller's
 # A worker whose machine is gone is found out in about half a minute, whether or not something is on its way to it.
 _KEEP_ALIVE_AFTER_S, _KEEP_ALIVE_EVERY_S, _KEEP_ALIVE_COUNT = 15, 5, 3
@@ -80,6 +83,7 @@ class Stream:
 
     Attributes:
         arriving: the body, while it comes, and where it is to go.
+        is_cold: the model was not loaded when it came.
         is_expected: a drain waits for its body.
         status: of the answer that has begun.
         outgoing: the answer's body, where it is more than one frame.
@@ -89,6 +93,7 @@ class Stream:
         "_on_read",
         "arriving",
         "cancel",
+        "is_cold",
         "is_expected",
         "link",
         "number",
@@ -106,6 +111,7 @@ class Stream:
         self.cancel: Cancel | None = None
         self.arriving: tuple[ArrivingBody, Route] | None = None
         self.outgoing: OutgoingBody | None = None
+        self.is_cold = False
         self.is_expected = False
         self.status = 0
         self._on_read: Callable[[], None] | None = None
@@ -193,7 +199,7 @@ class LinkConnection(asyncio.Protocol):
                 else:
                     self._on_frame(kind, number, head, body)
         except (BadLink, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            say(f"pod {self._endpoints.pod.config.name}", f"a gateway's link is cut: {error}")
+            say(f"pod {self._endpoints.pod.config.name}", warning(f"a gateway's link is cut: {error}"))
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -281,7 +287,9 @@ class LinkConnection(asyncio.Protocol):
     def _admit(self, stream: Stream) -> Route:
         request = stream.request
         route = self._endpoints.route(request.method, request.target.partition("?")[0])
-        stream.span = self._endpoints.begin_span(route, request.request_id, request.tenant, request.traceparent)
+        shadow = LinkHead(request.fields).get(_SHADOW)
+        stream.span = self._endpoints.begin_span(route, request.request_id, request.tenant, request.traceparent, shadow)
+        stream.is_cold = route.needs_inference and not self._dispatcher.has_engine
         self._endpoints.admit(route)
         if len(request.idempotency_key) > _MAX_KEY_CHARACTERS:
             raise Refused("malformed_http", f"the idempotency key is longer than {_MAX_KEY_CHARACTERS} characters")
@@ -331,7 +339,10 @@ class LinkConnection(asyncio.Protocol):
         except Refused as refused:
             self._refuse(stream, refused)
         except Exception as error:  # one request's trouble, whatever it is, is not that of the others on the link
-            say(f"pod {self._endpoints.pod.config.name}", f"a request failed here: {type(error).__name__}: {error}")
+            say(
+                f"pod {self._endpoints.pod.config.name}",
+                warning(f"a request failed here: {type(error).__name__}: {error}"),
+            )
             self._end_early(stream, "pod_lost")
         else:
             stream.cancel = cancel if stream.link is not None else None
@@ -382,7 +393,7 @@ class LinkConnection(asyncio.Protocol):
             self.reset(stream, reason, has_run=False)
             return
         body = answer.body
-        head = self._head(answer, usage, reason, len(body))
+        head = self._head(stream, answer, usage, reason, len(body))
         if stream.is_bodyless(answer):
             body = b""
         self._end_span(stream, answer.status, reason)
@@ -397,7 +408,7 @@ class LinkConnection(asyncio.Protocol):
 
     def begin_answer(self, stream: Stream, answer: HttpAnswer) -> None:
         """Answer a stream with a head and the first part of a body."""
-        head = self._head(answer, NOTHING_USED, "", NOT_TOLD)
+        head = self._head(stream, answer, NOTHING_USED, "", NOT_TOLD)
         stream.status = answer.status
         if stream.is_bodyless(answer):
             self._end_span(stream, answer.status, "")
@@ -440,8 +451,9 @@ class LinkConnection(asyncio.Protocol):
         stream.outgoing = OutgoingBody(time.monotonic())
         return stream.outgoing
 
-    def _head(self, answer: HttpAnswer, usage: Usage, reason: str, content_length: int) -> bytes:
-        return encode_head(answer_head(answer, usage, reason, content_length, *self._look_ahead()))
+    def _head(self, stream: Stream, answer: HttpAnswer, usage: Usage, reason: str, content_length: int) -> bytes:
+        ahead = self._look_ahead()
+        return encode_head(answer_head(answer, usage, reason, content_length, *ahead, is_cold=stream.is_cold))
 
     def _look_ahead(self) -> tuple[int, int]:
         if not self._flush_is_due:  # the answers of one turn go out together, and tell the same

@@ -49,12 +49,20 @@ def fields_of(request: PodRequest) -> list[tuple[bytes, bytes]]:
 
 
 def answer_head(
-    answer: HttpAnswer, usage: Usage, reason: str, content_length: int, queued_rows: int, ahead_us: int
+    answer: HttpAnswer,
+    usage: Usage,
+    reason: str,
+    content_length: int,
+    queued_rows: int,
+    ahead_us: int,
+    *,
+    is_cold: bool = False,
 ) -> PodAnswer:
     """Return the head of an answer.
 
     Args:
         content_length: of the body as a client gets it; ``NOT_TOLD`` when it comes as it is made.
+        is_cold: the model was not loaded when the request came.
     """
     fields = _block(answer.headers)
     if not usage.batch_rows:
@@ -69,7 +77,17 @@ def answer_head(
     phrase = answer.phrase if _PHRASE.match(answer.phrase) else ""
     length = 0 if answer.status in BODYLESS else content_length
     return PodAnswer(
-        answer.status, phrase, reason, fields, measured, length, device_us, usage.tokens, queued_rows, ahead_us
+        answer.status,
+        phrase,
+        reason,
+        fields,
+        measured,
+        length,
+        device_us,
+        usage.tokens,
+        queued_rows,
+        ahead_us,
+        is_cold,
     )
 
 

@@ -40,6 +40,7 @@ class RequestSpan(Struct):
         parent_id: the gateway's attempt; "" when the pod was asked directly.
         cold: it came when no model was loaded.
         parts: filled in when it is queued.
+        shadow: it is a copy for the shadow of this name.
     """
 
     trace_id: str
@@ -52,6 +53,7 @@ class RequestSpan(Struct):
     tenant: str
     cold: bool = False
     parts: Sequence[RecordedPart] = ()
+    shadow: str = ""
 
     def record(self, status: int, reason: str, now_s: float) -> Packed:
         """Return the record, a ``telemetry.records.PodRequest`` as a tuple, and let go of the parts."""
@@ -78,6 +80,7 @@ class RequestSpan(Struct):
             row_count,
             self.cold,
             recorded,
+            self.shadow,
         )
 
 

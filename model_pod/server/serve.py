@@ -12,10 +12,15 @@ from importlib.metadata import version
 
 from model_pod.server.config import PodConfig
 from model_pod.server.endpoints import Endpoints
+from model_pod.server.events import say
+from model_pod.server.handler_output import HandlerOutput
 from model_pod.server.http import EdgeLimits, HttpEdge
+from model_pod.server.lateness import Lateness
 from model_pod.server.pod import Pod
 from model_pod.server.request_span import RequestSpans
+from model_pod.server.watch_file import WatchFile
 from telemetry.conventions import POD_SERVICE
+from telemetry.logs.log import LOG
 from telemetry.record import FLUSH_EVERY_S, Recorder
 from telemetry.records import Source
 
@@ -26,6 +31,9 @@ CLOSE_WITHIN_S = 1.0
 LAST_REQUESTS_S = 1.0
 SEEN_AFTER_S = 0.3
 _LOOK_EVERY_S = 0.01
+_BEAT_S = 0.25
+_WATCH_EVERY_S = 1.0
+_LOG_LOOK_S = 1.0
 # Until the archive is open nothing can be decoded, so connections wait in the socket's backlog; but not for long, for
 # a probe wants to hear that the pod is there.
 LISTEN_AFTER_S = 2.0
@@ -37,8 +45,14 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
     is_orphan = _watch(config.lifeline_fd, stop)
     package = version("penstock")
     spans = _spans(config, package)
-    pod = Pod(config, spans=spans)
+    output = HandlerOutput(config.model, config.version)
+    output.open()
+    pod = Pod(config, start_child=output.start, spans=spans)
+    LOG.on_level = pod.log_from
+    logging_on = asyncio.create_task(_log_on())
     keeper = asyncio.create_task(pod.keep_running())
+    beating = asyncio.create_task(_beat_for_ever(pod.lateness))
+    watching = asyncio.create_task(_watch_rows(pod, config)) if config.drift else None
     recording = asyncio.create_task(_record_on(spans)) if spans is not None else None
     edge = HttpEdge(Endpoints(pod, package), EdgeLimits(body_bytes=config.max_body_bytes))
     try:
@@ -56,8 +70,11 @@ async def serve(config: PodConfig, listener: socket.socket) -> None:
             # What is answered may be large, and its reader slow: it has what is left of the drain.
             await edge.close(0.0, max(CLOSE_WITHIN_S, drain_until_s - time.monotonic()))
     finally:
-        keeper.cancel()
-        await asyncio.wait((keeper,))
+        for task in (keeper, beating, logging_on, watching):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait((task,))
+        output.close()
         if recording is not None and spans is not None:
             recording.cancel()
             spans.recorder.close()
@@ -70,12 +87,38 @@ def _spans(config: PodConfig, package: str) -> RequestSpans | None:
     return RequestSpans(Recorder(config.records, source), config.kept_per_s)
 
 
+async def _log_on() -> None:
+    """Heed the settings of logs, for ever."""
+    while True:
+        LOG.tick()
+        await asyncio.sleep(_LOG_LOOK_S)
+
+
 async def _record_on(spans: RequestSpans) -> None:
     """Tell the sidecar what was recorded, now and again, for ever."""
     while True:
         begun_s = time.monotonic()
         await asyncio.sleep(FLUSH_EVERY_S)
         spans.flush(time.monotonic() - begun_s)
+
+
+async def _beat_for_ever(lateness: Lateness) -> None:
+    """Measure by how much the loop is late."""
+    while True:
+        begun_s = time.monotonic()
+        await asyncio.sleep(_BEAT_S)
+        now_s = time.monotonic()
+        lateness.note(now_s - begun_s - _BEAT_S, now_s)
+
+
+async def _watch_rows(pod: Pod, config: PodConfig) -> None:
+    """Have rows summarised as policy says now, for ever."""
+    file = WatchFile(config.drift, config.model, lambda trouble: say(f"pod {config.name}", trouble))
+    while True:
+        watch = file.changed()
+        if watch is not None:
+            pod.watch(watch)
+        await asyncio.sleep(_WATCH_EVERY_S)
 
 
 async def _last_requests(edge: HttpEdge, is_orphan: asyncio.Event) -> None:

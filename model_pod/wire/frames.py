@@ -44,7 +44,14 @@ def encode(message: msgspec.Struct, blobs: Sequence[Buffer] = ()) -> list[Buffer
 class FrameDecoder(Generic[Message]):
     """Turns a stream of bytes back into (message, blobs); feed it whatever the socket gave."""
 
-    def __init__(self, message_type: type[Message]) -> None:
+    def __init__(
+        self,
+        message_type: type[Message],
+        most_head_bytes: int = MAX_HEAD_BYTES,
+        most_blobs_bytes: int = MAX_BLOBS_BYTES,
+    ) -> None:
+        self._most_head_bytes = most_head_bytes
+        self._most_blobs_bytes = most_blobs_bytes
         self._decoder = msgspec.msgpack.Decoder(tuple[message_type, list[int]])  # type: ignore[valid-type]
         self._pending = bytearray()
 
@@ -57,7 +64,7 @@ class FrameDecoder(Generic[Message]):
         self._pending += data
         while len(self._pending) >= _PREFIX.size:
             head_bytes, blobs_bytes = _PREFIX.unpack_from(self._pending)
-            if head_bytes > MAX_HEAD_BYTES or blobs_bytes > MAX_BLOBS_BYTES:
+            if head_bytes > self._most_head_bytes or blobs_bytes > self._most_blobs_bytes:
                 raise BadFrame(f"a frame of {head_bytes} + {blobs_bytes} bytes is over the limit")
             end = _PREFIX.size + head_bytes + blobs_bytes
             if len(self._pending) < end:

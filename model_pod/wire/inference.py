@@ -2,10 +2,13 @@
 
 ``Load`` is answered by ``Loaded`` or ``LoadFailed``; each ``Run`` by one ``Ran`` with one outcome per row, in order.
 Before its ``Ran`` a batch may be answered in part, by ``Partial`` and ``Cut``, as far as ``Taken`` gives room; ``Gone``
-says whom no caller waits for any more. The end of the stream means that the other process is gone.
+says whom no caller waits for any more; ``LogLevel`` comes at any time. ``Watch`` asks for summaries of rows, and
+``Summarised`` brings them. The end of the stream means that the other process is gone.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from msgspec import Struct
 
@@ -70,7 +73,45 @@ class Gone(Struct, frozen=True, tag="gone"):
     rows: tuple[int, ...]
 
 
-ToInference = Load | Run | Taken | Gone
+class WatchedPart(Struct, frozen=True, array_like=True):
+    """One part of an input or output that is summarised.
+
+    Attributes:
+        path: JSON Pointer; its first step names a tensor or a form's field; "" is all of it.
+        at_least, at_most: numbers outside are counted as out of range.
+        classes: texts that are counted by name; no other text is told.
+    """
+
+    path: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    classes: tuple[str, ...] = ()
+
+
+class Watch(Struct, frozen=True, tag="watch"):
+    """Summarise rows from now on.
+
+    Attributes:
+        share: of the rows; 0 for none.
+    """
+
+    share: float = 0.0
+    inputs: tuple[WatchedPart, ...] = ()
+    outputs: tuple[WatchedPart, ...] = ()
+
+
+class LogLevel(Struct, frozen=True, tag="log_level"):
+    """Let ``logging`` in the handler's process write from this level on; the number is ``logging``'s own.
+
+    Attributes:
+        has_messages: the texts of a handler's exceptions are written too.
+    """
+
+    level: int
+    has_messages: bool = False
+
+
+ToInference = Load | Run | Taken | Gone | Watch | LogLevel
 
 
 class Loaded(Struct, frozen=True, tag="loaded"):
@@ -168,4 +209,14 @@ class Ran(Struct, frozen=True, tag="ran"):
     charged_us: tuple[int, ...] = ()
 
 
-FromInference = Loaded | LoadFailed | Partial | Cut | Ran
+class Summarised(Struct, frozen=True, tag="summarised"):
+    """What rows of the last moments had; for the sidecar, the server only passes it on.
+
+    Attributes:
+        parts: side, path and a ``telemetry.drift.fields.Field`` as a tuple, of each part that is watched.
+    """
+
+    parts: tuple[tuple[str, str, tuple[Any, ...]], ...]
+
+
+FromInference = Loaded | LoadFailed | Partial | Cut | Ran | Summarised

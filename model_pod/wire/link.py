@@ -85,6 +85,7 @@ class PodAnswer(Struct, frozen=True, array_like=True, gc=False):
         tokens: that the handler counted.
         queued_rows: rows that wait in the pod or run there at this moment.
         ahead_us: microseconds of the device that those probably take.
+        cold: the request met a cold start: the model was not loaded when it came. None when the pod does not say.
     """
 
     status: int
@@ -97,6 +98,7 @@ class PodAnswer(Struct, frozen=True, array_like=True, gc=False):
     tokens: int = 0
     queued_rows: int = 0
     ahead_us: int = 0
+    cold: bool | None = None
 
 
 class PodCharge(Struct, frozen=True, array_like=True, gc=False):
@@ -137,6 +139,12 @@ def frame(kind: int, stream: int, head: bytes = b"", body: Buffer = b"") -> list
     return [prefix, body] if len(body) else [prefix]
 
 
+def whole_frame(kind: int, stream: int, head: bytes, body: bytes) -> bytes:
+    """Return a frame in one piece."""
+    head_bytes = len(head)
+    return _HEADER.pack(head_bytes + len(body), stream, head_bytes, kind) + head + body
+
+
 def credit(stream: int, byte_count: int) -> bytes:
     """Return the frame that says that so much of a stream's body was taken."""
     return _HEADER.pack(_CREDIT.size, stream, _CREDIT.size, CREDIT) + _CREDIT.pack(byte_count)
@@ -168,8 +176,9 @@ class FrameReader:
             data = self._pending + data
         frames: list[Frame] = []
         at, end = 0, len(data)
+        unpack_from = _HEADER.unpack_from
         while end - at >= HEADER_BYTES:
-            payload_bytes, stream, head_bytes, kind = _HEADER.unpack_from(data, at)
+            payload_bytes, stream, head_bytes, kind = unpack_from(data, at)
             if head_bytes > MAX_HEAD_BYTES or not head_bytes <= payload_bytes <= head_bytes + WINDOW_BYTES:
                 raise BadLink(f"a frame of {payload_bytes} bytes with a head of {head_bytes} is over the limit")
             head_at = at + HEADER_BYTES

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 STATUS_PATH = "/penstock/pod"
 
@@ -17,6 +18,26 @@ class PodState(StrEnum):
     RESTARTING = "restarting"  # the inference process died; accepted requests wait for its successor
     FAILED = "failed"  # the archive or the model cannot be loaded; tried again with back-off
     DRAINING = "draining"  # finishing what it has, taking nothing new
+
+
+# Loads that a pod tells of; a crash loop that backs off fills them in about an hour.
+MAX_LOADS_TOLD = 64
+
+
+class LoadEnded(Struct, frozen=True):
+    """One load of the model, since this pod's server started.
+
+    Attributes:
+        number: of it, from 1 on.
+        ended_s: seconds since the epoch.
+        took_s: from the start of the inference process, or of opening the archive where that failed.
+        is_loaded: the model was ready then; else the load failed.
+    """
+
+    number: Annotated[int, Meta(ge=1, le=2**53)]
+    ended_s: Annotated[float, Meta(ge=0.0, le=1e12)]
+    took_s: Annotated[float, Meta(ge=0.0)]
+    is_loaded: bool
 
 
 class PodStatus(Struct, frozen=True):
@@ -33,7 +54,14 @@ class PodStatus(Struct, frozen=True):
         inference_pid: 0 when there is none.
         link: version of the link that it speaks on its address; 0 speaks HTTP/1.1 alone.
         outcomes_dropped: idempotency keys and answers let go before their time because there were too many.
+        device_s: seconds that batches held the device, since this pod started.
+        running_s: seconds for which the batch that runs now has held it.
+        batches: that have run since this pod started.
+        batch_rows: of all these batches.
+        loop_lag_s: by how much the server's loop was late at worst in the last seconds.
         load_s: seconds from the start of the inference process to its being ready, the last time.
+        instance: of this start of the pod's server, like no other; "" from a server that numbers no loads.
+        loads: those that ended, at most the last ``MAX_LOADS_TOLD``, oldest first.
     """
 
     model: str
@@ -50,3 +78,10 @@ class PodStatus(Struct, frozen=True):
     load_s: float = 0.0
     link: int = 0
     outcomes_dropped: int = 0
+    device_s: float = 0.0
+    running_s: float = 0.0
+    loop_lag_s: float = 0.0
+    instance: Annotated[str, Meta(max_length=64)] = ""
+    loads: tuple[LoadEnded, ...] = ()
+    batches: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    batch_rows: Annotated[int, Meta(ge=0, le=2**53)] = 0

@@ -7,6 +7,7 @@ from msgspec import Meta
 from policies.schema.written import (
     Count,
     Duration,
+    FilePlace,
     HeaderName,
     HostPort,
     Name,
@@ -14,6 +15,7 @@ from policies.schema.written import (
     Size,
     Text,
     Url,
+    UrlOrPlace,
     Written,
 )
 
@@ -73,13 +75,13 @@ class ListenWritten(Written, frozen=True, kw_only=True):
 
     address: Annotated[HostPort, Meta(description="HOST:PORT; port 0 takes a free one.")]
     serves: Annotated[
-        Literal["inference", "inference-grpc", "admin", "metrics", "dashboards", "otlp"],
+        Literal["inference", "inference-grpc", "admin", "metrics", "dashboards", "otlp", "otlp-grpc"],
         Meta(description="What is served there; inference when left out."),
     ] = "inference"
     tls: Annotated[TlsWritten | None, Meta(description="The listener's certificate; plain HTTP when left out.")] = None
     plain: Annotated[
         Literal["allowed"] | None,
-        Meta(description="Says that inference may cross a network without TLS: one that is private by itself."),
+        Meta(description="Says that inference, or dashboards, may cross a network in the clear: one that is private."),
     ] = None
     client_certs: Annotated[
         ClientCertsWritten | None, Meta(description="What is asked of the caller's certificate; nothing when left out.")
@@ -103,6 +105,33 @@ class BoundsWritten(Written, frozen=True, kw_only=True):
     max_deadline: Annotated[
         Duration | None, Meta(description="The longest a request may take, whatever it asks for; 120s when left out.")
     ] = None
+
+
+class ExportWritten(Written, frozen=True, kw_only=True):
+    """A receiver of OTLP over HTTP that gets all spans that are kept, in the hub's place."""
+
+    to: Annotated[
+        Url,
+        Meta(
+            description="Its address with the port; /v1/traces is added.",
+            extra={"usual": "https://otlp.example.com:443/otlp"},
+        ),
+    ]
+    headers: Annotated[
+        SecretPlace | None,
+        Meta(description='Where is kept which header fields are sent along, as {"authorization": "Bearer ..."}.'),
+    ] = None
+    ca: Annotated[
+        FilePlace | None,
+        Meta(description="The certificates that its own must lead to; those of the system when left out."),
+    ] = None
+    queue: Annotated[
+        Size | None,
+        Meta(description="What may wait for it on disk, for each sidecar; 64MiB when left out."),
+    ] = None
+    answer_within: Annotated[Duration | None, Meta(description="How long one answer may take; 5s when left out.")] = (
+        None
+    )
 
 
 class TracingWritten(Written, frozen=True, kw_only=True):
@@ -129,6 +158,32 @@ class TracingWritten(Written, frozen=True, kw_only=True):
     attributes: Annotated[
         Annotated[list[AttributeKey], Meta(max_length=64)] | None,
         Meta(description="Attributes of spans that are kept beside Penstock's own and the standard ones."),
+    ] = None
+    export: Annotated[
+        ExportWritten | None, Meta(description="Who gets the spans that are kept; the mesh's own hub when left out.")
+    ] = None
+
+
+class LogsWritten(Written, frozen=True, kw_only=True):
+    """What processes tell people."""
+
+    format: Annotated[
+        Literal["auto", "text", "json"] | None,
+        Meta(description="text, json (an object a line) or auto, text where a terminal reads; auto when left out."),
+    ] = None
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None,
+        Meta(
+            description="Lines below it are not written; info when left out. `penstock log level` changes it a while."
+        ),
+    ] = None
+    handlers: Annotated[
+        Literal["all", "without_messages", "nothing"] | None,
+        Meta(
+            description="What is written of a model's handler: all, even the text of its exceptions, which may quote a "
+            "request; without_messages, what it prints and logs, and of exceptions types and places; or nothing but "
+            "these types and places. without_messages when left out."
+        ),
     ] = None
 
 
@@ -232,6 +287,57 @@ class StateWritten(Written, frozen=True, kw_only=True):
     ] = None
 
 
+class WebhookWritten(Written, frozen=True, kw_only=True):
+    """One address that is told when an alert begins and when it is over."""
+
+    url: Annotated[
+        UrlOrPlace, Meta(description="Where it is told, by POST; or where that address is kept, if it is a secret.")
+    ]
+    authorization: Annotated[
+        SecretPlace | None, Meta(description="Where is kept what the header `authorization` says, such as `Bearer …`.")
+    ] = None
+    signature: Annotated[
+        SecretPlace | None,
+        Meta(
+            description="Where the key is kept that each body is signed with, `whsec_` and base64 of 24 to 64 bytes; "
+            "while it is replaced, the new one, a blank, and the old one."
+        ),
+    ] = None
+
+
+class AlertsWritten(Written, frozen=True, kw_only=True):
+    """Who is told of alerts beside the mesh's own output; nobody when left out."""
+
+    webhooks: Annotated[
+        Annotated[list[WebhookWritten], Meta(max_length=8)] | None,
+        Meta(description="Addresses that are told when an alert begins and when it is over."),
+    ] = None
+    alertmanager: Annotated[
+        Url | None,
+        Meta(
+            description="An Alertmanager, without /api/v2/alerts; it is told all alerts that fire, again each minute.",
+            extra={"usual": "http://127.0.0.1:9093"},
+        ),
+    ] = None
+    alertmanager_authorization: Annotated[
+        SecretPlace | None,
+        Meta(description="Where is kept what the header `authorization` says to the Alertmanager, such as `Bearer …`."),
+    ] = None
+    dashboards: Annotated[
+        Url | None,
+        Meta(
+            description="The mesh's pages as people reach them, for links of alerts; where they listen when left out."
+        ),
+    ] = None
+    runbooks: Annotated[
+        Url | None,
+        Meta(
+            description="Below this address lies a page for each kind of alert, such as slo-page-fast.md; the pages of "
+            "the documentation when left out."
+        ),
+    ] = None
+
+
 class MeshFile(Written, frozen=True, kw_only=True):
     """mesh.yaml: what holds for the whole gateway."""
 
@@ -241,15 +347,19 @@ class MeshFile(Written, frozen=True, kw_only=True):
         Meta(
             description="Addresses; when left out, on 127.0.0.1 8080 for inference, 7070 for inference-grpc, "
             "8081 for admin, 8082 for metrics, "
-            "8090 for dashboards and 4318 for otlp."
+            "8090 for dashboards, 4318 for otlp and 4317 for otlp-grpc."
         ),
     ] = None
     bounds: Annotated[BoundsWritten | None, Meta(description="Hard ceilings for every request.")] = None
     tracing: Annotated[
         TracingWritten | None, Meta(description="Which requests leave a trace, and what of it is kept.")
     ] = None
+    logs: Annotated[LogsWritten | None, Meta(description="What processes tell people.")] = None
     auth: Annotated[AuthWritten | None, Meta(description="How callers prove who they are.")] = None
     admin: Annotated[AdminWritten | None, Meta(description="Roles of the management API.")] = None
+    alerts: Annotated[AlertsWritten | None, Meta(description="Who is told of alerts beside the mesh's own output.")] = (
+        None
+    )
     state: Annotated[StateWritten | None, Meta(description="Where counters that several gateways share are kept.")] = (
         None
     )

@@ -11,19 +11,39 @@ Status = Annotated[int, Meta(ge=100, le=599)]
 
 
 class GoodWritten(Written, frozen=True, kw_only=True):
-    """What makes an event good; anything else is bad."""
+    """What makes an event good; anything else is bad. Events are requests, loads of pods, or answers with a label."""
 
     status_below: Annotated[
-        Annotated[int, Meta(ge=201, le=599)],
-        Meta(description="The answer's status is below this.", extra={"usual": "500"}),
-    ]
-    within: Annotated[Duration | None, Meta(description="It was given within this time; any time when left out.")] = (
-        None
-    )
+        Annotated[int, Meta(ge=201, le=599)] | None,
+        Meta(description="Of requests: the answer's status is below this.", extra={"usual": "500"}),
+    ] = None
+    within: Annotated[
+        Duration | None,
+        Meta(description="With `status_below`: and it was given within this time; any time when left out."),
+    ] = None
+    first_byte_within: Annotated[
+        Duration | None,
+        Meta(
+            description="With `status_below`, instead of `within`: and the first byte of its body came within this "
+            "time, for answers that come as they are made."
+        ),
+    ] = None
+    pod: Annotated[
+        Literal["ready"] | None,
+        Meta(description="Of requests: the pod was ready when it came. One that met a cold start is bad."),
+    ] = None
+    loads_within: Annotated[
+        Duration | None,
+        Meta(description="Of loads of the model's pods: the model was ready within this time. A failed load is bad."),
+    ] = None
+    label: Annotated[
+        Literal["right"] | None,
+        Meta(description="Of answers whose label was told later, as `feedback` of the route says: it was right."),
+    ] = None
 
 
 class IgnoreWritten(Written, frozen=True, kw_only=True):
-    """Events that say nothing about the objective."""
+    """Requests that say nothing about the objective."""
 
     status: Annotated[
         Annotated[list[Status], Meta(min_length=1, max_length=100)],
@@ -64,13 +84,13 @@ class SloWritten(Written, frozen=True, kw_only=True):
     ignore: Annotated[
         IgnoreWritten | None,
         Meta(
-            description="Events that do not count; answers of 400 to 499 when left out, but for a caller who left "
+            description="Requests that do not count; answers of 400 to 499 when left out, but for a caller who left "
             "after `within`."
         ),
     ] = None
     by: Annotated[
         list[Literal["version", "tier"]] | None,
-        Meta(description="What it is also counted apart by; version when left out."),
+        Meta(description="What it is also counted apart by; version when left out. Loads have no tier."),
     ] = None
     page: Annotated[
         Alerts | None,
@@ -79,6 +99,15 @@ class SloWritten(Written, frozen=True, kw_only=True):
     ticket: Annotated[
         Alerts | None,
         Meta(description="Burn rates that can wait for the morning; the usual ones when left out, and [] is none."),
+    ] = None
+    likely_within: Annotated[
+        Duration | None,
+        Meta(
+            description="A ticket when the budget ends within this time if bad events go on as they do now, in the "
+            "last quarter of it and still in a twelfth of that; a thirtieth of `window` when left out (24h of 30d), "
+            "and 0s is off. `ticket: []` leaves it out, unless it is written.",
+            extra={"usual": "24h"},
+        ),
     ] = None
     min_events: Annotated[
         Count | None,

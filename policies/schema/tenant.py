@@ -111,7 +111,8 @@ class TenantFile(Written, frozen=True, kw_only=True):
     owner: Annotated[Text, Meta(description="Who answers for it.")]
     tier: Annotated[Name, Meta(description="The tier of limits.yaml whose limits it has.")]
     shadow: Annotated[
-        Literal["allow", "deny"] | None, Meta(description="Whether its requests may be copied to shadow versions.")
+        Literal["allow", "deny"] | None,
+        Meta(description="Whether its requests may be copied to shadow versions, and recorded; deny when left out."),
     ] = None
     jwt: Annotated[TenantJwtWritten | None, Meta(description="Which tokens are this tenant's.")] = None
     certificates: Annotated[

@@ -36,7 +36,9 @@ class ExpectWritten(Written, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=100, le=599)] | None, Meta(description="200, or the status of the refusal.")
     ] = None
     version: Annotated[VersionName | None, Meta(description="The version it goes to.")] = None
-    shadow: Annotated[list[Name] | None, Meta(description="The shadows it is copied to.")] = None
+    shadow: Annotated[
+        list[Name] | None, Meta(description="The shadows it is copied to, if each took every request.")
+    ] = None
     reason: Annotated[Reason | None, Meta(description="Why it is refused.")] = None
 
 
@@ -45,7 +47,9 @@ class TestWritten(Written, frozen=True, kw_only=True):
 
     name: Annotated[Text, Meta(description="What must hold, in a sentence.")]
     request: Annotated[TestRequestWritten, Meta(description="The request that is tried.")]
-    canary_share: Annotated[Share | None, Meta(description="As if the canary had reached this share.")] = None
+    canary_share: Annotated[
+        Share | None, Meta(description="As if the canary had reached this share; 0% when left out.")
+    ] = None
     used: Annotated[dict[Name, Percent] | None, Meta(description="As if so much of these quotas were used.")] = None
     expect: Annotated[ExpectWritten, Meta(description="What must be decided.")]
 

@@ -155,6 +155,23 @@ SecretPlace = Annotated[
         extra={"expected": "where it is kept, env:NAME or file:/PATH", "example": "file:/etc/mesh/tls.key"},
     ),
 ]
+FilePlace = Annotated[
+    str,
+    Meta(
+        pattern=r"^file:/[^\x00-\x20]{1,500}$",
+        extra={"expected": "where it is kept, file:/PATH", "example": "file:/etc/ssl/ours.pem"},
+    ),
+]
+UrlOrPlace = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:https?://[^\x00-\x20]{1,500}|env:[A-Z_][A-Z0-9_]{0,62}|file:/[^\x00-\x20]{1,500})$",
+        extra={
+            "expected": "a URL, or where it is kept, env:NAME or file:/PATH",
+            "example": "https://hooks.example/penstock",
+        },
+    ),
+]
 HeaderName = Annotated[
     str,
     Meta(
@@ -172,7 +189,7 @@ StickyKey = Annotated[
 JsonPointer = Annotated[
     str,
     Meta(
-        pattern=r"^(?:/[^/\x00-\x1f]{1,200}){1,20}$",
+        pattern=r"^(?:/(?:[^/~\x00-\x1f]|~[01]){1,200}){1,20}$",
         extra={"expected": "a JSON Pointer into the body", "example": "/outputs/0/data"},
     ),
 ]

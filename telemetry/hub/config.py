@@ -38,21 +38,26 @@ class HubConfig:
     Attributes:
         listen: where pages and API are; port 0 lets the system choose.
         otlp: where spans are received besides ``otlp_unix``; None for nowhere.
+        otlp_grpc: where they are received over gRPC; None for nowhere.
         otlp_unix: path of a Unix socket where spans are received; None for none.
         store: directory of the trace files.
         mesh: file in which the supervisor says where it listens.
+        sidecars: file that lists the sidecars, as Prometheus reads it; None for none.
         publish: file in which the hub says where it listens.
-        token_file: holds what whoever sees the pages must know; None asks nobody, which needs a ``listen`` on loopback.
-        otlp_token_file: holds what whoever sends spans must know where others reach ``otlp``, and is made where it is
-            not there; None for the pages' own.
+        token_file: holds what whoever sees the pages must know, and is made where it is not there; None asks nobody,
+            which needs a ``listen`` on loopback.
+        otlp_token_file: holds what whoever sends spans must know where others reach ``otlp`` or ``otlp_grpc``, and is
+            made where it is not there; None for the pages' own.
         lifeline_fd: read end of a pipe that ends when the parent does; None for none.
     """
 
     listen: Address
     otlp: Address | None
+    otlp_grpc: Address | None
     otlp_unix: Path | None
     store: Path
     mesh: Path
+    sidecars: Path | None
     publish: Path
     token_file: Path | None
     otlp_token_file: Path | None
@@ -69,13 +74,17 @@ def parse_arguments(argv: Sequence[str]) -> HubConfig:
     parser = argparse.ArgumentParser(prog="penstock hub", description="Keep traces and show them in the browser.")
     parser.add_argument("--listen", type=_address, default="127.0.0.1:8090", help="of the pages (127.0.0.1:8090)")
     parser.add_argument("--otlp", type=_address, help="host:port that receives spans, usually 127.0.0.1:4318")
+    parser.add_argument("--otlp-grpc", type=_address, help="the same over gRPC, usually 127.0.0.1:4317")
     parser.add_argument("--otlp-unix", type=Path, help="path of a Unix socket that receives spans")
     parser.add_argument("--store", type=Path, required=True, help="directory of the trace files")
     parser.add_argument("--mesh", type=Path, required=True, help="mesh.json of the running mesh")
+    parser.add_argument("--sidecars", type=Path, help="file that lists the sidecars (Prometheus' file_sd format)")
     parser.add_argument("--publish", type=Path, required=True, help="where to write hub.json")
     parser.add_argument("--retain-s", type=_retain_s, default=86400.0, help="keep traces so long (86400)")
     parser.add_argument("--max-bytes", type=_max_bytes, default=2 * 2**30, help="of all traces together (2 GiB)")
-    parser.add_argument("--token-file", type=Path, help="whoever sees the pages must know what it holds")
+    parser.add_argument(
+        "--token-file", type=Path, help="whoever sees the pages must know what it holds; made where it is not there"
+    )
     parser.add_argument(
         "--otlp-token-file",
         type=Path,
@@ -94,8 +103,13 @@ def _check_who_may_call(parser: argparse.ArgumentParser, config: HubConfig) -> N
         return
     if not is_loopback(config.listen.host):
         parser.error(f"{config.listen} can be reached from other machines: name a --token-file, or listen on 127.0.0.1")
-    if config.otlp and not is_loopback(config.otlp.host) and config.otlp_token_file is None:
-        parser.error(f"{config.otlp} can be reached from other machines: name an --otlp-token-file, or 127.0.0.1")
+    for address in _open_to_others(config) if config.otlp_token_file is None else ():
+        parser.error(f"{address} can be reached from other machines: name an --otlp-token-file, or 127.0.0.1")
+
+
+def _open_to_others(config: HubConfig) -> list[Address]:
+    """Return where spans are received from other machines."""
+    return [address for address in (config.otlp, config.otlp_grpc) if address and not is_loopback(address.host)]
 
 
 def otlp_token(config: HubConfig) -> str:
@@ -105,25 +119,37 @@ def otlp_token(config: HubConfig) -> str:
         ConfigError: there is a file, and it holds no token.
         OSError: there is none, and it cannot be made.
     """
-    if config.otlp is None or is_loopback(config.otlp.host):
+    if not _open_to_others(config):
         return ""
     if config.otlp_token_file is None:
-        return read_token(config.token_file)
+        return pages_token(config)
+    return _made_or_read(config.otlp_token_file)
+
+
+def pages_token(config: HubConfig) -> str:
+    """Return the token that whoever sees the pages must know; "" asks nobody.
+
+    Raises:
+        ConfigError: there is a file, and it holds no token.
+        OSError: there is none, and it cannot be made.
+    """
+    return "" if config.token_file is None else _made_or_read(config.token_file)
+
+
+def _made_or_read(path: Path) -> str:
     with contextlib.suppress(FileExistsError):
-        descriptor = os.open(config.otlp_token_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(_TOKEN_BYTES))
-    return read_token(config.otlp_token_file)
+    return read_token(path)
 
 
-def read_token(path: Path | None) -> str:
-    """Return the token that callers must know; "" for none.
+def read_token(path: Path) -> str:
+    """Return the token that callers must know.
 
     Raises:
         ConfigError: there is a file, and it holds no token.
     """
-    if path is None:
-        return ""
     try:
         token = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:

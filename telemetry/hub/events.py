@@ -1,10 +1,10 @@
-"""Event lines: one line on stderr for each thing that happens, for people."""
+"""Event lines: one line for each thing that happens to the hub."""
 
 from __future__ import annotations
 
-import sys
+from telemetry.logs.log import LOG
 
 
 def say(event: str) -> None:
-    """Print ``hub: EVENT`` as one line."""
-    print(f"hub: {' '.join(event.split())}", file=sys.stderr, flush=True)
+    """Tell one event."""
+    LOG.say("hub", event)

@@ -14,10 +14,13 @@ from telemetry.conventions import (
     HUB_POSTS,
     HUB_QUEUE,
     HUB_SPANS,
+    LOG_LINES,
+    LOG_SUPPRESSED,
     TELEMETRY_DROPPED,
     Metric,
 )
 from telemetry.hub.writer import StoreCounts
+from telemetry.logs.log import LOG
 
 _OPENMETRICS = "application/openmetrics-text"
 
@@ -30,6 +33,11 @@ class Exposition:
     def __init__(self, store: Callable[[], StoreCounts]) -> None:
         self._store = store
         self._posts: Counter[str] = Counter()
+
+    @property
+    def posts(self) -> dict[str, int]:
+        """Posts of spans by the status that was answered."""
+        return dict(self._posts)
 
     def told(self, status: int) -> None:
         """Count an answer of the OTLP receiver."""
@@ -54,6 +62,8 @@ class Exposition:
         yield _family(HUB_QUEUE, {(): counts.waiting})
         yield _family(HUB_FILES, {(): counts.file_count})
         yield _family(HUB_FILE_BYTES, {(): counts.file_bytes})
+        yield _family(LOG_LINES, {(level,): count for level, count in LOG.lines.items()})
+        yield _family(LOG_SUPPRESSED, {(): LOG.suppressed})
 
 
 def _family(metric: Metric, values: Mapping[Sequence[str], float]) -> Family:

@@ -1,21 +1,26 @@
-"""Decides whether a caller may see the hub: from a known name, from no foreign page, and with a token off loopback."""
+"""Decides whether a caller may see the hub: from a known name, from no foreign page, and as whom off loopback."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 from collections.abc import Sequence
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from typing import Final
+from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
 
+from telemetry.hub.sessions import digest
+
 LIVE_PATH = "/livez"
 LOGIN_PATH = "/login"
+LOGOUT_PATH = "/logout"
+# Of what a browser loads for the form; it tells nothing of the mesh.
+STYLE_PATH = "/static/penstock.css"
 COOKIE = "penstock-hub"
-_OPEN_PATHS = (LIVE_PATH, LOGIN_PATH)
-_COOKIE_KEY = b"penstock hub cookie"
+_OPEN_PATHS: Final = (LIVE_PATH, LOGIN_PATH, STYLE_PATH)
+_NEXT_CHARACTERS = 1024
 # What a browser says of a request that the user typed, or that no page made.
 _OWN_FETCHES = ("none", "same-origin")
 
@@ -43,6 +48,30 @@ class Caller(Struct, frozen=True):
         """Return every value of a header."""
         return [value for known, value in self.headers if known == name]
 
+    @property
+    def bearers(self) -> list[str]:
+        """What it shows as ``Authorization: Bearer``."""
+        shown = [value.partition(" ") for value in self.values("authorization")]
+        return [token.strip() for scheme, _, token in shown if scheme.lower() == "bearer"]
+
+    @property
+    def cookies(self) -> list[str]:
+        """What it shows as our cookie."""
+        found = []
+        for header in self.values("cookie"):
+            try:
+                cookie = SimpleCookie(header)
+            except CookieError:
+                continue
+            if COOKIE in cookie:
+                found.append(cookie[COOKIE].value)
+        return found
+
+    @property
+    def came_from_elsewhere(self) -> bool:
+        """Whether a page of others led here: a browser keeps our strict cookie back from that one request."""
+        return any(fetch not in _OWN_FETCHES for fetch in self.values("sec-fetch-site"))
+
 
 class Gate(Struct, frozen=True):
     """Who is let in.
@@ -55,30 +84,22 @@ class Gate(Struct, frozen=True):
     bound_host: str
     token: str = ""
 
-    def admit(self, caller: Caller) -> None:
-        """Let the caller pass.
+    def check_place(self, caller: Caller) -> None:
+        """Let the caller come as far as being asked who it is.
 
         Raises:
-            Refused: with the status to answer.
+            Refused: it calls us by a name of others, or is a page of others.
         """
         _check_host(caller, self.bound_host)
         _check_origin(caller)
-        if self.token and caller.path not in _OPEN_PATHS and not self._is_known(caller):
-            raise Refused(401, "Log in, or send the token as `Authorization: Bearer TOKEN`.")
+
+    def is_open_to(self, caller: Caller) -> bool:
+        """Whether nobody is asked who they are for this."""
+        return not self.token or caller.path in _OPEN_PATHS
 
     def knows(self, token: str) -> bool:
         """Whether this is the token; how long that takes does not tell how much of it is right."""
-        return hmac.compare_digest(_digest(token), _digest(self.token))
-
-    def cookie(self) -> str:
-        """Return the value of the cookie of who logged in; the token cannot be told from it."""
-        return hmac.new(self.token.encode(), _COOKIE_KEY, hashlib.sha256).hexdigest()
-
-    def _is_known(self, caller: Caller) -> bool:
-        bearers = [value.partition(" ") for value in caller.values("authorization")]
-        if any(scheme.lower() == "bearer" and self.knows(token.strip()) for scheme, _, token in bearers):
-            return True
-        return any(hmac.compare_digest(_digest(value), _digest(self.cookie())) for value in _cookies(caller))
+        return bool(self.token) and hmac.compare_digest(digest(token), digest(self.token))
 
 
 def is_loopback(host: str) -> bool:
@@ -89,20 +110,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+def login_path(target: str) -> str:
+    """Return where to log in, to come to this path afterwards."""
+    return f"{LOGIN_PATH}?next={quote(place_after_login(target), safe='')}"
 
 
-def _cookies(caller: Caller) -> list[str]:
-    values = []
-    for header in caller.values("cookie"):
-        try:
-            cookie = SimpleCookie(header)
-        except CookieError:
-            continue
-        if COOKIE in cookie:
-            values.append(cookie[COOKIE].value)
-    return values
+def place_after_login(target: str) -> str:
+    """Return where to go after logging in: a path of ours, whatever was asked for."""
+    is_ours = target.startswith("/") and not target.startswith(("//", LOGIN_PATH, LOGOUT_PATH))
+    is_plain = target.isascii() and target.isprintable() and "\\" not in target and " " not in target
+    return target if is_ours and is_plain and len(target) <= _NEXT_CHARACTERS else "/"
 
 
 def _check_host(caller: Caller, bound_host: str) -> None:
@@ -131,9 +148,8 @@ def _is_ours(name: str, bound_host: str) -> bool:
 
 def _check_origin(caller: Caller) -> None:
     """Refuse what foreign pages ask for behind the user's back; a link to the hub may be followed from anywhere."""
-    fetches = caller.values("sec-fetch-site")
     follows_link = caller.method == "GET" and caller.values("sec-fetch-mode") == ["navigate"]
-    if any(fetch not in _OWN_FETCHES for fetch in fetches) and not follows_link:
+    if caller.came_from_elsewhere and not follows_link:
         raise Refused(403, "The hub is not for pages of others.")
     if not _are_own(caller.values("origin"), caller.values("host")):
         raise Refused(403, "The hub is not for pages of others.")

@@ -61,10 +61,14 @@ def _is_left_over(path: Path) -> bool:
     return False
 
 
-def url(listening: socket.socket) -> str:
-    """Return the URL that reaches a socket from this machine."""
+def url(listening: socket.socket, name: str = "") -> str:
+    """Return the URL that reaches a socket from this machine.
+
+    Args:
+        name: of the machine, where the socket listens on all of its addresses; "" for its loopback.
+    """
     host, port = listening.getsockname()[:2]
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    reachable = {"0.0.0.0": name or "127.0.0.1", "::": name or "::1"}.get(host, host)
     return f"http://{Address(reachable, port)}"
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -15,11 +16,16 @@ from msgspec import Struct
 
 from telemetry.hub.events import say
 from telemetry.hub.overview import Known
+from telemetry.hub.releases import Told, has_rollout, with_whole
+from telemetry.logs.log import LOG
 from telemetry.pinned_tls import pinned_context
 
 EVERY_S = 2.0
 WITHIN_S = 2.0
 ANSWER_BYTES = 8 * 2**20
+COST_ROWS = 1000
+MOST_TOLD = 64
+CHANGES = 200
 HISTORY_KEYS = ("slo", "model", "version", "span_s")
 
 
@@ -32,11 +38,21 @@ class RunningMesh(Struct, frozen=True):
 
     Attributes:
         certificate: what the management API shows, as PEM; "" for plain HTTP.
+        metrics: URL of its counters, "" when it shows none.
+        pid, started_at: of the supervisor, which tell one life of its counters from another.
     """
 
     management: str
     token: str
     certificate: str = ""
+    metrics: str = ""
+    state_dir: str = ""
+    pid: int = 0
+    started_at: str = ""
+
+    def __repr__(self) -> str:
+        """Say nothing of the token."""
+        return f"RunningMesh(pid={self.pid}, management={self.management!r})"
 
 
 class Mesh:
@@ -46,8 +62,9 @@ class Mesh:
         """``published`` is the file in which the supervisor says where it listens; it may come and change."""
         self._published = published
         self._certificate = ""
-        self._client = _client("")
+        self._client = client_for("")
         self._known = Known()
+        self._told: dict[str, Told] = {}
 
     @property
     def known(self) -> Known:
@@ -57,6 +74,7 @@ class Mesh:
     async def watch_for_ever(self) -> None:
         """Ask every ``EVERY_S``."""
         while True:
+            LOG.tick()
             await self.ask()
             await asyncio.sleep(EVERY_S)
 
@@ -82,14 +100,69 @@ class Mesh:
         """
         return await self._get("/admin/slo/history", {key: query[key] for key in HISTORY_KEYS if key in query})
 
+    async def rollouts(self) -> Told:
+        """Ask what every canary does; silence leaves what was told before, and says so."""
+        return await self._tell("/admin/rollouts")
+
+    async def rollout(self, model: str) -> Told:
+        """Ask what every canary does, and all that there is of one model's, such as its evidence over time."""
+        every, path = await self.rollouts(), f"/admin/rollouts/{quote(model, safe='')}"
+        is_asked = not every.error and has_rollout(every, model)
+        return with_whole(every, model, await self._tell(path) if is_asked else self._told.get(path, Told()))
+
+    async def shadows(self) -> Told:
+        """Ask what every shadow has come to; silence leaves what was told before, and says so."""
+        return await self._tell("/admin/shadows")
+
+    async def drift(self) -> Told:
+        """Ask how every version drifts, in brief; silence leaves what was told before, and says so."""
+        return await self._tell("/admin/drift", {"brief": "true"})
+
+    async def drift_of(self, model: str) -> Told:
+        """Ask all that there is to say of the drift of one model."""
+        return await self._tell("/admin/drift", {"model": model})
+
+    async def costs(self) -> Told:
+        """Ask what requests have cost."""
+        return await self._tell("/admin/costs", {"most": str(COST_ROWS)})
+
+    async def alerts(self) -> Told:
+        """Ask when alerts fired and who was told; silence leaves what was told before, and says so."""
+        return await self._tell("/admin/slo/alerts")
+
+    async def slots(self, slo: str, model: str) -> dict[str, Any]:
+        """Return all that is counted of an objective.
+
+        Raises:
+            MeshSilent: it did not answer, or not with that.
+        """
+        return await self._get("/admin/slo/slots", {"slo": slo, "model": model})
+
+    async def changes(self) -> Told:
+        """Ask who changed what lately; silence leaves what was told before, and says so."""
+        return await self._tell("/admin/audit", {"limit": str(CHANGES)})
+
     async def close(self) -> None:
         """End its connections."""
         await self._client.aclose()
 
+    async def _tell(self, path: str, query: Mapping[str, str] | None = None) -> Told:
+        asked = f"{path}?{urlencode(query)}" if query else path
+        try:
+            told = Told(await self._get(path, query or {}), time.time())
+        except MeshSilent as silent:
+            told = msgspec.structs.replace(self._told.get(asked, Told()), error=str(silent))
+        # What may be named freely must not be remembered without end; what was told longest ago goes.
+        self._told.pop(asked, None)
+        self._told[asked] = told
+        while len(self._told) > MOST_TOLD:
+            del self._told[next(iter(self._told))]
+        return told
+
     async def _get(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
-        mesh = self._running()
+        mesh = self.running()
         if mesh.certificate != self._certificate:
-            before, self._client, self._certificate = self._client, _client(mesh.certificate), mesh.certificate
+            before, self._client, self._certificate = self._client, client_for(mesh.certificate), mesh.certificate
             await before.aclose()
         headers = {"authorization": f"Bearer {mesh.token}"}
         try:
@@ -104,7 +177,12 @@ class Mesh:
             raise MeshSilent(f"The gateway at {mesh.management} does not answer.") from error
         return _read(answer.status_code, body, path)
 
-    def _running(self) -> RunningMesh:
+    def running(self) -> RunningMesh:
+        """Return what the supervisor publishes of itself.
+
+        Raises:
+            MeshSilent: it publishes nothing, or no management address.
+        """
         try:
             mesh = msgspec.json.decode(self._published.read_bytes(), type=RunningMesh)
         except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
@@ -114,7 +192,12 @@ class Mesh:
         return mesh
 
 
-def _client(certificate: str) -> httpx.AsyncClient:
+def client_for(certificate: str) -> httpx.AsyncClient:
+    """Return who asks a server that shows this certificate; "" for plain HTTP.
+
+    Raises:
+        MeshSilent: the certificate is none.
+    """
     try:
         verify = pinned_context(certificate) if certificate else True
     except ssl.SSLError as error:

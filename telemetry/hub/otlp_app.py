@@ -1,16 +1,29 @@
-"""The OTLP receiver as an application: bodies are read within bounds and decoded in a thread."""
+"""The OTLP receiver as an application: bodies and gRPC's messages are decoded in a thread, within bounds."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from telemetry.otlp.receive import PATH, Answer, Take, answer, busy, too_large, too_slow
+from telemetry.otlp.receive import (
+    PATH,
+    Answer,
+    Encoding,
+    Refused,
+    Take,
+    answer,
+    busy,
+    no_time,
+    taken,
+    too_large,
+    too_slow,
+)
 
 BODY_BYTES = 8 * 2**20
 HELD_BYTES = 64 * 2**20
@@ -18,6 +31,8 @@ HELD_BYTES = 64 * 2**20
 BODY_WITHIN_S = 10.0
 DECODE_WITHIN_S = 5.0
 """Since the body is whole. Its spans may be stored all the same, and are when they come again: only once."""
+
+Said = TypeVar("Said")
 
 
 class OtlpApp:
@@ -42,6 +57,28 @@ class OtlpApp:
             response = _response(await self._receive(request))
         self._told(response.status_code)
         await response(scope, receive, send)
+
+    async def take_message(self, packing: str, message: bytes) -> bytes:
+        """Return the message that answers one that came by gRPC.
+
+        Raises:
+            Refused: it is not taken.
+        """
+        status = 200
+        self._held_bytes += len(message)
+        try:
+            if self._held_bytes > HELD_BYTES:
+                raise no_time()
+            return await self._in_thread(lambda: taken(Encoding.PROTOBUF, packing, message, self._take, BODY_BYTES))
+        except TimeoutError:
+            status = 503
+            raise no_time() from None
+        except Refused as refused:
+            status = refused.status
+            raise
+        finally:
+            self._held_bytes -= len(message)
+            self._told(status)
 
     def close(self) -> None:
         """Begin no further decoding."""
@@ -72,13 +109,15 @@ class OtlpApp:
         return None
 
     async def _decode(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        loop = asyncio.get_running_loop()
         try:
-            # One that waits for its turn is left out when its time is over; one that runs cannot be stopped.
-            async with asyncio.timeout(DECODE_WITHIN_S):
-                return await loop.run_in_executor(self._thread, answer, headers, body, self._take, BODY_BYTES)
+            return await self._in_thread(lambda: answer(headers, body, self._take, BODY_BYTES))
         except TimeoutError:
             return busy(headers)
+
+    async def _in_thread(self, decode: Callable[[], Said]) -> Said:
+        # One that waits for its turn is left out when its time is over; one that runs cannot be stopped.
+        async with asyncio.timeout(DECODE_WITHIN_S):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, decode)
 
 
 def _response(answered: Answer) -> Response:

@@ -26,7 +26,7 @@ class Known(Struct, frozen=True):
 
 def slos_json(known: Known, now_s: float) -> Json:
     """Return the answer of ``/api/slos``."""
-    return {"slos": known.slos, "as_of": known.at_s, "error": _error(known, now_s)}
+    return {"slos": known.slos, "as_of": known.at_s, "error": old_text(known.error, known.at_s, now_s)}
 
 
 def overview_json(known: Known, now_s: float) -> Json:
@@ -38,7 +38,7 @@ def overview_json(known: Known, now_s: float) -> Json:
         "pods": status.get("pods", []),
         "firing": firing(slos),
         "mesh": status.get("mesh", ""),
-        "error": _error(known, now_s),
+        "error": old_text(known.error, known.at_s, now_s),
     }
 
 
@@ -53,9 +53,12 @@ def firing(slos: Json) -> list[Json]:
     return sorted(alerts, key=lambda alert: alert.get("severity") != "page")
 
 
-def _error(known: Known, now_s: float) -> str:
-    if not known.error:
-        return ""
-    if not known.at_s:
-        return known.error
-    return f"{known.error} What is shown is {max(0.0, now_s - known.at_s):.0f} s old."
+def old_text(error: str, at_s: float, now_s: float) -> str:
+    """Return why what is shown is old or absent, and how old; "" when it is neither.
+
+    Args:
+        at_s: when it was told; 0 when it never was.
+    """
+    if not error or not at_s:
+        return error
+    return f"{error} What is shown is {max(0.0, now_s - at_s):.0f} s old."

@@ -16,11 +16,13 @@ class RunningHub(Struct, frozen=True):
     Attributes:
         dashboards: URL of the pages and the API.
         otlp: URL of the OTLP receiver, "" when it listens on no address.
+        otlp_grpc: the same for gRPC.
     """
 
     pid: int
     dashboards: str
     otlp: str
+    otlp_grpc: str = ""
 
 
 def publish(path: Path, hub: RunningHub) -> None:

@@ -14,6 +14,7 @@ from telemetry.hub.events import say
 from telemetry.hub.hour_file import HourFile, Unreadable, is_damage
 from telemetry.hub.hours import HourName, Steadiness, StoredFile, current, homes, parse_name, to_drop
 from telemetry.hub.rows import SpanRow
+from telemetry.logs.line import warning
 
 DISK = "disk"
 DAMAGE = "damaged_file"
@@ -124,7 +125,7 @@ class TraceFiles:
         except OSError as fault:
             self._tell_of_house(fault)
             return
-        say(f"{name} is damaged ({why}) and set aside as {aside}; its traces are no longer shown")
+        say(warning(f"{name} is damaged ({why}) and set aside as {aside}; its traces are no longer shown"))
 
     def close(self) -> None:
         """Close every file."""
@@ -179,7 +180,7 @@ class TraceFiles:
     def _drop(self, name: HourName) -> None:
         self._close(name)
         _remove(self._directory / str(name))
-        say(f"{name} is dropped: it is older or larger than what is kept")
+        say(warning(f"{name} is dropped: it is older or larger than what is kept"))
 
     def _close_lost(self) -> None:
         """Close files that somebody removed: what is written to them is seen by nobody."""

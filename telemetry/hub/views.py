@@ -14,6 +14,7 @@ from telemetry.hub.parts import Breakdown, break_down, root_of
 from telemetry.hub.query import TraceQuery, cursor
 from telemetry.hub.reader import StoredBatch, StoredTrace
 from telemetry.hub.summary import Summary
+from telemetry.otlp.encode_json import spans_json
 from telemetry.span import Attributes, Event, Link, Span, Value
 
 Json = dict[str, Any]
@@ -46,6 +47,12 @@ def trace_json(stored: StoredTrace) -> Json:
         "parts": [msgspec.to_builtins(part) for part in breakdown.parts],
         "covered_ratio": breakdown.covered_ratio,
     }
+
+
+def otlp_json(stored: StoredTrace) -> Json:
+    """Return a trace as OTLP's JSON, with the spans of the batches that it rode in, each once."""
+    told = [*stored.spans, *(span for batch in stored.batches for span in batch.spans)]
+    return spans_json(list({(span.trace_id, span.span_id): span for span in told}.values()))
 
 
 def span_json(span: Span, stored_traces: Container[str]) -> Json:
@@ -125,6 +132,7 @@ def _member_json(link: Link, stored: StoredTrace) -> Json:
         "request_id": request_id,
         "rows": _count(link.attributes.get(Attribute.ROWS)),
         "queue_wait_s": _seconds(link.attributes.get(Attribute.QUEUE_WAIT_S)),
+        "device_s": _seconds(link.attributes.get(Attribute.DEVICE_S)),
         "is_this": is_this,
         "is_stored": link.trace_id in stored.request_ids,
     }

@@ -18,6 +18,7 @@ MAX_KNOWN = 4096
 MAX_KNOWN_CHARACTERS = 128
 """Longer keys and values are written anew each time, so that what is kept stays below a few MiB."""
 
+_RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 _INT64 = range(-(2**63), 2**63)
 _START_AND_END = Struct("<BQBQ")
 _EVENT_TIME = Struct("<BQ")
@@ -43,9 +44,17 @@ def encode_spans(spans: Sequence[Span]) -> bytes:
     return b"".join([_block(b"\x0a", resource + _scopes(scopes)) for resource, scopes in groups.items()])
 
 
-def encode_status(code: int, message: str) -> bytes:
-    """Return a ``google.rpc.Status``, which is what errors are told in."""
-    return _count(b"\x08", code) + _text(b"\x12", message)
+def encode_status(code: int, message: str, retry_after_s: int = 0) -> bytes:
+    """Return a ``google.rpc.Status``, which is what errors are told in.
+
+    Args:
+        retry_after_s: when to come again, as a ``google.rpc.RetryInfo``; 0 says nothing.
+    """
+    status = _count(b"\x08", code) + _text(b"\x12", message)
+    if not retry_after_s:
+        return status
+    retry_info = _block(b"\x0a", _count(b"\x08", retry_after_s))
+    return status + _block(b"\x1a", _text(b"\x0a", _RETRY_INFO) + _block(b"\x12", retry_info))
 
 
 def _scopes(scopes: dict[str, list[bytes]]) -> bytes:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 import setproctitle
 
+from telemetry.logs.libraries import take_over
+from telemetry.logs.line import Facts, warning
+from telemetry.logs.log import LOG
 from telemetry.sidecar.config import Address, parse_arguments
 from telemetry.sidecar.events import say
 from telemetry.sidecar.intake import open_records
@@ -21,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the sidecar; return the exit status."""
     config = parse_arguments(sys.argv[1:] if argv is None else argv)
     setproctitle.setproctitle("penstock sidecar" if config.pod else "penstock sidecar gateway")
+    LOG.begin(Facts(process="sidecar", role="of a pod" if config.pod else "of the gateway"))
+    take_over(LOG, "sidecar")
     try:
         listening = _listening(config.listen)
     except OSError as error:
@@ -44,7 +49,7 @@ def _records(where: Address | int) -> socket.socket:
 
 def _refused(option: str, where: Address | int, error: OSError) -> int:
     place = where if isinstance(where, Address) else f"descriptor {where}"
-    say("", f"cannot listen on {place} ({error.strerror or error}); name a free address with {option}")
+    say("", warning(f"cannot listen on {place} ({error.strerror or error}); name a free address with {option}"))
     return WRONG_ARGUMENTS
 
 

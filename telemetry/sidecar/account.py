@@ -19,6 +19,7 @@ _LARGEST_COUNT = 2**53
 
 # What a name becomes part of (process title, event line, label) is read by people and takes no control characters.
 Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,256}$")]
+Device = Annotated[str, Meta(pattern=r"^[a-z0-9:]{0,32}$")]
 Count = Annotated[int, Meta(ge=0, le=_LARGEST_COUNT)]
 Length = Annotated[float, Meta(ge=0.0)]
 
@@ -41,6 +42,12 @@ class PodAccount(Struct, frozen=True):
         running_rows: rows in the batch that runs now.
         restarts: how often the inference process was started anew.
         load_s: seconds the last load took; 0 while the model is not loaded.
+        outcomes_dropped: idempotency keys and answers that it let go before their time.
+        pid, inference_pid: of its processes, as it knows them; 0 when there is none.
+        device: ``cpu`` or ``cuda:N``; "" while the model is not loaded.
+        device_s: seconds that batches held the device, since the pod started.
+        running_s: seconds for which the batch that runs now has held it.
+        loop_lag_s: by how much its loop was late at worst, lately.
     """
 
     model: Name
@@ -50,6 +57,13 @@ class PodAccount(Struct, frozen=True):
     running_rows: Count
     restarts: Count
     load_s: Length
+    outcomes_dropped: Count = 0
+    pid: Count = 0
+    inference_pid: Count = 0
+    device: Device = ""
+    device_s: Length = 0.0
+    running_s: Length = 0.0
+    loop_lag_s: Length = 0.0
 
 
 class PodSilent(Exception):

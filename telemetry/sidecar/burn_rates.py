@@ -1,4 +1,4 @@
-"""Counts what a pod's answers meant to its model's objectives, and says how fast its error budgets burn.
+"""Counts what a pod's answers and loads meant to its model's objectives, and says how fast its error budgets burn.
 
 They are the pod's own, since its sidecar started: what callers saw is counted by the gateway. Both together tell
 whether one pod is to blame.
@@ -11,21 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from policies.snapshot import Objective
 from policies.units import duration_text
 from telemetry.conventions import POD_SLO_BURN_RATE
-from telemetry.records import Frame, PodRequest
+from telemetry.records import Frame, PodLoad, PodRequest
 from telemetry.sidecar.samples import Sample
 from telemetry.slo.burn_rate import burn_rate
-from telemetry.slo.classify import classify
-from telemetry.slo.events import EventCount, Meaning
+from telemetry.slo.classify import classify, classify_load
+from telemetry.slo.events import ONE, Meaning
 from telemetry.slo.windows import Slots
 
 SERIES = 64
 """Pairs of a version and an objective that are counted; each takes 170 KiB, and a sidecar has one version."""
-
-_ONE = {
-    Meaning.GOOD: EventCount(good=1),
-    Meaning.BAD: EventCount(bad=1),
-    Meaning.IGNORED: EventCount(ignored=1),
-}
 
 Series = tuple[str, str, str]
 """Model, version and objective."""
@@ -52,10 +46,25 @@ class BurnRates:
         """
         model, version = frame.source.model, frame.source.version
         for objective in self._objectives.get(model, ()):
-            slots = self._of((model, version, objective.name))
-            if slots is not None:
-                meaning = classify(objective, record.status, record.ended_s - record.started_s)
-                slots.add(frame.wall_offset_ns * 1e-9 + record.ended_s, _ONE[meaning], wall_s)
+            # Of a first byte the record says nothing.
+            if objective.events == "requests" and objective.first_byte_within_s is None:
+                took_s = record.ended_s - record.started_s
+                meaning = classify(objective, record.status, took_s, is_cold=record.cold)
+                self._add((model, version, objective.name), frame, record.ended_s, meaning, wall_s)
+
+    def count_load(self, frame: Frame, record: PodLoad, wall_s: float) -> None:
+        """Count one load of the pod."""
+        model, version = frame.source.model, frame.source.version
+        for objective in self._objectives.get(model, ()):
+            if objective.events == "loads":
+                took_s = record.ended_s - record.started_s
+                meaning = classify_load(objective, took_s, is_loaded=not record.message)
+                self._add((model, version, objective.name), frame, record.ended_s, meaning, wall_s)
+
+    def _add(self, series: Series, frame: Frame, ended_s: float, meaning: Meaning, wall_s: float) -> None:
+        slots = self._of(series)
+        if slots is not None:
+            slots.add(frame.wall_offset_ns * 1e-9 + ended_s, ONE[meaning], wall_s)
 
     def samples(self, wall_s: float) -> Iterator[Sample]:
         """Yield the burn rate of each window that an alert of the objective looks at."""

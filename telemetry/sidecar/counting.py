@@ -8,9 +8,11 @@ from typing import Generic, TypeVar
 
 from telemetry.conventions import (
     BATCH_ROWS,
+    COPY_DEVICE_SECONDS,
     DEVICE_SECONDS,
     MODEL_LOAD_SECONDS,
     POD_ATTEMPTS,
+    POD_COPIES,
     QUEUE_WAIT_SECONDS,
     STAGE_DURATION_SECONDS,
     Metric,
@@ -23,6 +25,7 @@ PODS = 16
 """A sidecar has one pod; versions that its socket tells of beyond this are counted as one."""
 TENANTS = 100
 REASONS = 64
+SHADOWS = 64
 OTHER = "other"
 
 Labels = tuple[str, ...]
@@ -40,6 +43,9 @@ class Counting:
         self._tenants = _Bounded(TENANTS, OTHER)
         self._reasons = _Bounded(REASONS, OTHER)
         self._attempts: defaultdict[Labels, int] = defaultdict(int)
+        self._shadows = _Bounded(SHADOWS, OTHER)
+        self._copies: defaultdict[Labels, int] = defaultdict(int)
+        self._copy_device_s: defaultdict[Labels, float] = defaultdict(float)
         self._device_s: defaultdict[Labels, float] = defaultdict(float)
         self._load_s: dict[Labels, float] = {}
         self._histograms: dict[Metric, dict[Labels, Histogram]] = {metric: {} for metric in _EDGES}
@@ -66,16 +72,25 @@ class Counting:
         """Yield what was counted, by metric."""
         yield from (Sample(MODEL_LOAD_SECONDS, labels, value) for labels, value in self._load_s.items())
         yield from (Sample(POD_ATTEMPTS, labels, float(count)) for labels, count in self._attempts.items())
+        yield from (Sample(POD_COPIES, labels, float(count)) for labels, count in self._copies.items())
         for metric, of_labels in self._histograms.items():
             yield from (Sample(metric, labels, histogram) for labels, histogram in of_labels.items())
         yield from (Sample(DEVICE_SECONDS, labels, value) for labels, value in self._device_s.items())
+        yield from (Sample(COPY_DEVICE_SECONDS, labels, value) for labels, value in self._copy_device_s.items())
 
     def _count_request(self, pod: Labels, record: PodRequest) -> None:
-        self._attempts[*pod, f"{record.status // 100}xx", self._reasons.known(record.reason)] += 1
+        outcome = (f"{record.status // 100}xx", self._reasons.known(record.reason))
+        device_s = [part.device_us / 1e6 for part in record.parts if part.batch is not None]
+        if record.shadow:
+            shadow = self._shadows.known(record.shadow)
+            self._copies[*pod, shadow, *outcome] += 1
+            if device_s:
+                self._copy_device_s[*pod, shadow] += sum(device_s)
+            return
+        self._attempts[*pod, *outcome] += 1
         tenant = self._tenants.known(record.tenant)
-        for part in record.parts:
-            if part.batch is not None:
-                self._device_s[*pod, tenant] += part.device_us / 1e6
+        if device_s:
+            self._device_s[*pod, tenant] += sum(device_s)
 
     def _histogram(self, metric: Metric, labels: Labels) -> Histogram:
         of_labels = self._histograms[metric]

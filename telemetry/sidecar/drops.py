@@ -35,6 +35,15 @@ class Drops:
         if len(self._told) > SOURCES:
             self._told.popitem(last=False)
 
+    def of(self, what: str) -> dict[str, int]:
+        """Return how many of one kind were lost here, by why."""
+        return {why: count for (lost, why), count in self._lost.items() if lost == what}
+
+    @property
+    def all(self) -> dict[tuple[str, str], int]:
+        """How much was lost, by what it was and why."""
+        return dict(self._lost)
+
     def samples(self) -> Iterator[Sample]:
         """Yield how much was lost, by what it was and why."""
         for (what, why), count in self._lost.items():

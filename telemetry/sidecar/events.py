@@ -1,10 +1,10 @@
-"""Event lines: one line on stderr for each thing that happens, for people."""
+"""Event lines: one line for each thing that happens to the sidecar."""
 
 from __future__ import annotations
 
-import sys
+from telemetry.logs.log import LOG
 
 
 def say(name: str, event: str) -> None:
-    """Print ``sidecar MODEL/VERSION: EVENT`` as one line; ``name`` is "" while the pod's is unknown."""
-    print(f"{f'sidecar {name}'.strip()}: {' '.join(event.split())}", file=sys.stderr, flush=True)
+    """Tell one event of the sidecar of ``MODEL/VERSION``; ``name`` is "" while the pod's is unknown."""
+    LOG.say(f"sidecar {name}".strip(), event)

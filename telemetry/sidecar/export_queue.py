@@ -23,7 +23,7 @@ FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 10.0
 LONGEST_RETRY_AFTER_S = 60.0
 ATTEMPTS_FOR_S = 300.0
-"""So long one parcel is tried again; others wait behind it."""
+"""So long a receiver may answer one parcel with "later", again and again; others wait behind it."""
 
 _AGAIN = frozenset(
     {
@@ -61,6 +61,7 @@ class ExportQueue:
 
     Attributes:
         queued_bytes: of the parcels that wait or are being sent.
+        came_spans: that were put in since the start.
     """
 
     def __init__(self, encode: Callable[[Sequence[Span]], bytes], drops: Drops) -> None:
@@ -72,10 +73,16 @@ class ExportQueue:
         self._resource: Attributes | None = None
         self._waiting: deque[Parcel] = deque()
         self._sent: Parcel | None = None
-        self.queued_bytes = 0
+        self.queued_bytes = self._closed_spans = self.came_spans = 0
+
+    @property
+    def waiting_spans(self) -> int:
+        """How many spans wait or are being sent."""
+        return self._closed_spans + len(self._open)
 
     def put(self, spans: Sequence[Span], now_s: float) -> None:
         """Take spans in; the oldest parcels go when there is no room."""
+        self.came_spans += len(spans)
         for span in spans:
             weight = self._weight(span)
             if self._open_bytes + weight > PARCEL_BYTES:
@@ -93,26 +100,33 @@ class ExportQueue:
         Args:
             is_ending: spans that came just now do not wait for others.
         """
-        if self._open and (is_ending or now_s >= self._opened_s + PARCEL_AFTER_S):
-            self._close()
+        self._close_due(now_s, is_ending)
         if self._sent is None and self._waiting:
             self._sent = self._waiting.popleft()
         return self._sent
+
+    def take(self, now_s: float, is_ending: bool = False) -> list[Parcel]:
+        """Hand over all parcels that wait, and are not being sent: to a place that outlives this process."""
+        self._close_due(now_s, is_ending)
+        taken = list(self._waiting)
+        self._waiting.clear()
+        self.queued_bytes -= sum(len(parcel.body) for parcel in taken)
+        self._closed_spans -= sum(parcel.span_count for parcel in taken)
+        return taken
+
+    def give_back(self, parcels: Sequence[Parcel]) -> None:
+        """Take back, as the oldest, what found no place elsewhere."""
+        self._waiting.extendleft(reversed(parcels))
+        self.queued_bytes += sum(len(parcel.body) for parcel in parcels)
+        self._closed_spans += sum(parcel.span_count for parcel in parcels)
+        self._make_room()
 
     def done(self) -> None:
         """Forget what was sent last: it was taken or refused."""
         if self._sent is not None:
             self.queued_bytes -= len(self._sent.body)
+            self._closed_spans -= self._sent.span_count
             self._sent = None
-
-    def halve(self, spans: Sequence[Span]) -> None:
-        """Send what was sent last, at least two spans, in two parcels; both may be halved again."""
-        self.done()
-        middle = len(spans) // 2
-        first, second = self._parcel(spans[:middle]), self._parcel(spans[middle:])
-        self._sent = first
-        self._waiting.appendleft(second)
-        self.queued_bytes += len(first.body) + len(second.body)
 
     def _weight(self, span: Span) -> int:
         """Return what a span adds to the open parcel; a resource is told once for those that share it."""
@@ -122,24 +136,37 @@ class ExportQueue:
             weight += attributes_bytes(span.resource)
         return weight
 
-    def _parcel(self, spans: Sequence[Span]) -> Parcel:
-        return Parcel(self._encode(spans), len(spans))
+    def _close_due(self, now_s: float, is_ending: bool) -> None:
+        if self._open and (is_ending or now_s >= self._opened_s + PARCEL_AFTER_S):
+            self._close()
 
     def _close(self) -> None:
         if not self._open:
             return
-        parcel = self._parcel(self._open)
+        parcel = Parcel(self._encode(self._open), len(self._open))
         self._open, self._open_bytes, self._resource = [], 0, None
         if len(parcel.body) > QUEUE_BYTES:
             self._drops.add("spans", "too_large", parcel.span_count)
             return
         self._waiting.append(parcel)
         self.queued_bytes += len(parcel.body)
+        self._closed_spans += parcel.span_count
+        self._make_room()
+
+    def _make_room(self) -> None:
         # What is being sent may arrive any moment and is not given up.
         while self.queued_bytes > QUEUE_BYTES and self._waiting:
             oldest = self._waiting.popleft()
             self.queued_bytes -= len(oldest.body)
+            self._closed_spans -= oldest.span_count
             self._drops.add("spans", "queue_full", oldest.span_count)
+
+
+def halves(spans: Sequence[Span], encode: Callable[[Sequence[Span]], bytes]) -> tuple[Parcel, Parcel]:
+    """Return two parcels of what was in one that was too large: at least two spans."""
+    middle = len(spans) // 2
+    first, second = spans[:middle], spans[middle:]
+    return Parcel(encode(first), len(first)), Parcel(encode(second), len(second))
 
 
 def fate_of(status: int) -> Fate:

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from telemetry.drift.fields import PATH_LETTERS, SIDES, is_field
 from telemetry.records import (
     FRAME_VERSION,
     BatchTimes,
     Frame,
+    GatewayCopy,
     GatewayRequest,
     PodBatch,
     PodLoad,
     PodRequest,
+    PodSummary,
     Record,
 )
 
@@ -52,15 +55,29 @@ def read_frame(packet: bytes | memoryview) -> Frame:
     if not 0 <= frame.wall_offset_ns <= _LATEST_NS or any(count < 0 for count in frame.dropped.values()):
         raise BadPacket("a clock or a count is out of range")
     for record in frame.records:
-        _check(record)
+        if isinstance(record, PodSummary):
+            _check_summary(record)
+        else:
+            _check(record)
     return frame
+
+
+def _check_summary(summary: PodSummary) -> None:
+    if summary.side not in SIDES or len(summary.path) > PATH_LETTERS:
+        raise BadPacket("a summary is of no part of a row")
+    if not 0.0 <= summary.ended_s <= _LATEST_S or not is_field(summary.field):
+        raise BadPacket("a summary is out of bounds")
 
 
 def _check(record: Record) -> None:
     traces, spans = zip(*_ids(record), strict=True)
     if not all(map(_is_trace_id, traces)) or not all(map(_is_span_id, spans)):
         raise BadPacket("an id is not hexadecimal digits")
-    if isinstance(record, GatewayRequest | PodRequest) and record.parent_id and not _is_span_id(record.parent_id):
+    if (
+        isinstance(record, GatewayRequest | GatewayCopy | PodRequest)
+        and record.parent_id
+        and not _is_span_id(record.parent_id)
+    ):
         raise BadPacket("a parent's id is not hexadecimal digits")
     if not all(0.0 <= moment_s <= _LATEST_S for moment_s in _seconds(record)):
         raise BadPacket("a time is out of range")
@@ -78,7 +95,7 @@ def _ids(record: Record) -> Iterator[tuple[str, str]]:
         case GatewayRequest():
             yield record.trace_id, record.span_id
             yield from ((record.trace_id, attempt.span_id) for attempt in record.attempts)
-        case PodRequest() | PodLoad():
+        case GatewayCopy() | PodRequest() | PodLoad():
             yield record.trace_id, record.span_id
     yield from ((times.trace_id, times.span_id) for times in _batches(record))
 
@@ -88,7 +105,7 @@ def _statuses(record: Record) -> Iterator[int]:
         case GatewayRequest():
             yield record.status
             yield from (attempt.status for attempt in record.attempts)
-        case PodRequest():
+        case GatewayCopy() | PodRequest():
             yield record.status
 
 
@@ -123,6 +140,8 @@ def _seconds(record: Record) -> Iterator[float]:
             yield from (record.started_s, record.ended_s)
             for attempt in record.attempts:
                 yield from (attempt.started_s, attempt.ended_s)
+        case GatewayCopy():
+            yield from (record.started_s, record.ended_s)
         case PodRequest():
             yield from (record.started_s, record.ended_s)
             yield from (part.enqueued_s for part in record.parts)

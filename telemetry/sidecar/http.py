@@ -22,6 +22,10 @@ CONNECTIONS = 32
 
 _PLAIN = "text/plain; charset=utf-8"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# What HTTP/2 begins with (RFC 9113, section 3.4), as far as no request of HTTP/1.1 does.
+_HTTP2 = b"PRI "
+
+SpeakHttp2 = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Request(Struct, frozen=True):
@@ -178,15 +182,18 @@ class Listener:
     Args:
         answer: called with each request; an answer that takes its time is awaited, and others are answered meanwhile.
         refuse: called with what is no request.
+        speak_http2: called with a connection that begins as HTTP/2 does, and what came of it; None where none may.
     """
 
     def __init__(
         self,
         answer: Callable[[Request], Answer | Awaitable[Answer]],
         refuse: Callable[[Refused], Answer] = refusal,
+        speak_http2: SpeakHttp2 | None = None,
     ) -> None:
         self._answer = answer
         self._refuse = refuse
+        self._speak_http2 = speak_http2
         self._conversations: set[asyncio.Task[None]] = set()
 
     async def listen(self, listening: socket.socket) -> asyncio.Server:
@@ -206,7 +213,12 @@ class Listener:
             if is_last:
                 await _write(writer, written(busy(), is_last))
             within_s = REQUEST_WITHIN_S
-            while not is_last and (request := await _read(reading, reader, writer, within_s)):
+            first = b"" if is_last else await _first(reader)
+            if self._speak_http2 and first.startswith(_HTTP2):
+                is_last = True
+                await self._speak_http2(first, reader, writer)
+            while not is_last and (request := await _read(reading, reader, writer, within_s, first)):
+                first = b""
                 is_last = request.is_last
                 answer = self._answer(request)
                 whole = answer if isinstance(answer, Answer) else await answer
@@ -220,18 +232,28 @@ class Listener:
             await _close(writer)
 
 
+async def _first(reader: asyncio.StreamReader) -> bytes:
+    """Return the first bytes of a connection: enough of them to tell how it is spoken."""
+    async with asyncio.timeout(REQUEST_WITHIN_S):
+        data = await reader.read(HEAD_BYTES)
+        while data and data != _HTTP2 and _HTTP2.startswith(data) and (more := await reader.read(HEAD_BYTES)):
+            data += more
+        return data
+
+
 async def _read(
-    reading: Reading, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within_s: float
+    reading: Reading, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, within_s: float, first: bytes = b""
 ) -> Request | None:
     """Return the next request; None when the caller has no more.
 
     Args:
         within_s: for its first byte; the rest has ``REQUEST_WITHIN_S``.
+        first: bytes that came before.
     """
     async with asyncio.timeout(within_s) as limit:
         while not (request := reading.next()):
             was_between = reading.is_between
-            data = await reader.read(HEAD_BYTES)
+            data, first = first or await reader.read(HEAD_BYTES), b""
             if not data:
                 return None
             reading.feed(data)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from policies.snapshot import Objective
-from telemetry.records import GatewayRequest, PodBatch, PodLoad, PodRequest, Record
+from telemetry.records import GatewayCopy, GatewayRequest, PodBatch, PodLoad, PodRequest, Record
 from telemetry.sampling import in_share, is_slow, share
 from telemetry.sidecar.recent import Pace, RecentDurations
 
@@ -58,6 +58,8 @@ class Judge:
                 return Kept.ERROR if record.message else Kept.SHARE
             case PodBatch():
                 return None  # for the sake of its members
+            case GatewayCopy():  # for the sake of the request that was copied
+                return Kept.SHARE if record.sampled else None
         is_late = self._is_slow(model, record.ended_s - record.started_s, record.status, now_s)
         if record.sampled:
             return Kept.SHARE

@@ -19,9 +19,10 @@ from telemetry.conventions import (
     Attribute,
 )
 from telemetry.materialise import spans_of
-from telemetry.records import GatewayRequest, PodBatch, PodLoad, PodRequest, Record
+from telemetry.records import GatewayCopy, GatewayRequest, PodBatch, PodLoad, PodRequest, PodSummary, Record
 from telemetry.sidecar.burn_rates import BurnRates
 from telemetry.sidecar.counting import Counting
+from telemetry.sidecar.drift_book import DriftBook
 from telemetry.sidecar.drops import Drops
 from telemetry.sidecar.export_queue import ExportQueue
 from telemetry.sidecar.foreign import ForeignTrace
@@ -37,10 +38,16 @@ LEFT_OUT = "left_out"
 """The fate of what was not kept because nothing spoke for it: sampling, not loss."""
 SPANS = "spans"
 BATCHES = "batches"
-REQUESTS = ("gateway_requests", "pod_requests")
+REQUESTS = ("gateway_requests", "pod_requests", "copies")
 # What a record takes in memory, by what it takes in its packet.
 _PACKED_TO_HELD = 4
-_KINDS = {GatewayRequest: REQUESTS[0], PodRequest: REQUESTS[1], PodBatch: BATCHES, PodLoad: "loads"}
+_KINDS = {
+    GatewayRequest: REQUESTS[0],
+    PodRequest: REQUESTS[1],
+    GatewayCopy: REQUESTS[2],
+    PodBatch: BATCHES,
+    PodLoad: "loads",
+}
 
 
 class Pipeline:
@@ -52,6 +59,7 @@ class Pipeline:
         drops: where losses are counted.
         keep_list: where the gateway's sidecar tells the pods' what it kept; None in a pod's.
         is_gateway_heard: whether the gateway's sidecar tells what it keeps; None where it is not asked.
+        drift_book: where summaries of rows are counted; None where nobody wants them.
     """
 
     def __init__(
@@ -61,12 +69,14 @@ class Pipeline:
         drops: Drops,
         keep_list: KeepList | None,
         is_gateway_heard: Callable[[], bool] | None = None,
+        drift_book: DriftBook | None = None,
     ) -> None:
         self._redactor = redactor
         self._queue = queue
         self._drops = drops
         self._keep_list = keep_list
         self._is_gateway_heard = is_gateway_heard
+        self._drift_book = drift_book
         self._judge = Judge()
         self._counting = Counting()
         self._burn_rates = BurnRates()
@@ -96,10 +106,21 @@ class Pipeline:
         origin = replace(frame, dropped={}, records=())
         size_bytes = _PACKED_TO_HELD * len(packet) // max(1, len(frame.records))
         for record in frame.records:
+            if isinstance(record, PodSummary):
+                self._take_summary(record, frame.wall_offset_ns, wall_s)
+                continue
             self._counting.count(frame.source, record)
-            if isinstance(record, PodRequest):
+            if isinstance(record, PodRequest) and not record.shadow:
                 self._burn_rates.count(frame, record, wall_s)
+            elif isinstance(record, PodLoad):
+                self._burn_rates.count_load(frame, record, wall_s)
             self._decide(Recorded(origin, record), size_bytes, now_s)
+
+    def _take_summary(self, summary: PodSummary, wall_offset_ns: int, wall_s: float) -> None:
+        if self._drift_book is None:
+            self._drops.add("summaries", "unwatched")
+        else:
+            self._drift_book.take(summary, wall_offset_ns * 1e-9 + summary.ended_s, wall_s)
 
     def take_spans(self, traces: Sequence[ForeignTrace], now_s: float) -> None:
         """Take spans that somebody else made, redacted; they go the way of their trace."""
@@ -141,6 +162,19 @@ class Pipeline:
             else:
                 self._fates[_kind(held), LEFT_OUT] += held.weight
 
+    @property
+    def fates(self) -> dict[str, dict[str, int]]:
+        """What became of everything, by what it was: why it was kept, or that it was left out."""
+        fates: dict[str, dict[str, int]] = {}
+        for (kind, fate), count in self._fates.items():
+            fates.setdefault(kind, {})[str(fate)] = count
+        return fates
+
+    @property
+    def undecided(self) -> int:
+        """How much waits for what becomes of its trace."""
+        return self._undecided.weight
+
     def samples(self, wall_s: float) -> Iterator[Sample]:
         """Yield the metrics of what was counted and of what became of it."""
         yield from self._counting.samples()
@@ -152,7 +186,7 @@ class Pipeline:
 
     def _decide(self, recorded: Recorded, size_bytes: int, now_s: float) -> None:
         record = recorded.record
-        model = record.model if isinstance(record, GatewayRequest) else recorded.origin.source.model
+        model = record.model if isinstance(record, GatewayRequest | GatewayCopy) else recorded.origin.source.model
         why = self._judge.judge(record, model, now_s)
         held = _held(recorded, size_bytes, why)
         if why is None or self._is_others_to_say(record):

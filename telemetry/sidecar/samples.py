@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
 from telemetry.conventions import (
     INFERENCE_RESTARTS,
+    LOG_LINES,
+    LOG_SUPPRESSED,
     MODEL_LOAD_SECONDS,
+    OUTCOMES_DROPPED,
     POD_STATE,
     POD_UP,
     QUEUE_ROWS,
@@ -79,5 +82,13 @@ def _of_account(pod: tuple[str, str], account: PodAccount) -> Iterator[Sample]:
     yield Sample(QUEUE_ROWS, pod, float(account.queued_rows))
     yield Sample(RUNNING_ROWS, pod, float(account.running_rows))
     yield Sample(INFERENCE_RESTARTS, pod, float(account.restarts))
+    yield Sample(OUTCOMES_DROPPED, pod, float(account.outcomes_dropped))
     if account.load_s > 0.0:
         yield Sample(MODEL_LOAD_SECONDS, (*pod, WHOLE_LOAD), account.load_s)
+
+
+def log_samples(lines: Mapping[str, int], suppressed: int) -> Iterator[Sample]:
+    """Yield what this sidecar's own log came to."""
+    for level, count in lines.items():
+        yield Sample(LOG_LINES, (level,), float(count))
+    yield Sample(LOG_SUPPRESSED, (), float(suppressed))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import setproctitle
 
-from telemetry.sidecar.account import PodSilent
+from telemetry.sidecar.account import PodAccount, PodSilent
 from telemetry.sidecar.ask import ask
 from telemetry.sidecar.config import Address
 from telemetry.sidecar.events import say
@@ -14,10 +15,15 @@ from telemetry.sidecar.samples import PodView, Sample, after_answer, after_silen
 
 
 class Watch:
-    """One pod under watch."""
+    """One pod under watch.
 
-    def __init__(self, pod: Address, every_s: float) -> None:
+    Args:
+        heard: told of each answer and when, and of None for each question without one.
+    """
+
+    def __init__(self, pod: Address, every_s: float, heard: Callable[[PodAccount | None, float], None]) -> None:
         self._pod = pod
+        self._heard = heard
         self._every_s = every_s
         self._loop = asyncio.get_running_loop()
         self._view = PodView(answered_s=self._loop.time())
@@ -40,9 +46,11 @@ class Watch:
             account = await ask(self._pod)
         except PodSilent as silent:
             self._view = after_silence(before)
+            self._heard(None, self._loop.time())
             self._say_silence(str(silent))
             return
         self._view = after_answer(account, self._loop.time())
+        self._heard(account, self._view.answered_s)
         self._silence = ""
         if self._view.name != before.name:
             setproctitle.setproctitle(f"penstock sidecar {self._view.name}")

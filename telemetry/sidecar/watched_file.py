@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from telemetry.logs.line import warning
 from telemetry.sidecar.events import say
 
 FILE_BYTES = 16 * 2**20
@@ -55,5 +56,5 @@ class WatchedFile(Generic[Content]):
 
     def _say_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:
-            say("", f"{self._what} cannot be read: {trouble}; what was read before holds")
+            say("", warning(f"{self._what} cannot be read: {trouble}; what was read before holds"))
         self._trouble = trouble

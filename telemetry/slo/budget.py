@@ -34,6 +34,12 @@ def is_enough(period: EventCount, target: float) -> bool:
     return budget_share(target) * period.total >= ENOUGH_BAD_EVENTS
 
 
+def ends_within(period: EventCount, window: EventCount, window_s: float, target: float, within_s: float) -> bool:
+    """Return whether the budget is spent in less than this time if bad events go on as in the window, exactly."""
+    left = budget_share(target) * period.total - period.bad
+    return window.bad > 0 and left * Fraction(window_s) < Fraction(within_s) * window.bad
+
+
 def exhaustion_s(period: EventCount, window: EventCount, window_s: float, target: float) -> float:
     """Return the seconds until the budget is spent if bad events go on as in the window; infinite without any."""
     if window.bad == 0:

@@ -8,7 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from policies.snapshot import Objective
-from telemetry.slo.alerts import Verdict, judge
+from telemetry.slo.alerts import Tier, Verdict, alerts_of, judge_any, windows
 from telemetry.slo.budget import exhaustion_s, is_enough, is_exhausted, remaining_ratio
 from telemetry.slo.burn_rate import burn_rate
 from telemetry.slo.events import EventCount
@@ -40,7 +40,7 @@ class Evaluation(Struct, frozen=True):
             as it was; 0.0 once it is spent, None for never: also while the shortest window of all has nothing bad, for
             what a long window still has of a fault that is over does not go on.
         burn: every window of its alerts, the shortest first.
-        verdicts: one per alert of the objective, in their order.
+        verdicts: one per alert of the objective, in the order of ``alerts_of``.
     """
 
     period: EventCount
@@ -54,9 +54,10 @@ class Evaluation(Struct, frozen=True):
 def evaluate(objective: Objective, counted: Counted, now_s: float) -> Evaluation:
     """Return what is to be said of an objective by what has counted its events."""
     target = objective.target
-    windows_s = sorted({length_s for alert in objective.alerts for length_s in (alert.long_s, alert.short_s)})
+    windows_s = windows(objective)
     events = {window_s: counted.count(window_s, now_s) for window_s in windows_s}
-    period = counted.count(objective.period_s, now_s)
+    period = events.get(objective.period_s) or counted.count(objective.period_s, now_s)
+    at = {**events, objective.period_s: period}
     return Evaluation(
         period=period,
         remaining_ratio=remaining_ratio(period, target),
@@ -64,8 +65,7 @@ def evaluate(objective: Objective, counted: Counted, now_s: float) -> Evaluation
         exhaustion_s=_exhaustion_s(objective, period, events),
         burn=tuple(Burn(window_s, burn_rate(events[window_s], target), events[window_s]) for window_s in windows_s),
         verdicts=tuple(
-            judge(alert, target, objective.guards, events[alert.long_s], events[alert.short_s])
-            for alert in objective.alerts
+            judge_any(alert, objective, period, at[alert.long_s], at[alert.short_s]) for alert in alerts_of(objective)
         ),
     )
 
@@ -75,6 +75,7 @@ def _exhaustion_s(objective: Objective, period: EventCount, events: dict[float, 
         return 0.0
     if events and not events[min(events)].bad:
         return None
-    window_s = min((alert.long_s for alert in objective.alerts), default=objective.period_s)
+    looking = [alert.long_s for alert in alerts_of(objective) if alert.tier is not Tier.EXHAUSTED]
+    window_s = min(looking, default=objective.period_s)
     left_s = exhaustion_s(period, events.get(window_s, period), window_s, objective.target)
     return None if isinf(left_s) else left_s

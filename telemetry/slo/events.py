@@ -1,14 +1,16 @@
-"""EventCount: how many requests were good, bad or ignored for one objective."""
+"""EventCount: how many events were good, bad or ignored for one objective."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
 
 class Meaning(StrEnum):
-    """What one request means to one objective."""
+    """What one event, such as a request, means to one objective."""
 
     GOOD = "good"
     BAD = "bad"
@@ -16,7 +18,7 @@ class Meaning(StrEnum):
 
 
 class EventCount(Struct, frozen=True, gc=False):
-    """Requests by what they meant; counts are added, and divided last."""
+    """Events by what they meant; counts are added, and divided last."""
 
     good: int = 0
     bad: int = 0
@@ -38,3 +40,8 @@ class EventCount(Struct, frozen=True, gc=False):
 
 
 NO_EVENTS = EventCount()
+ONE: Final[Mapping[Meaning, EventCount]] = {
+    Meaning.GOOD: EventCount(good=1),
+    Meaning.BAD: EventCount(bad=1),
+    Meaning.IGNORED: EventCount(ignored=1),
+}

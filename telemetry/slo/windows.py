@@ -104,6 +104,10 @@ class Slots:
         """Return start and events of each slot of a level that is not empty, from the one of ``since_s`` on."""
         return self._rings[level].slots(since_s)
 
+    def at(self, level: Level, start_s: int) -> EventCount:
+        """Return the events of one slot of a level, of which ``slots`` tells more; none of one that is held no more."""
+        return self._rings[level].between(start_s, start_s + level.slot_s)
+
     def put_back(self, level: Level, start_s: int, events: EventCount) -> None:
         """Add what one slot of a level held, as ``slots`` returned it; cheapest in the order of time."""
         if self._rings[level].add_latest(start_s, events):

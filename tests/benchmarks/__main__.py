@@ -8,12 +8,24 @@ import signal
 import sys
 from types import FrameType
 
-from tests.benchmarks import decide, decision_log, gateway, plan, pod, recorder, recorder_calls, reloads
+from tests.benchmarks import (
+    decide,
+    decision_log,
+    gateway,
+    plan,
+    pod,
+    recorder,
+    recorder_calls,
+    reloads,
+    shadow,
+    sidecar,
+    sidecars_away,
+)
 from tests.benchmarks.cores import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
 
-WHAT = ("gateway", "pod", "recorder", "decide", "plan", "reloads", "all")
+WHAT = ("gateway", "pod", "recorder", "decide", "plan", "reloads", "shadow", "sidecar", "sidecars-away", "all")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +69,15 @@ def run(what: str, *, is_quick: bool) -> bool:
     if what in ("reloads", "all"):
         say("")
         is_whole = reloads.run(reloads.QUICK if is_quick else reloads.FULL, cores, say) and is_whole
+    if what in ("shadow", "all"):
+        say("")
+        is_whole = shadow.run(shadow.QUICK if is_quick else shadow.FULL, say) and is_whole
+    if what in ("sidecar", "all"):
+        say("")
+        sidecar.run(sidecar.QUICK if is_quick else sidecar.FULL, cores, say)
+    if what in ("sidecars-away", "all"):
+        say("")
+        is_whole = sidecars_away.run(sidecars_away.QUICK if is_quick else sidecars_away.FULL, say) and is_whole
     return is_whole
 
 

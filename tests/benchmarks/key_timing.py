@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from deploy.local.key import new_key
+from deploy.local_key import new_key
 from gateway.dataplane.credentials import NO_PEER, Credentials
 from gateway.decide.api_keys import BASE62, checksum, sha256_hex
 from gateway.decide.identity import identify

@@ -6,6 +6,7 @@ import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -40,6 +41,7 @@ def test_the_proxy_has_a_core_to_itself_where_there_are_two() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.alone
 def test_one_that_answers_wrongly_is_left_out_with_a_line(tmp_path: Path) -> None:
     said: list[str] = []
     behind = StubAddress(free_port(), tmp_path / "stub.sock")
@@ -51,9 +53,13 @@ def test_one_that_answers_wrongly_is_left_out_with_a_line(tmp_path: Path) -> Non
 
 
 @pytest.mark.system
-def test_everything_that_takes_part_answers_rightly_and_is_ended(tmp_path: Path) -> None:
+@pytest.mark.alone
+def test_everything_that_takes_part_answers_rightly_and_is_ended() -> None:
     cores = Cores.choose(os.sched_getaffinity(0))
-    with started(cores, tmp_path) as found:
+    with (
+        TemporaryDirectory() as name,  # a short path: sockets lie in it
+        started(cores, Path(name)) as found,
+    ):
         assert found.broken == []
         assert {DIRECT, OURS, f"{OURS}, link over TCP", f"{OURS}, HTTP/1.1 pod"} <= {
             contender.name for contender in found.contenders

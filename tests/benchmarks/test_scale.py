@@ -25,6 +25,7 @@ def test_a_pair_is_told_by_its_ratio() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.alone
 def test_a_gateway_of_a_size_serves_all_of_its_tenants_routes_and_pods() -> None:
     cores = Cores.choose(os.sched_getaffinity(0))
     size = Size(tenants=20, routes=5, asked_routes=5, pods=7, workers=2)

@@ -55,6 +55,7 @@ def test_every_pass_takes_each_once_and_begins_with_another() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.alone
 @pytest.mark.parametrize("with_wrk", [True, False])
 def test_a_slice_counts_right_answers_and_the_cpu_of_the_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_wrk: bool

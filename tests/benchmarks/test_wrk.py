@@ -63,6 +63,7 @@ class Seen(asyncio.Protocol):
 
 
 @pytest.mark.system
+@pytest.mark.alone
 @pytest.mark.needs_program("wrk")
 def test_the_script_asks_what_our_own_client_asks() -> None:
     paths: set[bytes] = set()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, Route, sync_playwright
 
 PROGRAM = "chromium"
@@ -55,27 +56,42 @@ class Window:
         self.page.screenshot(path=path, full_page=is_whole)
 
 
-@contextmanager
-def browser(
-    theme: Theme = "light", width_px: int = 1280, height_px: int = 800, scripts: bool = True
-) -> Iterator[Window]:
-    """Run a browser with one window.
+class Browser:
+    """One Chromium for many tests, each of which has windows with nothing of the others in them."""
 
-    Args:
-        scripts: whether pages may run any.
-    """
+    def __init__(self, chromium: Chromium) -> None:
+        self._chromium = chromium
+
+    @contextmanager
+    def __call__(
+        self, theme: Theme = "light", width_px: int = 1280, height_px: int = 800, scripts: bool = True
+    ) -> Iterator[Window]:
+        """Open one window.
+
+        Args:
+            scripts: whether pages may run any.
+        """
+        context = self._chromium.new_context(
+            color_scheme=theme, viewport={"width": width_px, "height": height_px}, java_script_enabled=scripts
+        )
+        try:
+            context.set_default_timeout(_WITHIN_MS)
+            window = Window(context.new_page())
+            _listen(window)
+            yield window
+        finally:
+            context.close()
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Run a browser; no other event loop can run in this thread meanwhile."""
     with sync_playwright() as playwright:
         # Chromium refuses to run as root with its sandbox; in containers tests often do.
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         chromium = playwright.chromium.launch(executable_path=shutil.which(PROGRAM), args=options)
-        context = chromium.new_context(
-            color_scheme=theme, viewport={"width": width_px, "height": height_px}, java_script_enabled=scripts
-        )
-        context.set_default_timeout(_WITHIN_MS)
-        window = Window(context.new_page())
-        _listen(window)
         try:
-            yield window
+            yield Browser(chromium)
         finally:
             chromium.close()
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from telemetry.hub.app import make_app
 from telemetry.hub.config import Address
+from telemetry.hub.door import Door
 from telemetry.hub.gate import Gate
 from telemetry.hub.gatekeeper import Gatekeeper
 from telemetry.hub.listeners import bind, make_server, url
@@ -18,10 +19,10 @@ _ENDED_WITHIN_S = 10.0
 
 
 @contextmanager
-def served(source: ScriptedSource) -> Iterator[str]:
+def served(source: ScriptedSource, token: str = "") -> Iterator[str]:
     """Serve the pages from a thread, behind the gate that the hub has; yield their URL."""
     listening = bind(Address("127.0.0.1", 0))
-    server = make_server(Gatekeeper(make_app(source, lambda _: ("text/plain", b"")), Gate("127.0.0.1")))
+    server = make_server(Gatekeeper(make_app(source, lambda _: ("text/plain", b"")), Door(Gate("127.0.0.1", token))))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listening])), daemon=True)
     thread.start()
     try:

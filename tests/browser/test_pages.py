@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from telemetry.hub import assets
-from tests.browser.browser import PROGRAM, Theme, Window, browser
+from tests.browser.browser import PROGRAM, Browser, Theme, Window
 from tests.browser.served import served
-from tests.fakes.hub import ScriptedSource, hostile, mesh, request_id_of, requests, trace_id_of
+from tests.fakes.hub import ScriptedSource, hostile, mesh, objective, request_id_of, requests, trace_id_of
 
 pytestmark = [
     pytest.mark.needs_program(PROGRAM),
@@ -21,10 +21,20 @@ PAGES = {
     "/": "digits · fast burns",
     "/slos": "Service level objectives",
     "/slos/fast?model=digits": "fast of digits",
+    "/alerts": "webhook/hooks.example: begin told",
+    "/simulate?slo=fast&model=digits": "What would fire",
+    "/simulate?slo=fast&model=digits&bad_share=2%25&for=1h&rate=100/s": "after 44:40",
+    "/simulate?slo=fast&model=digits&last=6h&target=99%25": "By the policy in force it is",
     "/traces": "08:00:",
     f"/traces/{request_id_of(4)}": "pod.postprocess",
     f"/traces/{HOSTILE}": "<script>document.title='broken'</script>",
     "/models/digits": "Newest traces",
+    "/executive": "Requests that succeeded",
+    "/on-call": "in trouble first",
+    "/red": "Requests, errors, durations",
+    "/red/digits": "How long answers took",
+    "/map": "The same as a table",
+    "/debug/digits": "where the time goes",
 }
 
 
@@ -58,7 +68,7 @@ LIGHT, DARK = "rgb(246, 247, 249)", "rgb(16, 20, 27)"
 
 
 @pytest.mark.parametrize(("theme", "width_px"), [("light", 1280), ("dark", 420)])
-def test_every_page_opens_and_nothing_is_refused(url: str, theme: Theme, width_px: int) -> None:
+def test_every_page_opens_and_nothing_is_refused(browser: Browser, url: str, theme: Theme, width_px: int) -> None:
     with browser(theme, width_px) as window:
         for path, words in PAGES.items():
             window.open(f"{url}{path}")
@@ -71,7 +81,7 @@ def test_every_page_opens_and_nothing_is_refused(url: str, theme: Theme, width_p
         check_clean(window)
 
 
-def test_without_a_script_the_pages_show_their_tables(url: str) -> None:
+def test_without_a_script_the_pages_show_their_tables(browser: Browser, url: str) -> None:
     with browser(scripts=False) as window:
         for path, words in PAGES.items():
             window.page.goto(f"{url}{path}")
@@ -88,7 +98,7 @@ def test_without_a_script_the_pages_show_their_tables(url: str) -> None:
         check_clean(window)
 
 
-def test_the_policy_stops_what_it_is_there_for(url: str) -> None:
+def test_the_policy_stops_what_it_is_there_for(browser: Browser, url: str) -> None:
     """The other tests would see a breach: here are some."""
     with browser() as window:
         window.open(f"{url}/")
@@ -100,14 +110,64 @@ def test_the_policy_stops_what_it_is_there_for(url: str) -> None:
         assert len([said for said in window.complaints if "Content Security Policy" in said]) >= 2
 
 
-def test_an_objectives_charts_are_drawn(url: str) -> None:
+def test_an_objectives_charts_are_drawn(browser: Browser, url: str) -> None:
     with browser() as window:
         window.open(f"{url}/slos/fast?model=digits&span=1h")
-        window.page.wait_for_selector("[data-plot] canvas >> nth=3")
+        window.page.wait_for_selector("[data-plot] canvas >> nth=5")
+        assert "1 – 2027-01-15 08:25:00 UTC: canary 2: running" in window.text("#marks")
         check_clean(window)
 
 
-def test_keys_move_open_search_and_help(url: str) -> None:
+def test_what_would_fire_is_asked_by_filling_in_a_form_and_is_a_link_then(browser: Browser, url: str) -> None:
+    with browser() as window:
+        window.open(f"{url}/slos/fast?model=digits")
+        window.page.click("text=What would fire >> nth=0")
+        window.page.wait_for_selector("#filters [name=bad_share]")
+        assert window.page.input_value("#filters [name=rate]") == "82.5/s"
+        window.page.fill("#filters [name=bad_share]", "2%")
+        window.page.fill("#filters [name=for]", "1h")
+        window.page.fill("#filters [name=rate]", "100/s")
+        window.press("Enter")
+        window.page.wait_for_selector("#answer")
+        assert "after 44:40" in window.text("#course-page-1h")
+        linked = window.page.url
+        window.open(linked)
+        assert "after 44:40" in window.text("#course-page-1h")
+        check_clean(window)
+
+
+def test_a_form_that_cannot_be_answered_keeps_what_was_typed(browser: Browser, url: str) -> None:
+    with browser() as window:
+        window.open(f"{url}/simulate?slo=fast&model=digits&bad_share=2&for=90m")
+        assert window.text("#problem") == "bad_share cannot be 2: 2 what? Write 2%."
+        assert window.page.input_value("#filters [name=for]") == "90m"
+        assert window.refused == ["400 /simulate"]
+
+
+def test_objectives_are_filtered_paged_and_moved_through_by_keys(
+    browser: Browser, url: str, source: ScriptedSource
+) -> None:
+    source.answer["slos"] = [
+        objective(model=f"model-{at // 3:03}", name=("fast", "right", "loads")[at % 3]) for at in range(600)
+    ]
+    with browser() as window:
+        window.open(f"{url}/slos")
+        assert window.page.locator("tr[data-row]").count() == 50
+        window.page.click("text=Next")
+        window.page.wait_for_url("**page=2")
+        window.press("j", "j")
+        assert selected(window) == "slo-model-017-fast"
+        window.press("/")
+        window.page.keyboard.type("model-123")
+        window.press("Enter")
+        window.page.wait_for_url("**model=model-123**")
+        assert window.page.locator("tr[data-row]").count() == 3
+        window.press("g", "a")
+        window.page.wait_for_url("**/alerts")
+        check_clean(window)
+
+
+def test_keys_move_open_search_and_help(browser: Browser, url: str) -> None:
     with browser() as window:
         window.open(f"{url}/traces")
         assert selected(window) == ""
@@ -132,7 +192,7 @@ def test_keys_move_open_search_and_help(url: str) -> None:
         check_clean(window)
 
 
-def test_the_slash_goes_to_the_filters_where_there_are_some(url: str) -> None:
+def test_the_slash_goes_to_the_filters_where_there_are_some(browser: Browser, url: str) -> None:
     with browser() as window:
         window.open(f"{url}/traces")
         window.press("/")
@@ -142,7 +202,7 @@ def test_the_slash_goes_to_the_filters_where_there_are_some(url: str) -> None:
         assert window.page.locator("tr[data-row]").count() == 1
 
 
-def test_the_theme_is_a_choice_that_is_kept(url: str) -> None:
+def test_the_theme_is_a_choice_that_is_kept(browser: Browser, url: str) -> None:
     with browser("light") as window:
         window.open(f"{url}/")
         assert ground(window) == LIGHT
@@ -154,7 +214,9 @@ def test_the_theme_is_a_choice_that_is_kept(url: str) -> None:
         assert ground(window) == LIGHT
 
 
-def test_a_page_follows_the_mesh_and_keeps_what_its_reader_did(url: str, source: ScriptedSource) -> None:
+def test_a_page_follows_the_mesh_and_keeps_what_its_reader_did(
+    browser: Browser, url: str, source: ScriptedSource
+) -> None:
     with browser() as window:
         window.open(f"{url}/traces")
         window.press("j", "j")
@@ -167,7 +229,7 @@ def test_a_page_follows_the_mesh_and_keeps_what_its_reader_did(url: str, source:
         check_clean(window)
 
 
-def test_what_is_old_is_said_as_soon_as_it_is(url: str, source: ScriptedSource) -> None:
+def test_what_is_old_is_said_as_soon_as_it_is(browser: Browser, url: str, source: ScriptedSource) -> None:
     with browser() as window:
         window.open(f"{url}/")
         assert window.page.locator("main .banner").count() == 0
@@ -176,7 +238,7 @@ def test_what_is_old_is_said_as_soon_as_it_is(url: str, source: ScriptedSource) 
         assert "4 s old" in window.text("main .banner")
 
 
-def test_a_piece_of_the_plot_becomes_filters(url: str) -> None:
+def test_a_piece_of_the_plot_becomes_filters(browser: Browser, url: str) -> None:
     with browser() as window:
         window.open(f"{url}/traces?model=digits")
         box = window.page.locator("[data-brush]").bounding_box()
@@ -190,7 +252,7 @@ def test_a_piece_of_the_plot_becomes_filters(url: str) -> None:
         check_clean(window)
 
 
-def test_a_hub_that_is_gone_is_not_taken_for_a_quiet_one() -> None:
+def test_a_hub_that_is_gone_is_not_taken_for_a_quiet_one(browser: Browser) -> None:
     with browser() as window:
         with served(ScriptedSource(mesh())) as url:
             window.open(f"{url}/")
@@ -198,11 +260,42 @@ def test_a_hub_that_is_gone_is_not_taken_for_a_quiet_one() -> None:
         assert "digits" in window.text()  # what was known stays
 
 
-def test_a_thousand_traces_on_one_page_can_be_moved_through(source: ScriptedSource, url: str) -> None:
+def test_a_thousand_traces_on_one_page_can_be_moved_through(browser: Browser, source: ScriptedSource, url: str) -> None:
     source.spans = requests(1000)
     with browser() as window:
         window.open(f"{url}/traces?limit=1000")
         assert window.page.locator("tr[data-row]").count() == 1000
         window.press(*"jjj")
         assert window.page.evaluate("document.querySelector('.is-selected').rowIndex") == 3
+        check_clean(window)
+
+
+def test_a_dot_opens_its_trace_and_the_keyboard_goes_through_the_map(browser: Browser, url: str) -> None:
+    with browser() as window:
+        window.open(f"{url}/red/digits")
+        window.page.locator(".plotted a[href^='/traces/']").first.click()
+        window.page.wait_for_url("**/traces/*")
+        window.open(f"{url}/map")
+        window.page.locator(".services a").first.focus()
+        window.press("Tab", "Tab")
+        assert window.page.evaluate("document.activeElement.getAttribute('href')") == "/debug/digits?version=1"
+        window.press("Enter")
+        window.page.wait_for_url("**/debug/digits?version=1")
+        window.press("g", "c")
+        window.page.wait_for_url("**/on-call")
+        window.press("j", "Enter")
+        window.page.wait_for_url("**/red/digits")
+        check_clean(window)
+
+
+def test_two_hundred_models_are_pages(browser: Browser, url: str, source: ScriptedSource) -> None:
+    source.counted.versions = tuple((f"model-{number:03}", "1") for number in range(200))
+    with browser() as window:
+        window.open(f"{url}/map")
+        assert window.page.locator(".services .node-model").count() == 20
+        assert "page 1 of 11" in window.text()
+        window.page.click("text=Next")
+        window.page.wait_for_url("**/map?page=2")
+        window.open(f"{url}/on-call")
+        assert window.page.locator("tr[id^='model-']").count() == 25
         check_clean(window)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.cli import COMMANDS, main
+from telemetry.logs.log import FORMAT_VARIABLE, SETTINGS_VARIABLE
 
 
 def test_help_names_every_command_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +87,9 @@ def test_policy_check_passes_the_demo_and_fails_a_planted_mistake(
 
 
 def test_up_without_its_policy_directory_is_a_sentence_with_the_fix(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for variable in (FORMAT_VARIABLE, SETTINGS_VARIABLE):  # which it sets for its children, here for later tests
+        monkeypatch.setenv(variable, "")
     assert main(["up", "--policies", str(tmp_path / "none"), "--state", str(tmp_path / "state")]) == 1
     assert "name one with --policies" in capsys.readouterr().err

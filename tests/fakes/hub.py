@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 
 from telemetry.conventions import Attribute, SpanName
+from telemetry.hub import simulations
 from telemetry.hub.overview import firing
 from telemetry.hub.query import TraceQuery, newest, parse, place
 from telemetry.hub.reader import StoredBatch, StoredTrace
 from telemetry.hub.summary import Summary, head_of, outline_of, summarise
-from telemetry.hub.views import list_json, trace_json
+from telemetry.hub.views import list_json, otlp_json, trace_json
 from telemetry.materialise import spans_of
 from telemetry.records import (
     Attempt,
@@ -26,7 +27,10 @@ from telemetry.records import (
     PodRequest,
     Source,
 )
+from telemetry.slo.told import ToldLevel, ToldSlots
 from telemetry.span import Attributes, Kind, Span
+from tests.fakes.counted import Counted
+from tests.fakes.fleet import ScriptedFleet, brief
 
 Json = dict[str, Any]
 
@@ -50,17 +54,38 @@ def request_id_of(number: int) -> str:
     return f"req-{number:04}"
 
 
+_COUNTED = frozenset(trace_id_of(number) for number in range(9))
+"""Traces that the counters tell of, too, as exemplars."""
+
+
 class ScriptedSource:
     """Answers from what it was given; a test may change it at any time.
 
     Attributes:
         answer: of ``/api/overview``.
         spans: of every trace.
+        counted: of ``/api/red`` and ``/api/changes``.
+        releases: of ``/api/rollouts`` and ``/api/shadows``, by the name of what is listed.
+        fleet: of ``/api/drift``, ``/api/machine`` and ``/api/telemetry``.
+        past: of ``/api/alerts``.
+        changed: what was changed of any model.
+        slots: what is counted of any objective.
     """
 
     def __init__(self, answer: Json, spans: Iterable[Span] = ()) -> None:
         self.answer = answer
         self.spans = list(spans)
+        self.fleet = ScriptedFleet()
+        self.past: Json = alerts_past()
+        self.changed: list[Json] = [
+            {"at_s": 1_800_001_500.0, "kind": "canary", "text": "canary 2: running, 0.2 of requests"},
+            {"at_s": 1_800_002_400.0, "kind": "policy", "text": "policy 4: route digits: stable 1 -> 2"},
+        ]
+        self.slots: ToldSlots | None = counted_slots()
+        self.counted = Counted([one for one in self._by_trace() if one in _COUNTED])
+        self.releases: dict[str, Json] = {
+            kind: {"at_s": 0.0, kind: [], "is_known": True, "error": ""} for kind in ("rollouts", "shadows")
+        }
 
     async def overview(self) -> Json:
         """Return what was set."""
@@ -78,6 +103,66 @@ class ScriptedSource:
         named = {"slo": query["slo"], "model": query["model"]}
         return {**named, "step_s": step_s, "points": points, "error": ""}
 
+    async def simulation(self, query: Mapping[str, str]) -> Json:
+        """Return what the true simulator says of the objective that was set."""
+        asked = simulations.parse(query)
+        told = simulations.find(self.answer["slos"], asked.slo, asked.model)
+        return simulations.simulation_json(told, msgspec.structs.replace(asked, model=told.model), self.slots)
+
+    async def alerts(self) -> Json:
+        """Return what was set."""
+        return self.past
+
+    async def changes_of(self, model: str) -> Json:
+        """Return what was set."""
+        return {"changes": self.changed}
+
+    async def rollouts(self) -> Json:
+        """Return what was set, without its past."""
+        known = self.releases["rollouts"]
+        return known | {"rollouts": [without_past(one) for one in known.get("rollouts", [])]}
+
+    async def rollout(self, model: str) -> Json:
+        """Return what was set, all of each."""
+        return self.releases["rollouts"]
+
+    async def shadows(self) -> Json:
+        """Return what was set."""
+        return self.releases["shadows"]
+
+    async def drift(self) -> Json:
+        """Return what was set, in brief."""
+        return brief(self.fleet.drift)
+
+    async def drift_of(self, model: str) -> Json:
+        """Return what was set of one model."""
+        told = self.fleet.drift
+        return told | {"versions": [one for one in told["versions"] if one["model"] == model]}
+
+    async def machine(self) -> Json:
+        """Return what was set."""
+        return self.fleet.machine
+
+    async def machine_of(self, sidecar: str) -> Json | None:
+        """Return what was set of one sidecar."""
+        return next((one for one in self.fleet.machine["sidecars"] if one["name"] == sidecar), None)
+
+    async def telemetry(self) -> Json:
+        """Return what was set."""
+        return self.fleet.telemetry
+
+    async def changes(self) -> Json:
+        """Return what was set."""
+        return {"records": self.counted.records, "unreadable": 0, "is_known": True, "error": ""}
+
+    async def measured(self, span: str) -> Json:
+        """Return what was set."""
+        return self.counted.all(span)
+
+    async def measured_model(self, model: str, version: str, span: str) -> Json:
+        """Return what was set."""
+        return self.counted.one(model, version, span)
+
     async def traces(self, query: Mapping[str, str]) -> Json:
         """Return the traces that the query wants."""
         wanted = parse(query)
@@ -86,6 +171,15 @@ class ScriptedSource:
 
     async def trace(self, wanted: str) -> Json | None:
         """Return the trace with its batches."""
+        stored = self._stored(wanted)
+        return None if stored is None else trace_json(stored)
+
+    async def trace_otlp(self, wanted: str) -> Json | None:
+        """Return the same as OTLP."""
+        stored = self._stored(wanted)
+        return None if stored is None else otlp_json(stored)
+
+    def _stored(self, wanted: str) -> StoredTrace | None:
         by_trace = self._by_trace()
         ids = {str(span.attributes.get(Attribute.REQUEST_ID)): span.trace_id for span in self.spans}
         spans = by_trace.get(ids.get(wanted, wanted))
@@ -99,13 +193,69 @@ class ScriptedSource:
         ]
         known = {trace_id: _summary(each).request_id for trace_id, each in by_trace.items()}
         request_id = wanted if wanted in ids else ""
-        return trace_json(StoredTrace(spans[0].trace_id, request_id, tuple(spans), tuple(batches), known))
+        return StoredTrace(spans[0].trace_id, request_id, tuple(spans), tuple(batches), known)
 
     def _by_trace(self) -> dict[str, list[Span]]:
         by_trace: dict[str, list[Span]] = {}
         for span in self.spans:
             by_trace.setdefault(span.trace_id, []).append(span)
         return by_trace
+
+
+def alerts_past(*more: Json, receivers: Sequence[str] = ("webhook/hooks.example",)) -> Json:
+    """Return an alert that fires, one that was over before, and ``more``, as the mesh tells of them."""
+    told = [_telling("begin", "ok", 1_800_000_001.0)]
+    before = [_telling("begin", "ok", 1_799_987_001.0), _telling("end", "failed", 1_799_990_003.0, why="503")]
+    fires = episode(told=told)
+    over = episode(began_s=1_799_987_000.0, ended_s=1_799_990_000.0, highest_burn=21.5, told=before)
+    alerts = [fires, over, *more]
+    return {"at_s": 1_800_000_600.0, "receivers": list(receivers), "alerts": alerts, "is_known": True, "error": ""}
+
+
+def episode(**changed: Any) -> Json:
+    """Return one time that an alert fired; ``changed`` replaces parts of it."""
+    answer: Json = {
+        "slo": "fast",
+        "model": "digits",
+        "severity": "page",
+        "name": "page 1h",
+        "tier": "fast",
+        "runbook": "docs/runbooks/slo-page-fast.md",
+        "began_s": 1_800_000_000.0,
+        "ended_s": None,
+        "highest_burn": 31.4,
+        "told": [],
+    }
+    return answer | changed
+
+
+def _telling(what: str, result: str, at_s: float, why: str = "") -> Json:
+    return {"to": "webhook/hooks.example", "what": what, "result": result, "at_s": at_s, "why": why}
+
+
+def counted_slots() -> ToldSlots:
+    """Return six days of which twenty minutes, an hour ago, had a twentieth bad; ten minutes were not counted."""
+    to_s = 1_800_000_000
+    events: dict[int, dict[int, list[int]]] = {10: {}, 60: {}, 3600: {}}
+    for at in range(6 * 1440, 0, -1):
+        if 200 <= at < 210:
+            continue
+        for slot_s, slots in events.items():
+            if slot_s >= 60 or at <= 120:
+                counts = slots.setdefault((to_s - 60 * at) // slot_s * slot_s, [0, 0])
+                counts[0] += 950 if 60 <= at < 80 else 1000
+                counts[1] += 50 if 60 <= at < 80 else 0
+    levels = tuple(
+        ToldLevel(slot_s, tuple(slots), *(tuple(counts[at] for counts in slots.values()) for at in (0, 1)))
+        for slot_s, slots in events.items()
+    )
+    return ToldSlots(float(to_s), levels, ((to_s - 600_000.0, to_s - 12_600.0), (to_s - 12_000.0, float(to_s))))
+
+
+def without_past(rollout: Json) -> Json:
+    """Return a rollout as a list has it."""
+    verdict = rollout.get("verdict")
+    return rollout | {"transitions": [], "verdict": verdict and verdict | {"history": []}}
 
 
 def _summary(spans: Sequence[Span]) -> Summary:
@@ -161,6 +311,8 @@ def objective(**changed: Any) -> Json:
         "target": 0.999,
         "period_s": 2592000.0,
         "within_s": 0.2,
+        "events": "requests",
+        "good_when": "A request is good when its status is below 500.",
         "status": "page",
         "good": 1_234_567,
         "bad": 845,
@@ -168,6 +320,8 @@ def objective(**changed: Any) -> Json:
         "remaining_ratio": 0.316,
         "is_enough": True,
         "exhaustion_s": 93_600.0,
+        "regained_ratio": 0.41,
+        "regained_in_s": 86_400.0,
         "burn": burn,
         "alerts": [
             _alert(state="firing", since=1_800_000_000.0, long_burn=16.9, short_burn=31.4),
@@ -198,14 +352,32 @@ def _alert(**changed: Any) -> Json:
         "state": "inactive",
         "since": None,
         "held_back": "",
+        "tier": "fast",
+        "runbook": "docs/runbooks/slo-page-fast.md",
     }
     return answer | changed
 
 
 def _point(start_s: int, at: int) -> Json:
     bad = 5 if 100 <= at < 160 else 0
-    burn = {"300": bad * 6.0, "3600": max(0.0, min(17.0, (at - 100) / 4)), "21600": 1.0}
+    burn = {
+        "300": bad * 6.0,
+        "1800": bad * 3.0,
+        "3600": max(0.0, min(17.0, (at - 100) / 4)),
+        "21600": 1.0,
+        "259200": 0.4,
+    }
     remaining = 1.0 - min(0.6, max(0.0, (at - 100) * 0.01))
+    if 200 <= at < 230:
+        return {
+            "start_s": start_s,
+            "good": 0,
+            "bad": 0,
+            "ignored": 0,
+            "remaining_ratio": None,
+            "burn": {},
+            "is_known": False,
+        }
     return {"start_s": start_s, "good": 95, "bad": bad, "ignored": 0, "remaining_ratio": remaining, "burn": burn}
 
 
@@ -237,8 +409,8 @@ def _batch(number: int, started_s: float) -> BatchTimes:
 
 
 def _member(number: int) -> Member:
-    span_id = two_hex(number, 12) + "0000"
-    return Member(trace_id_of(number), span_id, 0, request_id_of(number), 4, 0.0005 + 0.0008 * (number % _MEMBERS))
+    span_id, waited_s = two_hex(number, 12) + "0000", 0.0005 + 0.0008 * (number % _MEMBERS)
+    return Member(trace_id_of(number), span_id, 0, request_id_of(number), 4, waited_s, 1500 + number)
 
 
 def _request(number: int, batch: BatchTimes, started_s: float, is_bad: bool) -> list[Span]:

@@ -87,8 +87,12 @@ async def open_loop(
     check: Check,
     options: LoadOptions = DEFAULT_OPTIONS,
     watch: Watch | None = None,
+    until: asyncio.Event | None = None,
 ) -> list[Record]:
     """Send at evenly spaced intended moments, however slow the answers are.
+
+    Args:
+        until: once it is set nothing more is sent, and what is under way is waited for.
 
     Raises:
         ValueError: more requests than ``options.max_requests`` were asked for.
@@ -96,7 +100,8 @@ async def open_loop(
     count = round(rate_per_s * duration_s)
     if count > options.max_requests:
         raise ValueError(f"{count} requests are more than max_requests={options.max_requests}: shorten the run")
-    return await _OpenLoop(_Target.read(address), make_request, check, options, watch).run(count, rate_per_s)
+    loop = _OpenLoop(_Target.read(address), make_request, check, options, watch)
+    return await loop.run(count, rate_per_s, until or asyncio.Event())
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,8 +304,9 @@ class _ClosedLoop(_Loop):
 class _OpenLoop(_Loop):
     """Requests become due by the clock and take an idle connection, a new one, or wait for one."""
 
-    async def run(self, count: int, rate_per_s: float) -> list[Record]:
+    async def run(self, count: int, rate_per_s: float, until: asyncio.Event) -> list[Record]:
         self._count = count
+        self._until = until
         self._idle: list[ClientConnection] = []
         self._due: deque[tuple[int, float]] = deque()
         self._open_count = 0  # connections made or being made
@@ -314,10 +320,12 @@ class _OpenLoop(_Loop):
             ahead_s = intended_s - time.monotonic()
             if ahead_s > 0:
                 await asyncio.sleep(ahead_s)
+            if self._until.is_set():
+                self._count = index
+                break
             self._due.append((index, intended_s))
             self._serve_due()
-        if count == 0:
-            self._done.set()
+        self._end_if_all_are_kept()
 
     def _serve_due(self) -> None:
         while self._due:
@@ -342,6 +350,9 @@ class _OpenLoop(_Loop):
 
     def _keep(self, record: Record) -> None:
         super()._keep(record)
+        self._end_if_all_are_kept()
+
+    def _end_if_all_are_kept(self) -> None:
         if len(self._records) == self._count:
             self._done.set()
 

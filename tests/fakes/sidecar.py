@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from telemetry.records import Frame, Record
+from telemetry.records import Frame, PodSummary, Record
 
 
 class FakeSidecar:
@@ -40,7 +40,8 @@ class FakeSidecar:
 
     def records(self) -> list[Record]:
         """Return every record that has come since the last time."""
-        return [record for frame in self.frames() for record in frame.records]
+        every = [record for frame in self.frames() for record in frame.records]
+        return [record for record in every if not isinstance(record, PodSummary)]
 
     def close(self) -> None:
         for connection in [self.listening, *self._connections]:

@@ -193,6 +193,25 @@ def test_an_open_loop_keeps_its_schedule_and_counts_the_wait_behind_a_stall() ->
     assert all(record.latency_s > 0.1 - 0.005 * record.index - 0.001 for record in records)
 
 
+def test_an_open_loop_that_is_over_waits_for_what_is_under_way_and_sends_nothing_more() -> None:
+    over = asyncio.Event()
+
+    async def end_at_the_third(index: int, writer: asyncio.StreamWriter) -> bool:
+        if index == 2:
+            over.set()
+            await asyncio.sleep(0.05)
+        return await echo(index, writer)
+
+    async def drive(address: str) -> list[Record]:
+        return await open_loop(
+            address, rate_per_s=100, duration_s=60, make_request=make_request, check=is_echo, until=over
+        )
+
+    records = drive_against(end_at_the_third, drive)
+    assert 3 <= len(records) < 100
+    assert all(record.is_right for record in records)
+
+
 def test_an_open_loop_of_more_requests_than_allowed_is_refused_at_once() -> None:
     drive = open_loop("127.0.0.1:1", rate_per_s=1e6, duration_s=10, make_request=make_request, check=is_echo)
     with pytest.raises(ValueError, match="shorten the run"):

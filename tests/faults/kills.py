@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from tests.faults.checker import Evidence, Violations, check, keyed_requests_suc
 from tests.faults.gateway import PATH, GatewayUnderTest, callers_of, running_gateway, static
 from tests.faults.ledger_client import LedgerClient, Options
 from tests.faults.ledgers import Death, Ledger, Outcome
+from tests.faults.oracle.answers import Behaviour
 from tests.faults.oracle.pods import LightPod, light_pods
 from tests.faults.requests import Mix
 from tests.system.mesh import eventually
@@ -23,6 +25,8 @@ from tests.system.mesh import eventually
 Say = Callable[[str], None]
 _TOLD_EVERY_S = 5.0
 _WHOLE_AGAIN_WITHIN_S = 20.0
+# Pods that answer at once leave most answers waiting at the client: whoever is killed then has nothing under way.
+_UNDER_WAY = Behaviour(delay_s=0.03)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ def run(plan: Plan, home: Path, say: Say) -> Result:
     callers = callers_of()
     began_s = time.monotonic()
     with light_pods(plan.pods, executions, http_only=plan.http_only) as pods:
+        for pod in pods:
+            pod.behave(_UNDER_WAY)
         where = static([pod.address for pod in pods])
         running = running_gateway(home, where, callers=callers, workers=plan.workers)
         with running as gateway, Ledger(attempts) as ledger:
@@ -141,8 +147,15 @@ async def _at_moments(plan: Plan, draws: random.Random, client: LedgerClient, ki
 
 
 def _worker_killer(gateway: GatewayUnderTest, draws: random.Random) -> Callable[[], None]:
+    by_age: dict[int, None] = {}
+    is_oldest = itertools.cycle([True, False])
+
     def kill() -> None:
-        gateway.kill([draws.choice(gateway.serving())])
+        serving = gateway.serving()
+        by_age.update(dict.fromkeys(serving))
+        # All connections may be with one worker: every other time it is the oldest's turn, so no worker is spared.
+        oldest = next(pid for pid in by_age if pid in serving)
+        gateway.kill([oldest if next(is_oldest) else draws.choice(serving)])
         eventually(gateway.is_whole, "the worker is replaced", within_s=_WHOLE_AGAIN_WITHIN_S)
 
     return kill
@@ -153,7 +166,7 @@ def _pod_killer(pods: Sequence[LightPod], deaths: list[Death], draws: random.Ran
         pod = draws.choice(pods)
         deaths.append(pod.kill())
         pod.start_again()
-        pod.seen()
+        pod.behave(_UNDER_WAY)
 
     return kill
 

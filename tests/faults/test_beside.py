@@ -23,7 +23,7 @@ from tests.faults.scene import Proxies, Scene, a_worker_stopped_for_a_while, sce
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
 
 RATE_PER_S = 100.0
 BEFORE_S = 2.0

@@ -23,7 +23,7 @@ from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 from tests.system.mesh import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(1200)]
 
 ROUNDS = sized(1, 20)
 WHOLE = sized(100, 500)

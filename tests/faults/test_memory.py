@@ -23,17 +23,17 @@ from tests.system.mesh import eventually
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.alone,
     pytest.mark.timeout(900),
     pytest.mark.skipif(not may_make_one(), reason="bounding memory takes root and cgroup version 1"),
 ]
 
 WORKERS = 2
 BODIES = sized(100, 5000)
-CONNECTIONS = 16
 BODY_BYTES = 1024 * 1024
-
-# Of what the gateway has when nobody asks it for anything.
-ALLOWED = 1.1
+# How many at a time, and of how much memory, times what the gateway has when nobody asks it for anything. So many
+# that begin at once would take all of it before it is looked at again.
+CASES = [(16, 1.1), (500, 1.1), (500, 1.3)]
 # Pods that are slow to take requests, so that bodies wait.
 PODS, AT_ONCE, DELAY_S = 2, 8, 0.05
 STEADY_BYTES = 256 * 1024
@@ -41,7 +41,11 @@ AFTER_S = 3.0
 RECOVERS_WITHIN_S = 2.0
 
 
-def test_a_gateway_short_of_memory_refuses_and_lives(tmp_path: Path, figure: Figure) -> None:
+@pytest.mark.parametrize(("connections", "allowed"), CASES)
+def test_a_gateway_short_of_memory_refuses_and_lives(
+    connections: int, allowed: float, tmp_path: Path, figure: Figure
+) -> None:
+    bodies = max(BODIES, connections)
     attempts, executions = tmp_path / "attempts.jsonl", tmp_path / "executions.jsonl"
     callers = callers_of()
     with memory_group("penstock-faults") as group, light_pods(PODS, executions) as pods, Ledger(attempts) as ledger:
@@ -59,13 +63,13 @@ def test_a_gateway_short_of_memory_refuses_and_lives(tmp_path: Path, figure: Fig
                 LedgerClient("large", gateway.url, PATH, ledger, callers, 1, large),
                 LedgerClient("small", gateway.url, PATH, ledger, callers, 1, Options(Mix(keyed=0.0), max_attempts=1)),
             ]
-            healed_s = uvloop.run(_fill(clients, group, round(at_rest_bytes * ALLOWED)))
+            healed_s = uvloop.run(_fill(clients, group, round(at_rest_bytes * allowed), connections, bodies))
             assert set(gateway.everyone()) == before
             assert group.oom_kills == 0
     evidence = gateway.evidence(attempts=attempts, executions=executions)
     refused = Counter(end.reason for end in evidence.ends if end.outcome is Outcome.WHOLE and end.status >= 400)
     figure(
-        f"F09 {BODIES} bodies of 1 MiB with {ALLOWED - 1:.0%} more memory than at rest",
+        f"F09 {bodies} bodies of 1 MiB, {connections} at a time, with {allowed - 1:.0%} more memory than at rest",
         f"killed 0, refused {', '.join(f'{reason} {count}' for reason, count in refused.most_common())}",
     )
     assert check(evidence) == {}
@@ -83,14 +87,16 @@ def _at_rest(group: MemoryGroup) -> int:
     return used_bytes
 
 
-async def _fill(clients: list[LedgerClient], group: MemoryGroup, bound_bytes: int) -> float:
+async def _fill(
+    clients: list[LedgerClient], group: MemoryGroup, bound_bytes: int, connections: int, bodies: int
+) -> float:
     """Bound the memory while large bodies are sent, and ask a little longer; return when it was unbounded again.
 
     At rest the gateway has more of the bound than it waits for to take requests again, so that is not waited for.
     """
     large, small = clients
     group.bound(bound_bytes)
-    await large.closed_loop(CONNECTIONS, BODIES)
+    await large.closed_loop(connections, bodies)
     group.bound(-1)
     healed_s = time.monotonic()
     await small.open_loop(20.0, AFTER_S)

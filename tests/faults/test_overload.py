@@ -22,7 +22,7 @@ from tests.faults.requests import Mix
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
 
 # Slow pods, so that it is not the machine that is overloaded: 2 pods, 16 at a time each, 0.2 s: 160 requests a second.
 PODS, AT_ONCE, DELAY_S = 2, 16, 0.2

@@ -22,7 +22,7 @@ from tests.faults.scene import Scene, a_pod_with, scene
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
 
 RATE_PER_S = 150.0
 BEFORE_S = 2.0

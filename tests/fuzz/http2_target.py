@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from gateway.dataplane.http2 import frames
-from gateway.dataplane.http2.connection import MAX_STREAMS, Begun, Body, Event, Http2Connection
-from gateway.dataplane.http2.fields import field
-from gateway.dataplane.http2.frames import ConnectionBroken
-from gateway.dataplane.http2.windows import STREAM_WINDOW_BYTES
+from telemetry.http2 import frames
+from telemetry.http2.connection import MAX_STREAMS, Begun, Body, Event, Http2Connection
+from telemetry.http2.fields import field
+from telemetry.http2.frames import ConnectionBroken
+from telemetry.http2.windows import STREAM_WINDOW_BYTES
 
 _HEAD = b"".join(
     field(name, value)

@@ -1,6 +1,7 @@
 """What changes between two generations is told in sentences."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -9,27 +10,42 @@ from msgspec.structs import replace
 from policies.compilation import digest_of
 from policies.diff import MAX_SENTENCES, changes, summary
 from policies.snapshot import (
+    Alerting,
     Balance,
     Batching,
     Bounds,
     BurnAlert,
+    Canary,
+    CanaryStep,
+    Capacity,
+    ChooseRule,
     ClientCerts,
+    Compare,
     Eject,
+    Export,
+    Feedback,
     Guards,
     Health,
+    Judge,
     JwtIssuer,
     Key,
     LadderStep,
     Launch,
+    LeftOut,
     Limit,
     Listen,
+    Logs,
     Mesh,
     Objective,
     PolicyTest,
+    Privacy,
     Quota,
+    Recording,
     Retry,
     Role,
     Route,
+    Shadow,
+    ShadowLimits,
     SharedLimit,
     Snapshot,
     Static,
@@ -39,6 +55,8 @@ from policies.snapshot import (
     Tls,
     Tracing,
     Version,
+    Webhook,
+    When,
 )
 
 DEMO = Tenant("demo", "us", "demo", (), ("digits",))
@@ -118,7 +136,7 @@ def test_tenants_keys_and_the_mesh_are_told() -> None:
     assert changes(BEFORE, after) == (
         "mesh: listen 127.0.0.1:8080 (inference), 127.0.0.1:7070 (inference-grpc), "
         "127.0.0.1:8081 (admin), 127.0.0.1:8082 (metrics), "
-        "127.0.0.1:8090 (dashboards), 127.0.0.1:4318 (otlp) -> 127.0.0.1:9 (inference)",
+        "127.0.0.1:8090 (dashboards), 127.0.0.1:4318 (otlp), 127.0.0.1:4317 (otlp-grpc) -> 127.0.0.1:9 (inference)",
         "mesh: body_bytes 64MiB -> 1KiB",
         "mesh: idle_timeout 1m -> 90s",
         "tenant demo: tier demo -> gold",
@@ -146,6 +164,24 @@ def test_models_that_may_be_called_are_told_as_they_count(
     old = replace(BEFORE, tenants={"demo": replace(DEMO, may_call=before)})
     new = replace(BEFORE, tenants={"demo": replace(DEMO, may_call=after)})
     assert changes(old, new) == tuple(f"tenant demo: {sentence}" for sentence in told)
+
+
+def test_an_objective_that_counts_something_else_is_told_key_by_key() -> None:
+    kinds = (
+        Objective("one", "us", 2592000.0, 0.99, 500, first_byte_within_s=0.5),
+        Objective("one", "us", 2592000.0, 0.99, loads_within_s=10.0),
+        Objective("one", "us", 2592000.0, 0.99, pod="ready"),
+        Objective("one", "us", 2592000.0, 0.99, label="right"),
+    )
+    told = [
+        [line.removeprefix("slo one (no route): ") for line in changes(before, after)]
+        for before, after in pairwise(replace(BEFORE, objectives={"one": one}) for one in kinds)
+    ]
+    assert told == [
+        ["status_below 500 -> none", "first_byte_within 500ms -> none", "loads_within none -> 10s"],
+        ["loads_within 10s -> none", "pod none -> ready"],
+        ["pod ready -> none", "label none -> right"],
+    ]
 
 
 def test_every_change_of_an_objective_is_told_with_its_models() -> None:
@@ -202,6 +238,13 @@ def test_what_is_traced_is_told() -> None:
         "tracing: kept_per_s 20 -> 1000",
         "tracing: baggage none -> plan",
         "tracing: attributes none -> app.*, batch",
+    )
+
+
+def test_logs_are_told() -> None:
+    assert changes(BEFORE, replace(BEFORE, mesh=Mesh("m", logs=Logs("json", "warning")))) == (
+        "logs: format auto -> json",
+        "logs: level info -> warning",
     )
 
 
@@ -321,7 +364,7 @@ def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[st
 def test_every_number_and_text_that_the_digest_counts_is_told_when_it_changes() -> None:
     said = msgspec.json.encode(WHOLE)
     ways = list(leaves(msgspec.json.decode(said)))
-    assert len(ways) > 90
+    assert len(ways) > 170
     for way in ways:
         changed = msgspec.json.decode(said)
         *outer, last = way
@@ -342,15 +385,47 @@ def other(value: object) -> object:
     return value * 0.5 if isinstance(value, float) else f"{value}x"
 
 
+NEVER = LeftOut(("payments",), ("gold",))
+CANARY = Canary(
+    "first",
+    "2",
+    (CanaryStep(0.05, 60.0, 200), CanaryStep(0.25, 60.0, 100, needs_approval=True, requires_shadow="dark")),
+    Judge("1", burn_above=6.0),
+    sticky_by=("header:x-user-id", "tenant"),
+    never=NEVER,
+    capacity=Capacity(2, 1.5, 60.0),
+)
+SHADOW = Shadow(
+    "dark",
+    "2",
+    0.25,
+    ("header:x-user-id",),
+    NEVER,
+    ShadowLimits(8, 3600.0),
+    privacy=Privacy(("x-user-id",), ("/email",)),
+    outputs=(Compare("/label", "number", "abs", 0.5, 0.25, 0.125, 0.0625),),
+)
 WHOLE = Snapshot(
     1,
     "",
     Mesh(
         "m",
         (Listen("127.0.0.1:9", "admin", Tls("file:/c", "file:/k"), ClientCerts(True, "file:/ca")),),
-        jwt=(JwtIssuer("sso", "https://a", ("mesh",), ("ES256",), "https://a/keys", "tenant", "scope"),),
+        jwt=(
+            JwtIssuer(
+                "sso", "https://a", ("mesh",), ("ES256",), "https://a/keys", "tenant", "scope", sticky_claims=("sub",)
+            ),
+        ),
         roles=(Role("ops", ("group:ops",), ("policy.read",), ("digits",)),),
-        tracing=Tracing(baggage=("plan",), attributes=("app.*",)),
+        tracing=Tracing(baggage=("plan",), attributes=("app.*",), export=Export("http://tempo:4318")),
+        logs=Logs("json", "debug"),
+        alerts=Alerting(
+            (Webhook("https://hooks.example", "env:HOOK", "env:KEY"),),
+            "http://localhost:9093",
+            "https://pages",
+            "env:AM",
+            "https://mesh.example",
+        ),
     ),
     {"demo": Tier("demo", Limit("tier/demo", 5.0, 5, 3), 2.0, 5, 2, 128, 0.4)},
     {
@@ -380,6 +455,11 @@ WHOLE = Snapshot(
             Batching(8, 0.002),
             ("fast",),
             Limit("model/digits", 50.0, 60, 70),
+            choose=(ChooseRule("qa", When(("qa",), ("demo",), (("x-try", "yes"),), "pin"), "2"),),
+            canary=CANARY,
+            shadows=(SHADOW,),
+            record=Recording(0.1, 4096, 60.0, NEVER, ("x-user-id",), ("/email",)),
+            feedback=Feedback("/label", 3600.0, judged=True),
         )
     },
     {
@@ -394,7 +474,46 @@ WHOLE = Snapshot(
             "digits",
             alerts=(BurnAlert("page", "page 1h", 14.4, 3600.0, 300.0),),
             guards=Guards(10, 3, 0.5),
+            likely_within_s=7200.0,
+            tells_exhausted=True,
         )
     },
     (SharedLimit(Limit("shared/all", 2000.0, 3000, 10), ("digits",), ("demo",), ("demo",)),),
 )
+
+
+def test_what_becomes_of_alerts_is_told() -> None:
+    hook = Webhook("https://hooks.example/a", "file:/etc/hook")
+    alerting = Alerting((hook,), "http://am:9093", "https://wiki", "env:AM", "https://mesh.example")
+    told = replace(BEFORE, mesh=replace(BEFORE.mesh, alerts=alerting))
+    assert changes(BEFORE, told) == (
+        "alerts: webhooks none -> https://hooks.example/a with file:/etc/hook",
+        "alerts: alertmanager none -> http://am:9093",
+        "alerts: alertmanager_authorization none -> env:AM",
+        "alerts: runbooks none -> https://wiki",
+        "alerts: dashboards none -> https://mesh.example",
+    )
+    signed = replace(alerting, webhooks=(replace(hook, signature="env:KEY"),))
+    assert changes(told, replace(told, mesh=replace(told.mesh, alerts=signed))) == (
+        "alerts: webhooks https://hooks.example/a with file:/etc/hook -> https://hooks.example/a with file:/etc/hook, "
+        "signed with env:KEY",
+    )
+    before = Objective("fast", "us", 2592000.0, 0.99, 500, likely_within_s=86400.0, tells_exhausted=True)
+    old, new = (
+        replace(BEFORE, objectives={"fast": one})
+        for one in (before, replace(before, likely_within_s=0.0, tells_exhausted=False))
+    )
+    assert changes(old, new) == (
+        "slo fast (no route): likely_within 1d -> none",
+        "slo fast (no route): budget exhausted ticket -> none",
+    )
+
+
+def test_where_spans_are_sent_is_told_and_what_is_secret_by_its_place() -> None:
+    export = Export("https://otlp.example.com:443", "env:OTLP_HEADERS", "file:/etc/ca.pem", 128 * 2**20, 2.0)
+    told = replace(BEFORE, mesh=replace(BEFORE.mesh, tracing=Tracing(export=export)))
+    assert changes(BEFORE, told) == (
+        "tracing: export the hub -> https://otlp.example.com:443, queue 128MiB, answers within 2s, "
+        "headers env:OTLP_HEADERS, certificates by file:/etc/ca.pem",
+    )
+    assert changes(told, BEFORE)[0].endswith("-> the hub")

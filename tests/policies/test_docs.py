@@ -9,8 +9,10 @@ import pytest
 from policies import availability, grammar
 from policies.document import parse
 from policies.kinds import PolicyFile, kind_at
+from policies.reference import policy_files_markdown
 
-GUIDES = sorted((Path(__file__).parents[2] / "docs" / "how-to").glob("*.md"))
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDES = [DOCS / "tutorial.md", *sorted((DOCS / "how-to").glob("*.md"))]
 _BLOCK = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^# ((?:[a-z]+/)?[a-z]+\.yaml)$", re.MULTILINE)
 
@@ -32,6 +34,13 @@ def test_the_guides_show_each_kind_of_file() -> None:
         kind_at("limits.yaml"),
         kind_at("tests/a.yaml"),
     }
+
+
+def test_the_guide_to_policy_files_speaks_of_every_key_at_the_top_of_a_file() -> None:
+    guide = (DOCS / "how-to" / "policy-files.md").read_text()
+    keys = re.findall(r"^\| \**`([a-z_]+)`", policy_files_markdown(), re.MULTILINE)
+    assert len(keys) > 30
+    assert [key for key in keys if not re.search(rf"`{key}|^ *{key}:", guide, re.MULTILINE)] == []
 
 
 @pytest.mark.parametrize(("path", "text"), SHOWN, ids=[f"{number}-{path}" for number, (path, _) in enumerate(SHOWN)])

@@ -55,6 +55,7 @@ def test_the_demo_loads() -> None:
         ("127.0.0.1:8082", "metrics"),
         ("127.0.0.1:8090", "dashboards"),
         ("127.0.0.1:4318", "otlp"),
+        ("127.0.0.1:4317", "otlp-grpc"),
     ]
     assert snapshot.mesh.tracing == Tracing()
     assert {model: route.slo for model, route in snapshot.routes.items()} == {
@@ -239,7 +240,7 @@ def test_five_mistakes_in_four_files_are_five_errors_ordered_by_place(directory:
     edit("routes/digits.yaml", "max_wait: 2ms", "max_wait: 2")
     assert errors_of(directory) == [
         'limits.yaml:4:5: unknown key "rat". Did you mean "rate"?',
-        "mesh.yaml:14:15: 16 what? Write 16MiB or 16B.",
+        "mesh.yaml:16:15: 16 what? Write 16MiB or 16B.",
         "routes/digits.yaml:7:36: 2 what? Write 2s.",
         'routes/digits.yaml:8:9: there is no version "7". Known here: "1".',
         'tenants/demo.yaml:4:7: there is no tier "demmo". Did you mean "demo"?',
@@ -327,14 +328,16 @@ def test_the_management_api_may_not_listen_on_a_network(host: str, directory: Pa
 
 
 @pytest.mark.parametrize(("port", "is_refused"), [("8082", False), ("8090", True), ("4318", False)])
-def test_metrics_and_spans_may_cross_a_network_and_dashboards_may_not(
+def test_metrics_and_spans_may_cross_a_network_and_dashboards_not_just_so(
     port: str, is_refused: bool, directory: Path
 ) -> None:
     mesh = directory / "mesh.yaml"
     mesh.write_text(mesh.read_text().replace(f"127.0.0.1:{port}", f"10.0.0.1:{port}"))
     if is_refused:
         (error,) = errors_of(directory)
-        assert "the dashboards may listen on loopback only" in error
+        assert "the dashboards have no TLS and may listen on loopback only" in error
+        mesh.write_text(mesh.read_text().replace(f"10.0.0.1:{port}", f"10.0.0.1:{port}\n    plain: allowed"))
+        assert f"10.0.0.1:{port}" in [one.address for one in load_directory(directory).mesh.listen]
     else:
         assert f"10.0.0.1:{port}" in [one.address for one in load_directory(directory).mesh.listen]
 

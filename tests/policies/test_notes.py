@@ -4,19 +4,27 @@ from msgspec.structs import replace
 
 from policies.notes import EXPIRED_FOR_S, MAX_NAMED, notes
 from policies.snapshot import (
+    Canary,
+    CanaryStep,
+    ChooseRule,
+    Judge,
     JwtIssuer,
     Key,
     Launch,
+    LeftOut,
     Limit,
     Mesh,
     Objective,
+    Recording,
     Role,
     Route,
+    Shadow,
     Snapshot,
     Tenant,
     TenantJwt,
     Tier,
     Version,
+    When,
 )
 
 NOW_S = 1_800_000_000.0
@@ -100,3 +108,73 @@ def test_a_weight_that_nobody_of_the_same_priority_shares_with_is_noted() -> Non
     assert notes(snapshot, NOW_S) == ("the weight of tier gold decides nothing: no other tier has the same priority",)
     together = replace(snapshot, tiers={**tiers, "silver": Tier("silver")})
     assert notes(together, NOW_S) == ()
+
+
+SHADOW = Shadow("dark", "2", 0.1)
+
+
+def told_of(**parts: object) -> tuple[str, ...]:
+    return notes(replace(GOOD, routes={"ranker": replace(ROUTE, **parts)}), NOW_S)
+
+
+def test_what_is_copied_of_nobody_is_noted_with_why() -> None:
+    none = "the shadow dark of ranker copies 0 requests: "
+    assert told_of(shadows=(SHADOW,)) == (f"{none}no tenant that may call it has shadow: allow",)
+    assert told_of(record=Recording(0.1)) == (
+        "record of ranker keeps 0 requests: no tenant that may call it has shadow: allow",
+    )
+    allowing = with_tenant(is_copied=True)
+    copied = replace(allowing, routes={"ranker": replace(ROUTE, shadows=(SHADOW,))})
+    assert notes(copied, NOW_S) == ()
+    left_out = replace(SHADOW, never=LeftOut(tiers=("gold",)))
+    assert notes(replace(copied, routes={"ranker": replace(ROUTE, shadows=(left_out,))}), NOW_S) == (
+        f"{none}never leaves out every tenant that has shadow: allow",
+    )
+    idle = replace(SHADOW, sample=0.0)
+    assert notes(replace(copied, routes={"ranker": replace(ROUTE, shadows=(idle,))}), NOW_S) == (
+        f"{none}its sample is 0%",
+    )
+
+
+def test_a_rule_by_a_header_that_anybody_can_send_is_noted() -> None:
+    by_header = ChooseRule("try", When(headers=(("x-try", "yes"),)), "1")
+    assert told_of(choose=(by_header,)) == (
+        "any caller of ranker can send the headers of rule try, and so choose its version: "
+        "add scope: pin if that is not meant",
+    )
+    scoped = replace(by_header, when=replace(by_header.when, scope="pin"))
+    known = replace(by_header, when=replace(by_header.when, tenants=("ads",)))
+    assert told_of(choose=(scoped, known)) == ()
+
+
+def test_a_canary_that_too_few_keys_judge_is_noted() -> None:
+    by_tenant = Canary("first", "2", (CanaryStep(1.0),), Judge("1"), is_judged=True, sticky_by=("tenant",))
+    (note,) = told_of(canary=by_tenant)
+    assert note.startswith("the canary first of ranker may fail every request and not be called harmful")
+    for enough in (
+        replace(by_tenant, judge=Judge("1", burn_above=6.0)),
+        replace(by_tenant, sticky_by=("header:x-user-id", "tenant")),
+        replace(by_tenant, is_judged=False),
+    ):
+        assert told_of(canary=enough) == ()
+
+
+def test_a_canary_that_gets_nothing_or_keeps_nobody_is_noted() -> None:
+    canary = Canary("first", "2", (CanaryStep(1.0),), Judge("1", burn_above=6.0), sticky_by=("tenant",))
+    assert told_of(canary=canary) == ()
+    every = ChooseRule("now", When(), "1")
+    assert told_of(canary=canary, choose=(every,)) == (
+        "the canary first of ranker gets no requests: rule now takes all of them",
+    )
+    assert told_of(canary=replace(canary, never=LeftOut(("ads",)))) == (
+        "the canary first of ranker gets no requests: never leaves out all who may call it",
+    )
+    assert told_of(canary=replace(canary, sticky_by=())) == (
+        "callers of ranker change between versions from request to request while the canary first runs: "
+        "sticky_by keeps them on one",
+    )
+    undecided = replace(canary, judge=Judge("1", harmful_above=2.0, safe_below=1.5, burn_above=6.0))
+    assert told_of(canary=undecided) == (
+        "between its safe_below and harmful_above, the judge of the canary first of ranker calls a version neither "
+        "safe nor harmful",
+    )

@@ -5,6 +5,7 @@ import shutil
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from policies.document import parse
 from policies.errors import PolicyError, PolicyRefused
 from policies.kinds import SLOS, PolicyFile
 from policies.load import load_directory
-from policies.snapshot import BurnAlert, Guards, Objective, Tracing
+from policies.snapshot import Alerting, BurnAlert, Guards, Objective, Tracing, Webhook
 
 DEMO = Path(__file__).parents[2] / "policies" / "demo"
 DOCS = Path(__file__).parents[2] / "docs"
@@ -61,7 +62,8 @@ def test_every_key_reaches_the_snapshot(directory: Path) -> None:
         "name: fast, route: digits, owner: us, window: 7d, objective: 99.95%, by: [version, tier], "
         "good: {status_below: 400, within: 250ms}, ignore: {status: [429, 404]}, "
         "page: [{burn: 14.4, long: 60m, short: 5m}, {burn: 6, long: 6h, short: 30m}], "
-        "ticket: [{burn: 1, long: 3d, short: 6h}], min_events: 200, min_bad_events: 3, chance_below: 0.5%"
+        "ticket: [{burn: 1, long: 3d, short: 6h}], min_events: 200, min_bad_events: 3, chance_below: 0.5%, "
+        "likely_within: 12h"
     )
     assert objective_of(directory, text) == Objective(
         name="fast",
@@ -79,13 +81,41 @@ def test_every_key_reaches_the_snapshot(directory: Path) -> None:
             BurnAlert("ticket", "ticket 3d", 1.0, 259200.0, 21600.0),
         ),
         guards=Guards(min_events=200, min_bad_events=3, chance_below=0.005),
+        likely_within_s=43200.0,
+        tells_exhausted=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("good", "said", "events"),
+    [
+        ("status_below: 500, first_byte_within: 500ms", {"status_below": 500, "first_byte_within_s": 0.5}, "requests"),
+        ("pod: ready", {"pod": "ready"}, "requests"),
+        ("loads_within: 10s", {"loads_within_s": 10.0}, "loads"),
+        ("label: right", {"label": "right"}, "labels"),
+    ],
+)
+def test_each_sort_of_good_event_reaches_the_snapshot(
+    directory: Path, good: str, said: dict[str, object], events: str
+) -> None:
+    found = objective_of(directory, PLAIN.replace("status_below: 500", good))
+    usual = objective_of(directory, PLAIN)
+    assert found == msgspec.structs.replace(usual, **({"status_below": 0} | said))
+    assert found.events == events
 
 
 def test_what_is_left_out_is_as_usual(directory: Path) -> None:
     objective = objective_of(directory, PLAIN)
     assert objective == Objective(
-        "a", "us", 2592000.0, 0.999, 500, alerts=usual_alerts(2592000.0, 0.999), guards=Guards(0, 0, 0.01)
+        "a",
+        "us",
+        2592000.0,
+        0.999,
+        500,
+        alerts=usual_alerts(2592000.0, 0.999),
+        guards=Guards(0, 0, 0.01),
+        likely_within_s=86400.0,
+        tells_exhausted=True,
     )
     assert (objective.ignore_status, objective.within_s, objective.model, objective.by) == (
         None,
@@ -101,6 +131,45 @@ def test_an_empty_list_of_one_severity_leaves_the_other_as_usual(directory: Path
     assert {alert.severity for alert in alerts} == {"ticket"}
     assert objective_of(directory, f"{PLAIN}, page: [], ticket: [], by: [], chance_below: 0%") == Objective(
         "a", "us", 2592000.0, 0.999, 500, by=(), guards=Guards(chance_below=0.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "likely_within_s", "tells_exhausted"),
+    [
+        (f"{PLAIN}, likely_within: 0s", 0.0, True),
+        (f"{PLAIN}, ticket: []", 0.0, False),
+        (f"{PLAIN}, ticket: [], likely_within: 6h", 21600.0, False),
+        (PLAIN.replace("30d", "7d"), 20160.0, True),
+        (PLAIN.replace("30d", "12h"), 0.0, True),  # its thirtieth is too short to foretell anything
+    ],
+)
+def test_the_end_of_a_budget_is_a_ticket_unless_tickets_are_not_wanted(
+    directory: Path, text: str, likely_within_s: float, tells_exhausted: bool
+) -> None:
+    objective = objective_of(directory, text)
+    assert (objective.likely_within_s, objective.tells_exhausted) == (likely_within_s, tells_exhausted)
+
+
+def test_who_is_told_of_alerts_reaches_the_snapshot(directory: Path) -> None:
+    mesh = directory / "mesh.yaml"
+    assert load_directory(directory).mesh.alerts == Alerting()
+    mesh.write_text(
+        mesh.read_text().replace(
+            "name: demo",
+            "alerts:\n  webhooks:\n    - {url: 'https://hooks.example/x', authorization: 'file:/etc/hook'}\n"
+            "    - {url: 'env:CHAT_HOOK', signature: 'env:KEY'}\n  alertmanager: http://127.0.0.1:9093/\n"
+            "  alertmanager_authorization: env:AM\n  dashboards: https://mesh.example/\n"
+            "  runbooks: https://wiki.example/runbooks/\n"
+            "name: demo",
+        )
+    )
+    assert load_directory(directory).mesh.alerts == Alerting(
+        (Webhook("https://hooks.example/x", "file:/etc/hook"), Webhook("env:CHAT_HOOK", signature="env:KEY")),
+        "http://127.0.0.1:9093",
+        "https://wiki.example/runbooks",
+        "env:AM",
+        "https://mesh.example",
     )
 
 

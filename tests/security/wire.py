@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 _SOURCES = itertools.count(1)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO", "get")
 _ANSWER_BYTES = 2**20
+_LENGTH = re.compile(rb"^content-length: (\d+)", re.MULTILINE | re.IGNORECASE)
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
@@ -37,7 +38,7 @@ async def send(url: str, request: bytes, source: str = "127.0.0.1") -> Reply:
     try:
         writer.write(request)
         answer = await asyncio.wait_for(reader.read(_ANSWER_BYTES), 10)
-        while answer and b"\r\n\r\n" not in answer:
+        while answer and not _is_whole(answer, request):
             more = await asyncio.wait_for(reader.read(_ANSWER_BYTES), 10)
             if not more:
                 break
@@ -47,6 +48,13 @@ async def send(url: str, request: bytes, source: str = "127.0.0.1") -> Reply:
     finally:
         writer.transport.abort()
     return read_reply(answer)
+
+
+def _is_whole(answer: bytes, request: bytes) -> bool:
+    """Whether an answer has its head and, where that tells its length, its body."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    told = _LENGTH.search(head)
+    return bool(end) and (told is None or request.startswith(b"HEAD") or len(body) >= int(told[1]))
 
 
 def new_source() -> str:

@@ -7,37 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.mesh import build_store
+from tests.system.mesh import demo_store
 
 Figure = Callable[[str, str], None]
-_FIGURES: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 
 
 @pytest.fixture(scope="session")
 def model_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's archives; not to be written to."""
-    store = tmp_path_factory.getbasetemp() / "demo-models"
-    build_store(store)
-    return store
+    return demo_store(tmp_path_factory)
 
 
-@pytest.fixture(scope="session")
-def figure(pytestconfig: pytest.Config) -> Figure:
-    """Keep a figure by what it measures; printed when all tests have run."""
-    figures = pytestconfig.stash.setdefault(_FIGURES, [])
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Figure:
+    """Keep a figure by what it measures: it travels with the test's report, and is printed when all tests have run."""
 
     def keep(what: str, value: str) -> None:
-        figures.append((what, value))
+        request.node.user_properties.append((what, value))
 
     return keep
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the figures; what they mean is in docs/explanation/faults.md."""
-    figures = config.stash.get(_FIGURES, [])
-    if not figures:
-        return
-    terminalreporter.section("figures of the running mesh")
-    width = max(len(what) for what, _ in figures)
-    for what, value in figures:
-        terminalreporter.write_line(f"{what:<{width}}  {value}")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from deploy.local.key import new_key
+from deploy.local_key import new_key
 from gateway.control.runtime_file import FILE_NAME, RunningMesh
 from gateway.decide.api_keys import sha256_hex
 from tests.demo_policies import lay_out_digits

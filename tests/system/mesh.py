@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 
 from gateway.control.runtime_file import FILE_NAME, RunningMesh
 from tests.demo_policies import lay_out_digits
@@ -244,12 +246,19 @@ def lay_out_policies(directory: Path, files: Mapping[str, str]) -> None:
         (directory / name).write_text(content)
 
 
-def build_store(store: Path) -> None:
-    """Make the demo's archives, unless they are there."""
-    if not store.exists():
-        building = store.with_name(f"{store.name}-building")
-        subprocess.run([sys.executable, "-m", "deploy.demo", "build", building], check=True, capture_output=True)
-        building.rename(store)
+def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the demo's archives, made once for all processes of a test run; not to be written to."""
+    home = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        home = home.parent
+    store = home / "demo-models"
+    with (home / "demo-models.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not store.exists():
+            building = store.with_name(f"{store.name}-building")
+            subprocess.run([sys.executable, "-m", "deploy.demo", "build", building], check=True, capture_output=True)
+            building.rename(store)
+    return store
 
 
 def eventually(is_true: Callable[[], object], what: str, *, within_s: float = SOON_S) -> float:

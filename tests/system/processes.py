@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.readable import readable_within
 
 _GONE_WITHIN_S = 10.0
 
@@ -56,7 +57,7 @@ def kill_now(pids: Collection[int]) -> Killed:
         for descriptor in descriptors:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         for descriptor in descriptors:
-            assert select.select([descriptor], [], [], _GONE_WITHIN_S)[0], "a killed process does not end"
+            assert readable_within(descriptor, _GONE_WITHIN_S), "a killed process does not end"
         return Killed(at_s, time.monotonic())
     finally:
         for descriptor in descriptors:

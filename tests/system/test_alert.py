@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import uvloop
@@ -18,11 +22,12 @@ from tests.fakes.load import LoadOptions, open_loop
 from tests.fakes.records import Record
 from tests.system.conftest import Figure
 from tests.system.digits import known_digits, request_bytes
-from tests.system.mesh import MeshUnderTest, running_mesh
+from tests.system.mesh import MeshUnderTest, eventually, running_mesh
 from tests.system.seen import objective
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
 
+DEMO = Path(__file__).parents[2] / "policies" / "demo"
 # The workbook's page for 30 days (14.4 times in 1 h and 5 min), for a period of 4 days: all windows 7.5 times shorter.
 TARGET, FACTOR, LONG_S, SHORT_S = 0.99, 14.4, 480.0, 40.0
 SLOS = """\
@@ -38,7 +43,8 @@ slos:
     objective: 99%
 """
 RATE_PER_S = 20.0
-GOOD_S, BROKEN_S, GOOD_AGAIN_S = 45.0, 30.0, 60.0
+# The last is as long as it takes the short window to see next to nothing of what was bad, and a slot more.
+GOOD_S, BROKEN_S, GOOD_AGAIN_S = 15.0, 15.0, 48.0
 # A slot is evaluated when it has closed and every worker has told of it; the line is printed a moment later.
 LATE_S = SLOT_S + 3.0
 
@@ -61,9 +67,35 @@ def route(stable: str) -> str:
     )
 
 
+class Hook(BaseHTTPRequestHandler):
+    """A webhook: keeps what it is told."""
+
+    told: ClassVar[list[dict[str, Any]]] = []
+
+    def do_POST(self) -> None:
+        Hook.told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="module")
-def mesh(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterator[MeshUnderTest]:
-    policies = {"slos.yaml": SLOS, "routes/digits.yaml": route("1")}
+def webhook() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/alerts"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory, model_store: Path, webhook: str) -> Iterator[MeshUnderTest]:
+    usual = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", (DEMO / "mesh.yaml").read_text())
+    mesh_yaml = usual.replace("\nname: demo", f"\nalerts: {{webhooks: [{{url: '{webhook}'}}]}}\nname: demo")
+    policies = {"slos.yaml": SLOS, "routes/digits.yaml": route("1"), "mesh.yaml": mesh_yaml}
     with running_mesh(tmp_path_factory.mktemp("alert"), model_store, policies=policies) as running:
         known_digits(running)
         yield running
@@ -132,3 +164,9 @@ def test_the_page_fires_and_clears_when_the_counts_say_so(mesh: MeshUnderTest, f
     assert told["bad"] == sum(event.is_bad for event in events)
     assert [one["state"] for one in told["recent"]] == ["resolved", "firing"]  # the newest first
     assert re.search(r"\d+(\.\d+)?x", fired.text)
+    eventually(lambda: len(Hook.told) == 2, "the webhook is told of the beginning and the end, and of nothing else")
+    assert [one["status"] for one in Hook.told] == ["firing", "resolved"]
+    began, ended = (one["alerts"][0] for one in Hook.told)
+    assert began["labels"] == ended["labels"]
+    assert began["labels"]["alertname"] == "PenstockBudgetBurns"
+    assert (began["startsAt"], began["fingerprint"]) == (ended["startsAt"], ended["fingerprint"])

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from model_pod.protocols.grpc_messages import message_class
 from tests.system.digits import Digit, known_digits
-from tests.system.mesh import MeshUnderTest, build_store, running_mesh
+from tests.system.mesh import MeshUnderTest, demo_store, running_mesh
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
@@ -39,8 +39,7 @@ class Caller:
 
 @pytest.fixture(scope="module")
 def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
-    store = tmp_path_factory.getbasetemp() / "demo-models"
-    build_store(store)
+    store = demo_store(tmp_path_factory)
     with running_mesh(tmp_path_factory.mktemp("grpc"), store) as mesh:
         address = mesh.published().inference_grpc
         assert mesh.said.line("^gRPC ").text.split()[1] == address

@@ -17,7 +17,7 @@ from deploy.local.hub import running_hub
 from deploy.local.sidecars import TARGETS_FILE
 from tests.demo_policies import lay_out_digits
 from tests.system.listening import tcp_addresses, udp_sockets, unix_paths
-from tests.system.mesh import MeshUnderTest, running_mesh
+from tests.system.mesh import MeshUnderTest, eventually, running_mesh
 from tests.system.processes import of_session
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
@@ -31,9 +31,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterato
 
 def test_every_tcp_address_is_one_that_is_told_and_on_loopback(mesh: MeshUnderTest) -> None:
     addresses = mesh.admin("status")["addresses"]
+    eventually(lambda: running_hub(mesh.state), "the hub says where it listens")
     hub = running_hub(mesh.state)
     assert hub is not None
-    listed = {urlsplit(url).netloc for url in (hub.dashboards, hub.otlp)}
+    listed = {urlsplit(url).netloc for url in (hub.dashboards, hub.otlp, hub.otlp_grpc)}
     listed |= {address for kind in addresses.values() for address in kind}
     # Each sidecar has a port of its own for Prometheus, which finds it in this file.
     sidecars = json.loads((mesh.state / TARGETS_FILE).read_bytes())

@@ -19,7 +19,7 @@ from tests.system.conftest import Figure
 from tests.system.mesh import MeshUnderTest, running_mesh
 from tests.system.models import EVERY_MODEL, add_models, handler_archive, own_store
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(120)]
 
 ROWS, RUN_S = 4, 0.05
 MEASURED_S, FOR_S = 2.0, 6.0

@@ -136,8 +136,11 @@ MISTAKES = [
         'stable: "1"',
         'stable: "1"\ncanary: {id: first, version: "1", steps: [{share: 100%}]}',
         1,
-        1,
-        "not available yet: canary. Remove it for now.",
+        30,
+        (
+            'the canary is of version "1", which is stable: it has every request already. '
+            "Name the new version, or remove the canary."
+        ),
     ),
 ]
 

@@ -1,6 +1,6 @@
 """A quota of N requests while workers, the supervisor and all of them are killed: N are admitted and not one more.
 
-``PENSTOCK_QUOTA_KILLS`` is how many times somebody is killed on the way (6).
+``PENSTOCK_QUOTA_KILLS`` is how many times somebody is killed on the way (3, one of each kind).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.system.conftest import Figure
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-KILLS = int(os.environ.get("PENSTOCK_QUOTA_KILLS", "6"))
+KILLS = int(os.environ.get("PENSTOCK_QUOTA_KILLS", "3"))
 QUOTA = 150 * (KILLS + 1)
 CLIENTS = 4
 SOON_S = 60.0

@@ -10,6 +10,7 @@ from telemetry.records import (
     Attempt,
     BatchTimes,
     Frame,
+    GatewayCopy,
     GatewayRequest,
     Member,
     Part,
@@ -112,6 +113,16 @@ def test_a_request_is_a_server_span_with_a_client_span_per_attempt() -> None:
     }
 
 
+def test_a_grpc_call_has_the_names_that_opentelemetry_gives_to_calls() -> None:
+    root = spans(replace(REQUEST, method="inference.GRPCInferenceService/ModelInfer"))[0]
+    assert {name: told for name, told in root.attributes.items() if name.startswith(("rpc.", "http.request."))} == {
+        "http.request.method": "POST",
+        "rpc.system": "grpc",
+        "rpc.service": "inference.GRPCInferenceService",
+        "rpc.method": "ModelInfer",
+    }
+
+
 def test_a_second_attempt_says_that_it_is_one_and_the_first_why_it_failed() -> None:
     lost = Attempt("1" * 16, "digits/1/1", 10.001, 10.002, "no_pod_ready")
     _, first, second = spans(replace(REQUEST, attempts=(lost, *REQUEST.attempts)))
@@ -149,7 +160,7 @@ def test_a_request_in_the_pod_has_its_wait_and_the_stages_of_its_batch() -> None
 
 
 def test_a_batch_is_a_trace_of_its_own_linked_both_ways_with_its_members() -> None:
-    member = Member(TRACE, POD, 0, "r1", 1, 0.017)
+    member = Member(TRACE, POD, 0, "r1", 1, 0.017, 2500)
     (batch,) = spans(PodBatch(BATCH, (member,), "cpu", 3))
     inference = spans(POD_REQUEST)[3]
     assert (batch.name, batch.trace_id, batch.span_id, batch.parent_id) == (
@@ -161,7 +172,12 @@ def test_a_batch_is_a_trace_of_its_own_linked_both_ways_with_its_members() -> No
     assert (batch.start_ns, batch.end_ns) == (at(10.020), at(10.035))
     (link,) = batch.links
     assert (link.trace_id, link.span_id) == (inference.trace_id, inference.span_id)
-    assert link.attributes == {"penstock.request_id": "r1", "penstock.rows": 1, "penstock.queue.wait_s": 0.017}
+    assert link.attributes == {
+        "penstock.request_id": "r1",
+        "penstock.rows": 1,
+        "penstock.queue.wait_s": 0.017,
+        "penstock.device_s": 0.0025,
+    }
     assert (inference.links[0].trace_id, inference.links[0].span_id) == (batch.trace_id, batch.span_id)
     assert batch.attributes["penstock.queue.depth"] == 3
 
@@ -236,3 +252,29 @@ def test_parts_have_ids_of_their_own() -> None:
 def test_a_failed_load_says_why() -> None:
     (span,) = spans(PodLoad(TRACE, POD, 1.0, 3.0, "The handler failed.", "", 0.0))
     assert (span.name, span.status, span.message) == ("pod.load", Status.ERROR, "The handler failed.")
+
+
+COPY = GatewayCopy(TRACE, ATTEMPT, ROOT, True, 10.05, 10.06, "r1", 3, "demo", "digits", "2", "dark", "p", 200, False)
+
+
+def test_a_copy_is_below_the_request_that_was_copied_and_no_part_of_its_answer() -> None:
+    (span,) = spans(COPY)
+    assert (span.name, span.parent_id, span.kind, span.status) == ("gateway.shadow", ROOT, Kind.CLIENT, Status.UNSET)
+    said = {key.removeprefix("penstock."): value for key, value in span.attributes.items()}
+    assert (said["arm"], said["shadow"], said["version"], said["pod"]) == ("shadow", "dark", "2", "p")
+    assert "shadow.repeat" not in said
+
+
+def test_a_copy_that_fails_or_repeats_says_so() -> None:
+    (failed,) = spans(replace(COPY, status=500))
+    assert (failed.status, failed.attributes["error.type"]) == (Status.ERROR, "500")
+    (lost,) = spans(replace(COPY, status=0, is_repeat=True))
+    assert (lost.status, lost.attributes["error.type"]) == (Status.ERROR, "no_answer")
+    assert lost.attributes["penstock.shadow.repeat"] is True
+    assert "http.response.status_code" not in lost.attributes
+
+
+def test_a_pod_s_request_says_which_shadow_it_is_a_copy_for() -> None:
+    said = spans(replace(POD_REQUEST, shadow="dark"))[0].attributes
+    assert (said["penstock.arm"], said["penstock.shadow"]) == ("shadow", "dark")
+    assert "penstock.arm" not in spans(POD_REQUEST)[0].attributes

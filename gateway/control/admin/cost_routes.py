@@ -33,6 +33,7 @@ def router(totals: CostTotals) -> APIRouter:
             for kind, cost in totals.by_kind.items()
             if tenant in (None, kind.tenant) and actor.allows(_READ, kind.model)
         )
-        return costs_report(totals.since_s, shown, most)
+        versions = (one for one in totals.by_version.items() if tenant is None and actor.allows(_READ, one[0][0]))
+        return costs_report(totals.since_s, shown, most, versions)
 
     return room

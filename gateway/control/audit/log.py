@@ -33,6 +33,7 @@ from gateway.control.audit.record import (
 from gateway.control.audit.resume import NothingToGoOnFrom, OpenLog, resume
 from gateway.control.events import Say
 from model_pod.wire.refusals import Refused
+from telemetry.logs.line import warning
 
 GATEWAY = "gateway"
 """The actor of what the gateway does by itself."""
@@ -157,7 +158,11 @@ class AuditLog:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         if why != self._trouble:
             self._trouble = why
-            self._say(f"THE AUDIT LOG CANNOT BE WRITTEN: {why}; changes by the management API are refused until it can")
+            self._say(
+                warning(
+                    f"THE AUDIT LOG CANNOT BE WRITTEN: {why}; changes by the management API are refused until it can"
+                )
+            )
 
     def _close(self) -> None:
         if self._files is not None:
@@ -169,7 +174,7 @@ class AuditLog:
         try:
             for action, detail in news:
                 self._append(files, self._own(action, detail))
-                self._say(f"the audit log did not end as it should: {action}, {_in_words(detail)}")
+                self._say(warning(f"the audit log did not end as it should: {action}, {_in_words(detail)}"))
         except BaseException:
             files.close()
             raise
@@ -214,7 +219,7 @@ class AuditLog:
             finally:
                 elsewhere.close()
         except OSError as error:
-            self._say(f"the audit checkpoint was not copied to {self._more_copies}: {error.strerror}")
+            self._say(warning(f"the audit checkpoint was not copied to {self._more_copies}: {error.strerror}"))
 
     def _own(self, action: str, detail: Detail) -> Change:
         return Change(GATEWAY, action, _SUBJECT, detail, "", self.generation, self.generation)

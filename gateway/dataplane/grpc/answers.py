@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from gateway.dataplane.grpc.status import Status, status_of
-from gateway.dataplane.http2.fields import counted, field, named
 from model_pod.wire.refusals import REASON_HEADER
+from telemetry.http2.fields import counted, field, named
 
 # :status 200, which the static table has whole.
 _STATUS_200 = b"\x88"
@@ -71,11 +71,13 @@ def whole_message(content: bytes) -> bytes:
 
 
 def json_of(body: bytes | memoryview) -> Mapping[str, Any]:
-    """Return the object that a JSON body is; an empty one where it is none."""
+    """Return the object that a JSON body is; of a list one that has it as ``items``, of anything else an empty one."""
     try:
         told = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
+    if isinstance(told, list):
+        return {"items": told}
     return told if isinstance(told, dict) else {}
 
 

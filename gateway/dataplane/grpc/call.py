@@ -10,18 +10,28 @@ from gateway.dataplane.answers import Readiness
 from gateway.dataplane.forward import Forward
 from gateway.dataplane.grpc import answers, health
 from gateway.dataplane.grpc.answers import CALL_HEAD, Ending, whole_message
-from gateway.dataplane.grpc.methods import FROM_JSON, NOT_READY, OF_A_MODEL, TO_THE_POD, Asks, Method, ready, target_of
+from gateway.dataplane.grpc.methods import (
+    FROM_JSON,
+    NOT_READY,
+    OF_A_MODEL,
+    TO_THE_POD,
+    Asks,
+    Method,
+    only_ready,
+    ready,
+    target_of,
+)
 from gateway.dataplane.grpc.protobuf import Names, counted, names_of
 from gateway.dataplane.grpc.requests import PREFIX_BYTES, encoding_of, to_http
 from gateway.dataplane.grpc.status import Status, status_of, trailers
-from gateway.dataplane.http2.fields import Head, field
-from gateway.dataplane.http2.frames import Code
 from gateway.decide.decision import Refusal
 from gateway.errors import REASONS
 from model_pod.wire.http1 import RequestHead
 from model_pod.wire.refusals import Refused
 from policies.snapshot import Bounds
 from telemetry.conventions import REQUEST_ID
+from telemetry.http2.fields import Head, field
+from telemetry.http2.frames import Code
 
 # Names come first in every encoder's messages, and are bounded where models are declared.
 NAMES_WITHIN_BYTES = 8 * 1024
@@ -223,13 +233,14 @@ class Call:
             )
         return names
 
-    def _start(self, names: Names, message_bytes: int) -> None:
+    def _start(self, names: Names, message_bytes: int, query: str = "") -> None:
         asks = self._method.asks
         to_pod = asks in TO_THE_POD
         if not to_pod and len(self._inbox) < message_bytes:
             raise Refused("malformed_body", "the message is longer than what its method asks")
-        request = to_http(self._head, target_of(asks, names), self._method.name, message_bytes, to_pod=to_pod)
+        request = to_http(self._head, target_of(asks, names) + query, self._method.name, message_bytes, to_pod=to_pod)
         self._forward = forward = self._edge.forward(self, request)
+        forward.rpc = self._method.full_name
         self._held = False
         self._out_left, self._out_prefix = 0, b""
         if len(self._inbox) >= message_bytes:
@@ -253,8 +264,9 @@ class Call:
             message, is_whole = _inflated(message, OWN_MESSAGE_BYTES, is_whole=True)
             if not is_whole:
                 raise Refused("body_too_large", f"a message of this method has up to {OWN_MESSAGE_BYTES} bytes")
-        if self._method.asks is Asks.SERVER_METADATA:
-            self._start(_NO_NAMES, whole_bytes)
+        if self._method.asks in (Asks.SERVER_METADATA, Asks.REPOSITORY_INDEX):
+            query = only_ready(message) if self._method.asks is Asks.REPOSITORY_INDEX else ""
+            self._start(_NO_NAMES, whole_bytes, query)
             return True
         self._edge.credit(self._stream, whole_bytes)
         self._inbox = self._inbox[whole_bytes:]

@@ -15,13 +15,13 @@ from gateway.dataplane.grpc.call import STALLED_READER_S, Call
 from gateway.dataplane.grpc.methods import METHODS
 from gateway.dataplane.grpc.requests import is_grpc
 from gateway.dataplane.grpc.status import Status, trailers
-from gateway.dataplane.http2.connection import Answered, Begun, Body, Event, Gone, Http2Connection, Room
-from gateway.dataplane.http2.fields import field
-from gateway.dataplane.http2.frames import Code, ConnectionBroken
 from gateway.dataplane.pace import FIRST_BYTE_S
 from gateway.dataplane.tls import peer_of
 from model_pod.wire.http1 import RequestHead
 from telemetry.conventions import REQUEST_ID
+from telemetry.http2.connection import Answered, Begun, Body, Event, Gone, Http2Connection, Room
+from telemetry.http2.fields import field
+from telemetry.http2.frames import Code, ConnectionBroken
 
 _WRITE_BUFFER_BYTES = 64 * 1024
 # Copying so little costs less than a list of buffers.

@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.dataplane.grpc import protobuf
 from gateway.dataplane.grpc.protobuf import Names
@@ -29,6 +30,7 @@ class Asks(Enum):
     MODEL_READY = auto()  # asked in HTTP's way, and the answer is told as a message
     MODEL_METADATA = auto()
     SERVER_METADATA = auto()
+    REPOSITORY_INDEX = auto()
     SERVER_LIVE = auto()  # the gateway knows by itself; no key is asked for
     SERVER_READY = auto()
     PING = auto()
@@ -46,16 +48,18 @@ class Method(Struct, frozen=True):
     """One method.
 
     Attributes:
+        full_name: with its service, ``SERVICE/METHOD``.
         takes_many: the caller sends messages until it ends its side; each is a request of its own, in turn.
     """
 
     name: str
     asks: Asks
     takes_many: bool = False
+    full_name: str = ""
 
 
 METHODS: Final[Mapping[bytes, Method]] = {
-    f"/{service}/{method.name}".encode(): method
+    f"/{service}/{method.name}".encode(): replace(method, full_name=f"{service}/{method.name}")
     for service, methods in {
         OPEN_INFERENCE: (
             Method("ModelInfer", Asks.INFER),
@@ -63,6 +67,7 @@ METHODS: Final[Mapping[bytes, Method]] = {
             Method("ModelReady", Asks.MODEL_READY),
             Method("ModelMetadata", Asks.MODEL_METADATA),
             Method("ServerMetadata", Asks.SERVER_METADATA),
+            Method("RepositoryIndex", Asks.REPOSITORY_INDEX),
             Method("ServerLive", Asks.SERVER_LIVE),
             Method("ServerReady", Asks.SERVER_READY),
         ),
@@ -85,6 +90,8 @@ def target_of(asks: Asks, names: Names) -> str:
     """Return the HTTP target that asks the same."""
     if asks is Asks.SERVER_METADATA:
         return "/v2"
+    if asks is Asks.REPOSITORY_INDEX:
+        return "/v2/repository/index"
     model, version = quote(names.model, safe=""), quote(names.version, safe="")
     if asks is Asks.PREDICT:
         return f"/predictions/{model}/{version}" if version else f"/predictions/{model}"
@@ -114,6 +121,24 @@ def _tensor(told: Mapping[str, Any]) -> bytes:
     return named + protobuf.numbers(3, [int(size) for size in told["shape"]])
 
 
+def _repository_index(told: Mapping[str, Any]) -> bytes:
+    return b"".join(
+        protobuf.counted(
+            1,
+            b"".join(protobuf.counted(number, str(model[name])) for number, name in enumerate(_INDEXED, 1)),
+        )
+        for model in told["items"]
+    )
+
+
+_INDEXED = ("name", "version", "state", "reason")
+
+
+def only_ready(message: bytes) -> str:
+    """Return what a RepositoryIndexRequest asks for, as a query."""
+    return "?ready=true" if protobuf.is_set(message, 2) else ""
+
+
 def ready(is_ready: bool) -> bytes:
     """Return the answer to whether a server or model is ready, or live."""
     return protobuf.number(1, int(is_ready))
@@ -125,6 +150,7 @@ def _model_ready(_: Mapping[str, Any]) -> bytes:
 
 FROM_JSON: Final[Mapping[Asks, Callable[[Mapping[str, Any]], bytes]]] = {
     Asks.SERVER_METADATA: _server_metadata,
+    Asks.REPOSITORY_INDEX: _repository_index,
     Asks.MODEL_METADATA: _model_metadata,
     Asks.MODEL_READY: _model_ready,
 }

@@ -117,6 +117,44 @@ def counted_fields(message: bytes) -> list[tuple[int, bytes]]:
     return fields
 
 
+def without(message: bytes, field: int) -> bytes:
+    """Return a whole message without a field of text, bytes or a message.
+
+    Raises:
+        Refused: ``malformed_body``.
+    """
+    kept, at = [], 0
+    try:
+        while at < len(message):
+            begins = at
+            tag, at = _varint(message, at)
+            _, at = _value(message, at, tag & 7)
+            if tag != field << 3 | _COUNTED:
+                kept.append(message[begins:at])
+    except _CutShort:
+        raise _malformed() from None
+    return b"".join(kept)
+
+
+def is_set(message: bytes, field: int) -> bool:
+    """Whether a boolean of a whole message is true; the last one counts.
+
+    Raises:
+        Refused: ``malformed_body``.
+    """
+    found = at = 0
+    try:
+        while at < len(message):
+            tag, at = _varint(message, at)
+            if tag == field << 3 | _VARINT:
+                found, at = _varint(message, at)
+            else:
+                _, at = _value(message, at, tag & 7)
+    except _CutShort:
+        raise _malformed() from None
+    return found != 0
+
+
 def varint(number: int) -> bytes:
     """Return a number; below zero as protobuf writes an int64."""
     number %= _TWO_TO_64

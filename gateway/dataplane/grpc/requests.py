@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-from gateway.dataplane.http2.fields import Head
-from gateway.dataplane.http2.header_blocks import Fields
 from model_pod.wire.http1 import RequestHead
 from model_pod.wire.refusals import Refused
 from telemetry.conventions import TIMEOUT_MS
+from telemetry.http2.fields import Head
+from telemetry.http2.header_blocks import Fields
 
 PREFIX_BYTES = 5
 ENCODINGS = b"identity,gzip"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from gateway.dataplane.http2.fields import field
+from telemetry.http2.fields import field
 
 
 class Status(IntEnum):

@@ -80,6 +80,7 @@ _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _PHRASE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
 _PLAIN_TARGET = re.compile(rb"/[^#]*\Z", re.DOTALL)
 _ABSOLUTE_TARGET = re.compile(rb"(?i:http(s?))://([^/?]*)(.*)\Z", re.DOTALL)
+MAX_LENGTH_DIGITS = 16
 _MAX_CONTENT_LENGTH = 2**53
 _HTTP_11 = b" HTTP/1.1\r\n"
 _SPACE = 0x20
@@ -345,7 +346,7 @@ def _read_fields(request: RequestHead) -> None:
     host = values.get(b"host")
     if host is None and request.minor_version:
         raise Refused("malformed_http", "the request needs exactly one Host field")
-    if host is not None and not _is_host(host.strip(b" \t")):
+    if host is not None and not is_host(host.strip(b" \t")):
         raise Refused("malformed_http", "the Host field is not a host name or address with an optional port")
     if coding := values.get(b"transfer-encoding"):
         _set_chunked(request, coding.strip(b" \t"))
@@ -362,7 +363,8 @@ def _read_fields(request: RequestHead) -> None:
         _set_keep_alive(request)
 
 
-def _is_host(host: bytes) -> bool:
+def is_host(host: bytes) -> bool:
+    """Whether a Host field or an authority without user is well-formed (RFC 3986 3.2.2)."""
     match = _HOST.match(host)
     if match is None or int(match[2] or 0) > 65_535:
         return False
@@ -399,7 +401,7 @@ def _set_chunked(request: RequestHead, coding: bytes) -> None:
 
 
 def _content_length(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 16 or int(text) > _MAX_CONTENT_LENGTH:
+    if not text.isdigit() or len(text) > MAX_LENGTH_DIGITS or int(text) > _MAX_CONTENT_LENGTH:
         raise Refused("malformed_http", "Content-Length is not a number of bytes")
     return int(text)
 
@@ -427,7 +429,7 @@ def _set_target(request: RequestHead, method: bytes, target: bytes) -> None:
         secure, authority, target = match.groups()
         default_port = b":443" if secure else b":80"
         host = request.get(b"host")
-        if not _is_host(authority):
+        if not is_host(authority):
             raise Refused("malformed_http", "the absolute request target names no host")
         if host is not None and _without_port(authority, default_port) != _without_port(host, default_port):
             raise Refused("malformed_http", "the absolute request target and Host name different hosts")

@@ -62,6 +62,10 @@ class _Reader:
         """Forget the finished message; the next one may be read."""
         self._ended = False
 
+    def pass_over(self) -> None:
+        """Somebody else has read a whole message."""
+        self._ended = True
+
     def _take_head(self, limit_bytes: int) -> bytes | None:
         """Return the head that is now whole, or None; raises ValueError when it is over its limit."""
         window = bytes(self._unread[: limit_bytes + len(_HEAD_END)])

@@ -31,7 +31,7 @@ class Burn(Struct, frozen=True):
 
 
 class Alert(Struct, frozen=True):
-    """One alert of an objective; ``since`` is seconds since the epoch."""
+    """One alert of an objective; ``since`` is seconds since the epoch, ``runbook`` a page that says what to do."""
 
     severity: str
     name: str
@@ -43,6 +43,8 @@ class Alert(Struct, frozen=True):
     state: str
     since: float | None
     held_back: str
+    tier: str = "fast"
+    runbook: str = ""
 
 
 class FiringAlert(Alert, frozen=True, kw_only=True):
@@ -81,7 +83,7 @@ class Objective(Struct, frozen=True):
     model: str
     target: float
     period_s: float
-    within_s: float | None
+    good_when: str
     status: str
     good: int
     bad: int
@@ -93,6 +95,130 @@ class Objective(Struct, frozen=True):
     alerts: tuple[Alert, ...] = ()
     recent: tuple[Transition, ...] = ()
     versions: tuple[VersionBudget, ...] = ()
+    events: str = "requests"
+    within_s: float | None = None
+    likely_within_s: float = 0.0
+    regained_ratio: float | None = None
+    regained_in_s: float = 0.0
+
+
+class Telling(Struct, frozen=True):
+    """What became of telling one receiver of a beginning or an end."""
+
+    to: str
+    what: str
+    result: str
+    at_s: float
+    why: str = ""
+
+
+class Episode(Struct, frozen=True):
+    """One time that an alert fired; ``ended_s`` is None while it does."""
+
+    slo: str
+    model: str
+    severity: str
+    name: str
+    tier: str
+    runbook: str
+    began_s: float
+    ended_s: float | None
+    highest_burn: float
+    told: tuple[Telling, ...] = ()
+
+
+class Alerts(Struct, frozen=True):
+    """The answer of ``/api/alerts``, newest first; ``error`` says why it is old or empty."""
+
+    at_s: float = 0.0
+    receivers: tuple[str, ...] = ()
+    alerts: tuple[Episode, ...] = ()
+    is_known: bool = False
+    error: str = ""
+
+
+class Change(Struct, frozen=True):
+    """Something that was changed of a model."""
+
+    at_s: float
+    kind: str
+    text: str
+
+
+class Changes(Struct, frozen=True):
+    """What was changed of a model of late, oldest first."""
+
+    changes: tuple[Change, ...] = ()
+
+
+class Fires(Struct, frozen=True):
+    """From when to when an alert fires, in seconds since the beginning; None for beyond what was looked at."""
+
+    begins_s: int
+    ends_s: int | None
+
+
+class SimulatedAlert(Struct, frozen=True):
+    """What one alert does; ``as_is`` is what it does by the policy in force, of a past that is judged otherwise."""
+
+    severity: str
+    name: str
+    tier: str
+    factor: float
+    long_s: float
+    short_s: float
+    fires: tuple[Fires, ...]
+    as_is: tuple[Fires, ...] = ()
+    held_back: str = ""
+    never: str = ""
+
+
+class SimulatedFault(Struct, frozen=True):
+    """So large a share of so many requests is bad for so long."""
+
+    bad_share: float
+    length_s: int
+    rate_per_s: float
+
+
+class SimulatedCurve(Struct, frozen=True):
+    """Budget and burn rates by window, at moments in seconds since the beginning."""
+
+    moments_s: tuple[int, ...]
+    remaining: tuple[float | None, ...]
+    burn: dict[str, tuple[float, ...]]
+
+
+class Simulation(Struct, frozen=True):
+    """The answer of ``/api/slos/simulate``; ``error`` says why there is none.
+
+    Attributes:
+        begins_s: seconds since the epoch; None for a fault of any time.
+        cost: share of a whole budget that the fault takes.
+        remaining_ratio: of the budget afterwards; ``remaining_now`` as it is, by this target.
+        unknown: from when to when nobody counted.
+    """
+
+    slo: str
+    model: str
+    courses: tuple[SimulatedAlert, ...]
+    error: str
+    target: float = 0.0
+    policy_target: float = 0.0
+    period_s: float = 0.0
+    good_when: str = ""
+    is_replay: bool = False
+    is_changed: bool = False
+    fault: SimulatedFault | None = None
+    begins_s: float | None = None
+    shown_s: int = 0
+    cost: float | None = None
+    remaining_ratio: float | None = None
+    remaining_now: float | None = None
+    every_s: int = 10
+    unknown: tuple[tuple[float, float], ...] = ()
+    curve: SimulatedCurve | None = None
+    command: str = ""
 
 
 class Pod(Struct, frozen=True):
@@ -108,6 +234,8 @@ class Pod(Struct, frozen=True):
     running_rows: int | None = None
     restarts: int | None = None
     load_s: float | None = None
+    archive: str = ""
+    device_wanted: str = ""
 
 
 class Overview(Struct, frozen=True):
@@ -174,6 +302,7 @@ class Member(Struct, frozen=True):
     queue_wait_s: float | None
     is_this: bool
     is_stored: bool
+    device_s: float | None = None
 
 
 class Batch(Struct, frozen=True):

@@ -8,7 +8,18 @@ from msgspec import Struct
 
 from telemetry.hub.shown.answers import Alert, Burn, FiringAlert, ModelActivity, Objective, Overview, Pod, VersionBudget
 from telemetry.hub.shown.axis import Bar, Tick, bar
-from telemetry.hub.shown.formats import count, date, duration, factor, percent, share, target, times, window
+from telemetry.hub.shown.formats import (
+    count,
+    date,
+    duration,
+    factor,
+    good_share,
+    percent,
+    share,
+    target,
+    times,
+    window,
+)
 
 HEADROOM = 1.6
 """A bar of a burn rate reaches so many times its greatest threshold, unless the rate itself is greater."""
@@ -19,9 +30,16 @@ _STATUS_WORDS = {
     "ok": "ok",
     "page": "page",
     "ticket": "ticket",
-    "no_data": "no requests yet",
+    "no_data": "no data",
     "exhausted": "budget spent",
 }
+_TIER_WORDS = {
+    "fast": "burns fast",
+    "slow": "burns slowly",
+    "likely": "budget ends soon",
+    "exhausted": "budget spent",
+}
+LIKELY, EXHAUSTED = "likely", "exhausted"
 _WORST_FIRST = ("page", "exhausted", "ticket", "ok", "no_data")
 
 
@@ -40,7 +58,7 @@ class Budget(Struct, frozen=True):
 
 
 class BurnBar(Struct, frozen=True):
-    """The burn rate in one window, with a tick at each alert's factor."""
+    """The burn rate in one window, with a tick at each alert's factor; a window without events has no rate."""
 
     window: str
     rate: str
@@ -48,6 +66,14 @@ class BurnBar(Struct, frozen=True):
     ticks: tuple[Tick, ...]
     is_hot: bool
     counts: str
+    has_data: bool = True
+
+
+class Runbook(Struct, frozen=True):
+    """A page that says what to do; only an address of the web can be opened from here."""
+
+    text: str
+    href: str = ""
 
 
 class AlertRow(Struct, frozen=True):
@@ -57,6 +83,7 @@ class AlertRow(Struct, frozen=True):
     rule: str
     now: str
     since: str
+    runbook: Runbook
 
 
 class VersionRow(Struct, frozen=True):
@@ -86,6 +113,9 @@ class ObjectiveRow(Struct, frozen=True):
     exhaustion: str
     alerts: tuple[AlertRow, ...]
     versions: tuple[VersionRow, ...]
+    sli: str
+    sli_latest: str
+    why: str
 
 
 class ModelCard(Struct, frozen=True):
@@ -154,10 +184,46 @@ def objective_row(objective: Objective) -> ObjectiveRow:
         count(objective.ignored),
         budget(objective.remaining_ratio, objective.is_enough),
         burn_bars(objective.burn, objective.alerts),
-        _exhaustion(objective.exhaustion_s),
+        _exhaustion(objective),
         tuple(_alert_row(alert) for alert in objective.alerts),
         tuple(_version_row(version, objective) for version in objective.versions),
+        good_share(objective.good, objective.bad),
+        _latest(objective.burn),
+        why(objective),
     )
+
+
+def _latest(burn: Sequence[Burn]) -> str:
+    """Return how good the shortest window was; "" without windows."""
+    shortest = min(burn, key=lambda each: each.window_s, default=None)
+    if shortest is None:
+        return ""
+    return f"{good_share(shortest.good, shortest.bad)} in {window(shortest.window_s)}"
+
+
+def why(objective: Objective) -> str:
+    """Return why an objective is where it is, in words; "" where its state says all."""
+    if objective.status == "no_data":
+        return f"no event counted in {window(objective.period_s)}"
+    tiers = {alert.tier for alert in objective.alerts if alert.state == "firing"}
+    told = [_tier_words(tier, objective) for tier in _TIER_WORDS if tier in tiers]
+    held = sum(bool(alert.held_back) for alert in objective.alerts)
+    told += [f"{held} alert{'s' if held > 1 else ''} held back"] * bool(held)
+    told += ["too few events to tell"] * (not objective.is_enough)
+    return ", ".join(told)
+
+
+def _tier_words(tier: str, objective: Objective) -> str:
+    words = _TIER_WORDS[tier]
+    if tier == LIKELY and objective.likely_within_s:
+        return f"budget likely ends within {window(objective.likely_within_s)}"
+    return words
+
+
+def runbook(page: str) -> Runbook:
+    """Return a page as it can be shown: what is no address of the web is a file of the documents."""
+    name = page.rpartition("/")[2]
+    return Runbook(name, page) if page.startswith(("https://", "http://")) else Runbook(page)
 
 
 def firing_rows(alerts: Sequence[FiringAlert]) -> tuple[FiringRow, ...]:
@@ -174,12 +240,12 @@ def firing_rows(alerts: Sequence[FiringAlert]) -> tuple[FiringRow, ...]:
 def budget(remaining_ratio: float | None, is_enough: bool = True) -> Budget:
     """Return how much of a budget is left; of few events only a spent one is coloured."""
     if remaining_ratio is None:
-        return Budget(share(None), "unknown", Bar("0%", percent(0.0)), "no requests yet")
+        return Budget(share(None), "unknown", Bar("0%", percent(0.0)), "no events yet")
     if remaining_ratio <= 0:
-        note = "spent" if is_enough else "spent; few requests yet"
+        note = "spent" if is_enough else "spent; few events yet"
         return Budget(share(remaining_ratio), "gone", Bar("0%", percent(0.0)), note)
     if not is_enough:
-        return Budget(share(remaining_ratio), "unknown", Bar("0%", percent(remaining_ratio)), "few requests yet")
+        return Budget(share(remaining_ratio), "unknown", Bar("0%", percent(remaining_ratio)), "few events yet")
     level = "low" if remaining_ratio < 0.25 else "good"
     return Budget(share(remaining_ratio), level, Bar("0%", percent(remaining_ratio)))
 
@@ -190,20 +256,27 @@ def burn_bars(burn: Sequence[Burn], alerts: Sequence[Alert]) -> tuple[BurnBar, .
 
 
 def _burn_bar(burn: Burn, alerts: Sequence[Alert]) -> BurnBar:
-    factors = sorted({alert.factor for alert in alerts if burn.window_s in (alert.long_s, alert.short_s)})
+    factors = sorted(
+        {alert.factor for alert in alerts if alert.tier != EXHAUSTED and burn.window_s in (alert.long_s, alert.short_s)}
+    )
     whole = max(HEADROOM * max(factors, default=1.0), burn.burn_rate)
+    has_data = burn.good + burn.bad > 0
     return BurnBar(
         window(burn.window_s),
-        times(burn.burn_rate),
+        times(burn.burn_rate) if has_data else "no data",
         bar(0.0, burn.burn_rate, whole),
         tuple(Tick(percent(each / whole), factor(each)) for each in factors),
         any(burn.burn_rate > each for each in factors),
-        f"{count(burn.good)} good, {count(burn.bad)} bad",
+        f"{count(burn.good)} good, {count(burn.bad)} bad" if has_data else "no events",
+        has_data,
     )
 
 
-def _exhaustion(seconds: float | None) -> str:
+def _exhaustion(objective: Objective) -> str:
     """Return when the budget ends, in words."""
+    seconds = objective.exhaustion_s
+    if objective.remaining_ratio is None:
+        return "no data"
     if seconds is None:
         return "not at this pace"
     return f"in {duration(seconds)}" if seconds > 0 else "has ended"
@@ -211,20 +284,24 @@ def _exhaustion(seconds: float | None) -> str:
 
 def _promise(objective: Objective) -> str:
     """Return what is promised, in words."""
-    in_time = "" if objective.within_s is None else f" within {duration(objective.within_s)}"
-    return f"{target(objective.target)} answered well{in_time}, over {window(objective.period_s)}"
+    return f"{target(objective.target)} good over {window(objective.period_s)}. {objective.good_when}"
 
 
 def _alert_row(alert: Alert) -> AlertRow:
-    return AlertRow(alert, *_rule_now_since(alert))
+    return AlertRow(alert, *_rule_now_since(alert), runbook(alert.runbook))
 
 
 def _rule_now_since(alert: Alert) -> tuple[str, str, str]:
-    return (
-        f"over {factor(alert.factor)} in both {window(alert.long_s)} and {window(alert.short_s)}",
-        f"{times(alert.long_burn)} and {times(alert.short_burn)}",
-        "" if alert.since is None else date(alert.since),
-    )
+    since = "" if alert.since is None else date(alert.since)
+    if alert.tier == EXHAUSTED:
+        return f"as much was bad in {window(alert.long_s)} as may be", times(alert.long_burn), since
+    return (rule(alert), f"{times(alert.long_burn)} and {times(alert.short_burn)}", since)
+
+
+def rule(alert: Alert) -> str:
+    """Return what an alert waits for."""
+    both = f"over {factor(alert.factor)} in both {window(alert.long_s)} and {window(alert.short_s)}"
+    return f"the budget ends soon at this pace: {both}" if alert.tier == LIKELY else both
 
 
 def _version_row(version: VersionBudget, objective: Objective) -> VersionRow:

@@ -12,6 +12,7 @@ UNEXPLAINED = "unexplained"
 _STAGE_OF_SPAN = {
     SpanName.GATEWAY_REQUEST: "gateway",
     SpanName.GATEWAY_FORWARD: "transport",
+    SpanName.GATEWAY_SHADOW: "shadow",
     SpanName.POD_REQUEST: "pod",
     SpanName.POD_QUEUE: "queue",
     SpanName.POD_PREPROCESS: "preprocess",
@@ -36,6 +37,7 @@ STAGES = (
     "answer",
     "batch",
     "load",
+    "shadow",
     UNEXPLAINED,
 )
 

@@ -79,11 +79,12 @@ class Waterfall(Struct, frozen=True):
 
 
 class MemberRow(Struct, frozen=True):
-    """A request that rode in a batch: how long it waited, drawn up to the moment the batch began."""
+    """A request that rode in a batch: how long it waited, drawn up to the moment the batch began, and what it cost."""
 
     member: Member
     label: str
     waited: str
+    cost: str
     bar: Bar
 
 
@@ -117,10 +118,11 @@ class PartRow(Struct, frozen=True):
 
 
 class TraceView(Struct, frozen=True):
-    """One trace as its page shows it."""
+    """One trace as its page shows it; whoever sends on ``traceparent`` goes on with the trace below its request."""
 
     trace_id: str
     request_id: str
+    traceparent: str
     title: str
     facts: tuple[Fact, ...]
     is_error: bool
@@ -137,6 +139,7 @@ def trace_view(trace: Trace) -> TraceView:
     return TraceView(
         trace.trace_id,
         trace.request_id,
+        f"00-{trace.trace_id}-{root.span_id}-01",
         _title(root),
         _headline(trace, root),
         any(span.status == "error" for span in trace.spans),
@@ -301,6 +304,7 @@ def _member_row(member: Member, longest_s: float, whole_s: float) -> MemberRow:
         member,
         member.request_id or member.trace_id,
         duration(member.queue_wait_s),
+        duration(member.device_s),
         bar(longest_s - waited_s, waited_s, whole_s) if whole_s > 0 else Bar("0%", percent(0.0)),
     )
 

@@ -1,8 +1,7 @@
-// Draws an objective's past: budget, burn rates with the alerts' factors, good and bad requests.
+// Draws an objective's past: budget, burn rates against each alert's factor, good and bad events, and what happened meanwhile.
 
 const HEIGHT_PX = 220;
 const EVERY_MS = 10_000;
-const WINDOW_COLOURS = ["--stage-handler", "--stage-queue", "--stage-postprocess", "--stage-preprocess", "--stage-answer", "--stage-lost-attempt", "--stage-inference", "--stage-gateway"];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const DAY_S = 86400;
@@ -13,7 +12,7 @@ function windowText(seconds) {
   return unit ? `${seconds / unit[0]}${unit[1]}` : `${seconds}s`;
 }
 
-const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(ratio * 100).toFixed(1)} %`);
+const percent = (ratio) => (ratio === null || ratio === undefined ? "–" : `${(ratio * 100).toFixed(Math.abs(ratio) > 1 ? 0 : 1)} %`);
 const times = (rate) => (rate === null || rate === undefined ? "–" : `${rate.toFixed(2)}×`);
 const count = (number) => (number === null || number === undefined ? "–" : `${number}`);
 
@@ -30,9 +29,12 @@ function axes(text) {
   return [{ ...look, values: momentsText }, { ...look, size: 64, values: (_, splits) => splits.map(text) }];
 }
 
-function dashed(factors) {
+// A line across the plot where the alert's factor is, and what stands at it.
+function dashed(name, factor) {
   return (plot) => {
     const { ctx, bbox } = plot;
+    const y = plot.valToPos(factor, "y", true);
+    if (y < bbox.top || y > bbox.top + bbox.height) return;
     ctx.save();
     ctx.setLineDash([6, 5]);
     ctx.strokeStyle = colour("--bad");
@@ -40,14 +42,55 @@ function dashed(factors) {
     ctx.textAlign = "right";
     ctx.textBaseline = "bottom";
     ctx.font = `${11 * devicePixelRatio}px system-ui`;
-    for (const [name, factor] of Object.entries(factors)) {
-      const y = plot.valToPos(factor, "y", true);
-      if (y < bbox.top || y > bbox.top + bbox.height) continue;
+    ctx.beginPath();
+    ctx.moveTo(bbox.left, y);
+    ctx.lineTo(bbox.left + bbox.width, y);
+    ctx.stroke();
+    ctx.fillText(name, bbox.left + bbox.width - 4, y - 4);
+    ctx.restore();
+  };
+}
+
+// When alerts fired and when nobody counted lies behind the curves; what was changed is a line through them.
+function behind(over, gaps, name) {
+  return (plot) => {
+    const { ctx, bbox } = plot;
+    const shade = (from, to, ground) => {
+      const [left, right] = [from, to].map((at) => Math.min(bbox.left + bbox.width, Math.max(bbox.left, plot.valToPos(at, "x", true))));
+      if (right <= left) return;
+      ctx.fillStyle = ground;
+      ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    };
+    ctx.save();
+    // A page hides a ticket.
+    for (const each of over.toSorted((a, b) => (a.severity === "page") - (b.severity === "page"))) {
+      if (name && each.name !== name) continue;
+      shade(each.from_s, each.to_s ?? Number.MAX_SAFE_INTEGER, colour(each.severity === "page" ? "--bad-ground" : "--low-ground"));
+    }
+    for (const [from, to] of gaps) shade(from, to, colour("--groove"));
+    ctx.restore();
+  };
+}
+
+function marked(marks) {
+  return (plot) => {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.strokeStyle = colour("--link");
+    ctx.fillStyle = colour("--link");
+    ctx.font = `${11 * devicePixelRatio}px system-ui`;
+    ctx.textBaseline = "top";
+    ctx.textAlign = "left";
+    ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([2, 3]);
+    for (const mark of marks) {
+      const x = plot.valToPos(mark.at_s, "x", true);
+      if (x < bbox.left || x > bbox.left + bbox.width) continue;
       ctx.beginPath();
-      ctx.moveTo(bbox.left, y);
-      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      ctx.fillText(name, bbox.left + bbox.width - 4, y - 4);
+      ctx.fillText(`${mark.number}`, x + 3, bbox.top + 2);
     }
     ctx.restore();
   };
@@ -65,16 +108,16 @@ const PLOTS = {
     axes: axes(percent),
     range: (_, low, high) => [Math.min(0, low ?? 0), Math.max(1, high ?? 1)],
   }),
-  burn: (points, factors) => {
-    const windows = Object.keys(points.at(-1).burn).sort((a, b) => a - b);
-    const least = Math.min(...Object.values(factors), Infinity);
+  burn: (points, { name, longS, shortS, factor }) => {
+    const limit = Number(factor);
+    const rates = [longS, shortS].map((window) => points.map((point) => point.burn[window] ?? null));
     return {
-      data: windows.map((window) => points.map((point) => point.burn[window] ?? null)),
-      series: windows.map((window, index) => line(windowText(Number(window)), WINDOW_COLOURS[index % WINDOW_COLOURS.length], times)),
+      data: rates,
+      series: [line(windowText(Number(longS)), "--stage-handler", times), line(windowText(Number(shortS)), "--stage-queue", times)],
       axes: axes((rate) => `${rate}×`),
-      // The lowest factor is always in sight; the others come into it as the rates near them.
-      range: (_, __, high) => [0, Math.max(high ?? 0, Number.isFinite(least) ? least : 1) * 1.15],
-      hooks: { draw: [dashed(factors)] },
+      // The factor is always in sight.
+      range: (_, __, high) => [0, Math.max(high ?? 0, limit) * 1.15],
+      hooks: { draw: [dashed(`${name} ${limit}×`, limit)] },
     };
   },
   good: (points) => events(points, "good", "--stage-inference"),
@@ -84,14 +127,18 @@ const PLOTS = {
 function events(points, kind, name) {
   const bars = { paths: uPlot.paths.bars({ size: [0.9, 40] }), fill: `${colour(name)}99`, width: 0 };
   return {
-    data: [points.map((point) => point[kind])],
+    data: [points.map((point) => (point.is_known === false ? null : point[kind]))],
     series: [line(kind, name, count, bars)],
     axes: axes((number) => (Number.isInteger(number) ? `${number}` : "")),
     range: (_, __, high) => [0, Math.max(1, high ?? 1) * 1.05],
   };
 }
 
-function draw(element, made, moments) {
+function draw(element, made, moments, around) {
+  const hooks = {
+    drawClear: [behind(around.over, around.gaps, element.dataset.name)],
+    draw: [marked(around.marks), ...(made.hooks?.draw ?? [])],
+  };
   const options = {
     width: element.clientWidth, height: HEIGHT_PX,
     cursor: { sync: { key: "objective" } },
@@ -99,10 +146,37 @@ function draw(element, made, moments) {
     scales: { y: { range: made.range } },
     series: [{ value: (_, at) => (at === null ? "–" : `${iso(at).slice(0, 19).replace("T", " ")} UTC`) }, ...made.series],
     axes: made.axes,
-    hooks: made.hooks ?? {},
+    hooks,
   };
   element.replaceChildren();
   return new uPlot(options, [moments, ...made.data], element);
+}
+
+// The times in which nobody counted, from the points that say so.
+function gapsOf(points, stepS) {
+  const gaps = [];
+  for (const point of points) {
+    if (point.is_known !== false) continue;
+    if (gaps.at(-1)?.[1] === point.start_s) gaps.at(-1)[1] = point.start_s + stepS;
+    else gaps.push([point.start_s, point.start_s + stepS]);
+  }
+  return gaps;
+}
+
+// What was changed in the time shown, numbered as its line in the plots is.
+function marksOf(marks, points, stepS) {
+  if (points.length < 2) return [];
+  const [first, last] = [points[0].start_s, points.at(-1).start_s + stepS];
+  return marks.filter((mark) => mark.at_s >= first && mark.at_s <= last).map((mark, index) => ({ ...mark, number: index + 1 }));
+}
+
+function listMarks(element, marks) {
+  if (!element) return;
+  element.replaceChildren(...marks.map((mark) => {
+    const item = document.createElement("li");
+    item.textContent = `${mark.number} – ${iso(mark.at_s).slice(0, 19).replace("T", " ")} UTC: ${mark.text}`;
+    return item;
+  }));
 }
 
 function say(element, sentence) {
@@ -122,7 +196,13 @@ export function startCharts(document) {
   function redraw() {
     if (!charts() || !known) return;
     const points = known.points ?? [];
-    const factors = JSON.parse(charts().dataset.factors);
+    const stepS = known.step_s || 0;
+    const around = {
+      over: JSON.parse(charts().dataset.over || "[]"),
+      gaps: gapsOf(points, stepS),
+      marks: marksOf(JSON.parse(charts().dataset.marks || "[]"), points, stepS),
+    };
+    listMarks(document.getElementById("marks"), around.marks);
     for (const element of charts().querySelectorAll("[data-plot]")) {
       drawn.get(element)?.destroy();
       drawn.delete(element);
@@ -130,7 +210,7 @@ export function startCharts(document) {
         say(element, known.error || "Nothing happened in this time yet. Send a request, and wait for the next slot of ten seconds.");
         continue;
       }
-      drawn.set(element, draw(element, PLOTS[element.dataset.plot](points, factors), points.map((point) => point.start_s)));
+      drawn.set(element, draw(element, PLOTS[element.dataset.plot](points, element.dataset), points.map((point) => point.start_s), around));
     }
   }
 

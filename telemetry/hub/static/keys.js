@@ -1,6 +1,9 @@
 // The keyboard: j and k move, Enter opens, / searches, g goes to a page, ? tells all this.
 
-const PAGES = { o: "/", s: "/slos", t: "/traces" };
+const PAGES = {
+  o: "/", e: "/executive", c: "/on-call", q: "/red", n: "/map", s: "/slos", a: "/alerts", t: "/traces",
+  r: "/rollouts", h: "/shadows", d: "/drift", m: "/machine", y: "/telemetry",
+};
 const THEN_MS = 1500;
 
 export function startKeys(document, { holdStill, nextTheme }) {

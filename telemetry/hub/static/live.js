@@ -4,7 +4,7 @@ const LATE_S = 15;
 
 // What the reader did to the page stays: what is open, selected, drawn by a script, or filled in and not sent yet.
 const callbacks = {
-  beforeNodeMorphed: (before) => !(before.nodeType === Node.ELEMENT_NODE && before.matches("[data-plot], form")),
+  beforeNodeMorphed: (before) => !(before.nodeType === Node.ELEMENT_NODE && before.matches("[data-plot], #marks, form")),
   beforeAttributeUpdated: (name, node) => !(name === "open" && node.tagName === "DETAILS"),
 };
 
@@ -39,6 +39,8 @@ export function startLive(document) {
     state.isBusy = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(10_000) });
+      // Whose session is over logs in again, and comes back to this page.
+      if (answer.redirected && new URL(answer.url).pathname === "/login") return location.assign(answer.url);
       // What is not a page any more, such as a sign-in, is nothing to put into this one.
       if (!answer.headers.get("content-type")?.startsWith("text/html")) throw new Error(`${answer.status}`);
       replace(await answer.text());

@@ -2,6 +2,8 @@
 (() => {
   const root = document.documentElement;
   root.classList.add("has-script");
+  // Says no more than that there is something to log out of.
+  if (document.cookie.includes("penstock-hub-session=1")) root.classList.add("has-login");
   let theme = null;
   try {
     theme = localStorage.getItem("theme");

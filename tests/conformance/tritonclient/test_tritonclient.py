@@ -14,7 +14,7 @@ import pytest
 
 from tests.conformance.tritonclient.environment import NotInstalled, python_with_tritonclient
 from tests.system.digits import Digit, known_digits
-from tests.system.mesh import MeshUnderTest, build_store, running_mesh
+from tests.system.mesh import MeshUnderTest, demo_store, running_mesh
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
@@ -41,8 +41,7 @@ def python() -> Path:
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory, python: Path) -> Iterator[Told]:
-    store = tmp_path_factory.getbasetemp() / "demo-models"
-    build_store(store)
+    store = demo_store(tmp_path_factory)
     with running_mesh(tmp_path_factory.mktemp("tritonclient"), store) as mesh:
         digits = known_digits(mesh)
         by_http = _run_client(python, CLIENT, urlsplit(mesh.inference).netloc, mesh, digits)

@@ -164,6 +164,18 @@ def test_a_past_request_is_told_as_it_was_and_as_it_would_be() -> None:
     assert "generation 1 is not kept any more: its steps cannot be shown" in gone
 
 
+def test_a_past_request_that_a_full_queue_refused_is_not_told_as_answered() -> None:
+    snapshot = policy()
+    block, _ = recorded(snapshot, [Call(reason="pods_busy")])
+    lines = describe_past(past_report(request_id(0), record_at(block, 0), snapshot, snapshot))
+    assert any(line.startswith("refused   queue") and "pods_busy" in line for line in lines)
+    assert not any("version 1 answers" in line for line in lines)
+    assert any(
+        line.startswith("generation 1: admitted to version 1, then refused with 503 pods_busy") for line in lines
+    )
+    assert lines[-1] == "generation 1, in force now, decides the same"
+
+
 def plan(*arguments: str) -> int:
     return main(["policy", "plan", *arguments])
 
@@ -262,3 +274,57 @@ def test_time_without_traffic_is_said_to_be_so(
 ) -> None:
     assert plan(str(directory), "--state", str(state), "--traffic", "last-1s") == 0
     assert "no request was recorded in that time" in capsys.readouterr().out
+
+
+RELEASED = """\
+  "2": {pods: {launch: {archive: digits-2.mar}}}
+canary: {id: first, version: "2", sticky_by: [header:x-user-id, tenant], steps: [{share: 5%, hold: 1m}, {share: 100%}]}
+shadow: [{name: dark, version: "2", sample: 10%}]
+"""
+
+
+@pytest.fixture
+def released(directory: Path) -> Path:
+    """The demo's policy with a canary and a shadow of digits."""
+    route = directory / "routes" / "digits.yaml"
+    route.write_text(route.read_text().replace("batching:", f"{RELEASED}batching:", 1))
+    return directory
+
+
+def test_a_described_request_is_explained_at_a_share_of_the_canary(
+    released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    described = ("--policies", str(released), "--tenant", "nightly", "--model", "digits")
+    assert explain(*described) == 0
+    out = capsys.readouterr().out
+    assert "1: the stable one; the canary first has not begun" in out
+    assert "left out  shadow dark" in out
+    assert "tenant nightly does not allow it" in out
+    assert explain(*described, "--canary-share", "100%", "--header", "X-User-Id=u-1") == 0
+    out = capsys.readouterr().out
+    assert "2: in the canary first, whose share is 100%: sticky key header:x-user-id, which lies at " in out
+    assert "these files: version 2 answers" in out
+
+
+def test_a_share_of_no_canary_is_a_mistake_of_the_arguments(released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policies = ("--policies", str(released))
+    assert explain(*policies, "--model", "text", "--canary-share", "5%") == 2
+    assert "--canary-share 5%: text has no canary" in capsys.readouterr().err
+    assert explain(*policies, "--model", "digits", "--canary-share", "120%") == 2
+    assert "a share is 0% to 100%" in capsys.readouterr().err
+    assert explain(*policies, "--model", "digits", "--canary-share", "5") == 2
+    assert capsys.readouterr().err == "penstock policy explain: 5 what? Write 5%.\n"
+
+
+def test_a_plan_says_what_a_new_canary_takes(
+    released: Path, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = tmp_path / "now"
+    shutil.copytree(released, now)
+    route = now / "routes" / "digits.yaml"
+    route.write_text(route.read_text().replace("canary:", "# canary:"))
+    assert plan(str(released), "--against", str(now), "--state", str(state)) == 0
+    out = capsys.readouterr().out
+    begins = "route digits: canary first begins: version 2 for 5%, 100% of requests by header:x-user-id, else tenant"
+    assert begins in out
+    assert "first of digits, version 2: begins at its first step, 5%" in out

@@ -13,6 +13,7 @@ import pytest
 
 from deploy.cli import main
 from deploy.commands.model import ServedVersion, served_versions
+from deploy.commands.rollout_text import in_one_line
 from deploy.commands.status import describe
 from deploy.local.hub import RunningHub
 from gateway.control.reports import (
@@ -28,6 +29,7 @@ from gateway.control.reports import (
     WaitingReport,
     WorkerReport,
 )
+from tests.deploy.commands.test_rollout import WAITING
 
 TOKEN = "a-token"
 POD = PodReport(
@@ -130,6 +132,11 @@ def test_status_says_where_everything_is() -> None:
     assert "metrics     http://127.0.0.1:8082/metrics" in told
     assert "dashboards  http://127.0.0.1:8090" in told
     assert "dashboards  nowhere" in describe(STATUS, POLICY)
+
+
+def test_status_names_the_canaries_that_there_are() -> None:
+    text = describe(STATUS, POLICY, rollouts=[WAITING])
+    assert in_one_line(WAITING) in text.splitlines()
 
 
 def test_status_as_json_is_what_the_api_says(server: str, capsys: pytest.CaptureFixture[str]) -> None:

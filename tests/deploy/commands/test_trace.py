@@ -152,6 +152,14 @@ def test_a_hub_with_a_token_is_asked_with_it(
         assert hub.asked[-1][1] == "Bearer secret"
 
 
+def test_the_own_hubs_token_is_found_beside_it(hub: HubServer, tmp_path: Path) -> None:
+    (state_of(tmp_path, hub) / "hub-token").write_text("made-at-its-start\n")
+    assert main(["trace", "a", "--state", str(tmp_path)]) == 0
+    assert hub.asked[-1][1] == "Bearer made-at-its-start"
+    assert main(["trace", "a", "--hub", hub.url]) == 0
+    assert hub.asked[-1][1] == ""  # it is for that hub alone
+
+
 @pytest.mark.parametrize(("answer", "sentence"), [((500, b"oh"), "answers 500: oh"), ((200, b"[]"), "another shape")])
 def test_a_hub_that_answers_something_else_is_said(
     hub: HubServer, capsys: pytest.CaptureFixture[str], answer: tuple[int, bytes], sentence: str
@@ -182,3 +190,52 @@ def test_without_a_hub_the_fix_is_said(
     assert "does not answer" in capsys.readouterr().err
     assert main(["trace", "a", "--hub", "http://127.0.0.1:9", "--token-file", str(tmp_path / "none")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+LISTED = {
+    "trace_id": "a" * 32, "request_id": "request-\x1b1", "name": "gateway.request", "model": "digits", "version": "1",
+    "tenant": "acme", "arm": "stable", "status": "error", "http_status": 502, "reason": "pod_lost", "outcome": "bad",
+    "start_ns": 1_800_000_000_123_456_789, "duration_ns": 12_345_678, "span_count": 7, "batch_rows": 4, "kept": "error",
+    "stages": [
+        {"name": "gateway.forward", "start_ns": 0, "duration_ns": 9_000_000},
+        {"name": "pod.queue", "start_ns": 0, "duration_ns": 5_000_000},
+        {"name": "pod.inference", "start_ns": 0, "duration_ns": 2_000_000},
+    ],
+}  # fmt: skip
+TABLE = """\
+STARTED (UTC)       ID          MODEL     STATUS          TOOK ms  MOST OF IT   BATCH  KEPT
+01-15 08:00:00.123  request-?1  digits/1  502 pod_lost     12.346  queue 5.000      4  error
+older ones: --cursor 9.a
+"""
+
+
+def test_a_list_is_asked_for_with_its_filters(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.answers = [(200, msgspec.json.encode({"traces": [LISTED], "next": "9.a"}))]
+    narrowed = ["--model", "digits", "--status", "error", "--min-ms", "10", "--reason", "pod_lost", "--limit", "1"]
+    assert main(["trace", "list", "--hub", hub.url, *narrowed]) == 0
+    assert capsys.readouterr().out == TABLE
+    path, _, query = hub.asked[-1][0].partition("?")
+    assert path == "/api/traces"
+    assert sorted(query.split("&")) == [
+        "limit=1", "min_ms=10", "model=digits", "reason=pod_lost", "status=error"
+    ]  # fmt: skip
+    assert main(["trace", "list", "--hub", hub.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["next"] == "9.a"
+
+
+def test_an_empty_list_and_a_hub_that_refuses_say_so(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.answers = [(200, b'{"traces": [], "next": null}')]
+    assert main(["trace", "list", "--hub", hub.url]) == 0
+    assert "widen the filters" in capsys.readouterr().out
+    for answer, sentence in (((400, b"min_ms is a number"), "min_ms is a number"), ((200, b"[]"), "another shape")):
+        hub.answers = [answer]
+        assert main(["trace", "list", "--hub", hub.url]) == 1
+        assert sentence in capsys.readouterr().err
+    assert main(["trace", "list", "--limit", "0"]) == 2
+
+
+def test_a_trace_for_other_tools_is_otlp(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.answers = [(200, msgspec.json.encode(TRACE)), (200, b'{"resourceSpans":[]}')]
+    assert main(["trace", "show", "list", "--hub", hub.url, "--otlp"]) == 0
+    assert capsys.readouterr().out == '{"resourceSpans":[]}\n'
+    assert [path for path, _ in hub.asked] == ["/api/traces/list", "/api/traces/list?form=otlp"]

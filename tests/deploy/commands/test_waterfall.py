@@ -52,7 +52,7 @@ BATCH = BatchReport(
     {"penstock.batch.id": 7, "penstock.batch.rows": 4, "penstock.batch.requests": 2, "penstock.device": "cpu"},
     (span("pod.batch", "e" * 16, "", 20, 47),),
     (
-        MemberReport("a" * 32, "request-1", 2, 0.006, is_this=True, is_stored=True),
+        MemberReport("a" * 32, "request-1", 2, 0.006, is_this=True, is_stored=True, device_s=0.0125),
         MemberReport("b" * 32, "", 2, None, is_this=False, is_stored=False),
     ),
 )
@@ -83,13 +83,15 @@ gateway.request           0.000     100.000  ###################################
 batch 7: 4 rows of 2 requests on cpu, trace {"c" * 32}
 SPAN         AFTER ms     TOOK ms
 pod.batch      20.000      47.000          ###################
-WHO RODE ALONG                    ROWS   WAITED ms  STORED
-request-1 (this)                     2       6.000  yes
-{"b" * 32}     2  -           no
+WHO RODE ALONG                    ROWS   WAITED ms   DEVICE ms  STORED
+request-1 (this)                     2       6.000      12.500  yes
+{"b" * 32}     2  -           -           no
 
-PART          TOOK ms   SHARE
-gateway        20.000   20.0%
-inference      20.000   20.0%
+PART            TOOK ms   SHARE
+gateway          20.000   20.0%
+inference        20.000   20.0%
+unexplained      60.000   60.0%
+all of it       100.000  100.0%
 the parts cover 40.0% of the request's time"""
 
 

@@ -62,5 +62,5 @@ def test_only_the_broken_version_holds_what_breaks_and_all_of_its_requests_do(st
     assert shares == {
         "digits-1.mar": (False, None),
         "digits-2.mar": (False, None),
-        "digits-broken.mar": (True, {"broken_share": 1.0}),
+        "digits-broken.mar": (True, {"broken_share": 1.0, "broken_by": "raise"}),
     }

@@ -78,7 +78,10 @@ def test_a_process_and_its_sidecar_meet_at_one_socket() -> None:
 def test_sidecars_export_to_the_hub() -> None:
     received = in_volume("hub", hub().otlp_unix)
     for name in ("gateway", "digits-1"):
-        assert in_volume(f"{name}-sidecar", path_of(sidecar(name).export)) == received
+        export = sidecar(name).export
+        assert export is not None
+        assert in_volume(f"{name}-sidecar", path_of(export.address)) == received
+        assert in_volume(f"{name}-sidecar", sidecar(name).queue) == f"{name}-queue/."
 
 
 def test_a_pods_sidecar_watches_its_pod_and_heeds_the_gateways() -> None:

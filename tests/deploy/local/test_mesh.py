@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 import signal
 import socket
 import subprocess
@@ -20,6 +19,7 @@ from gateway.control import last_good
 from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
 from model_pod.wire.status import PodStatus
 from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
+from tests.readable import readable_within
 
 GONE_WITHIN_S = 20.0
 
@@ -90,7 +90,7 @@ def wait_until_gone(pid: int) -> None:
     with suppress(ProcessLookupError):
         descriptor = os.pidfd_open(pid)
         try:
-            assert select.select([descriptor], [], [], GONE_WITHIN_S)[0], f"process {pid} is still there"
+            assert readable_within(descriptor, GONE_WITHIN_S), f"process {pid} is still there"
         finally:
             os.close(descriptor)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.local.sidecars import ATTRIBUTES_FILE, TARGETS_FILE, SidecarPlaces, Sidecars
 from gateway.control.desired_pods import DesiredPod
+from policies.snapshot import Tracing
 
 PROGRAM = (sys.executable, "-m", "tests.deploy.local.programs.side")
 ENDED_WITHIN_S = 20.0
@@ -49,7 +50,7 @@ def test_other_attributes_are_told_by_a_file_and_end_no_sidecar(tmp_path: Path) 
     def story(sidecars: Sidecars) -> None:
         sidecars.of_gateway()
         for attributes in ((), ("app.user", "app.cart.*")):
-            sidecars.tend((), attributes, has_hub=False, now_s=0.0)
+            sidecars.tend((), Tracing(attributes=attributes), has_hub=False, now_s=0.0)
             assert json.loads((tmp_path / ATTRIBUTES_FILE).read_bytes()) == list(attributes)
 
     assert told(tmp_path, story) == []
@@ -58,7 +59,7 @@ def test_other_attributes_are_told_by_a_file_and_end_no_sidecar(tmp_path: Path) 
 def test_a_pod_that_is_to_record_nothing_has_its_sidecar_all_the_same(tmp_path: Path) -> None:
     def story(sidecars: Sidecars) -> None:
         assert sidecars.of_pod(pod(tmp_path), kept_per_s=0.0) is None
-        sidecars.tend([pod(tmp_path)], (), has_hub=False, now_s=0.0)
+        sidecars.tend([pod(tmp_path)], Tracing(), has_hub=False, now_s=0.0)
         assert len(sidecars.pids - {0}) == 1
 
     assert told(tmp_path, story) == []
@@ -70,10 +71,10 @@ def test_a_place_that_cannot_be_written_costs_what_is_told_there_and_is_said_onc
     def story(sidecars: Sidecars) -> None:
         sidecars.of_gateway()
         for now_s in (0.0, 0.1):
-            sidecars.tend((), (), has_hub=False, now_s=now_s)
+            sidecars.tend((), Tracing(), has_hub=False, now_s=now_s)
         assert len(sidecars.pids - {0}) == 1
         (tmp_path / TARGETS_FILE).rmdir()
-        sidecars.tend((), (), has_hub=False, now_s=0.2)
+        sidecars.tend((), Tracing(), has_hub=False, now_s=0.2)
         assert json.loads((tmp_path / TARGETS_FILE).read_bytes())
 
     (line,) = told(tmp_path, story)
@@ -85,6 +86,6 @@ def test_sockets_whose_place_is_gone_are_let_go_of(tmp_path: Path) -> None:
         sidecars.of_pod(pod(tmp_path), kept_per_s=1.0)
         (tmp_path / "p.rec").unlink()
         (tmp_path / "p.rec").mkdir()
-        sidecars.tend((), (), has_hub=False, now_s=0.0)
+        sidecars.tend((), Tracing(), has_hub=False, now_s=0.0)
 
     told(tmp_path, story)

@@ -16,11 +16,12 @@ import pytest
 
 from deploy.local.companion import NICENESS
 from gateway.control import last_good
-from policies.snapshot import Launch, Listen, Mesh, Route, Snapshot, Tracing, Version
+from policies.snapshot import Export, Launch, Listen, Mesh, Route, Snapshot, Tracing, Version
 from tests.deploy.local.test_mesh import RunningMesh, pod, wait_until_gone, write_desired
 
 TRACING = Tracing()
-PAGES = (Listen("127.0.0.1:0", "dashboards"), Listen("127.0.0.1:0", "otlp"))
+HUB_OR_SIDECAR = r"(hub|sidecar gateway)\| runs as \d+ with (.*)$"
+PAGES = (Listen("127.0.0.1:0", "dashboards"), Listen("127.0.0.1:0", "otlp"), Listen("127.0.0.1:0", "otlp-grpc"))
 
 
 def put_in_force(directory: Path, listen: tuple[Listen, ...] = (), tracing: Tracing = TRACING) -> None:
@@ -81,6 +82,9 @@ def test_the_gateway_and_each_pod_have_a_sidecar_and_nobody_a_hub_unless_policy_
     arguments = dict([runs(mesh, "sidecar (?:gateway|m/1/0)") for _ in range(2)]).values()
     of_gateway, of_pod = sorted(arguments, key=lambda one: "--pod" in one)
     assert "--pod" not in of_gateway
+    # The gateway's sends what pods' sidecars left that do not come back.
+    assert option(of_gateway, "--left") == str(Path(option(of_pod, "--queue")).parent)
+    assert "--left" not in of_pod
     assert option(of_gateway, "--export") == option(of_pod, "--export") == "none"
     assert option(of_pod, "--keep-from").startswith("http://127.0.0.1:")
     mesh.stop()
@@ -90,12 +94,34 @@ def test_the_gateway_and_each_pod_have_a_sidecar_and_nobody_a_hub_unless_policy_
 def test_the_hub_runs_where_policy_says_and_is_what_sidecars_export_to(directory: Path, mesh: RunningMesh) -> None:
     runs(mesh, "sidecar gateway")
     put_in_force(directory, PAGES)
-    _, of_hub = runs(mesh, "hub")
-    assert option(of_hub, "--listen") == option(of_hub, "--otlp") == "127.0.0.1:0"
-    _, of_sidecar = runs(mesh, "sidecar gateway")  # begun anew, for its command changed
+    # The sidecar is begun anew, for its command changed; which of the two says first that it runs is open.
+    started = [mesh.wait_for(HUB_OR_SIDECAR) for _ in range(2)]
+    arguments = {match[1]: json.loads(match[2]) for match in started}
+    of_hub, of_sidecar = arguments["hub"], arguments["sidecar gateway"]
+    assert [option(of_hub, name) for name in ("--listen", "--otlp", "--otlp-grpc")] == ["127.0.0.1:0"] * 3
     assert (
         option(of_sidecar, "--export") == f"unix:{directory}/state/hub.sock" == f"unix:{option(of_hub, '--otlp-unix')}"
     )
+
+
+def test_where_policy_names_a_receiver_sidecars_send_there_and_keep_their_folder(
+    directory: Path, mesh: RunningMesh
+) -> None:
+    _, before = runs(mesh, "sidecar gateway")
+    export = Export("https://otlp.example.com:443/otlp", "env:OTLP_HEADERS", "file:/etc/ca.pem", 2**30, 2.5)
+    put_in_force(directory, PAGES, Tracing(export=export))
+    started = [mesh.wait_for(HUB_OR_SIDECAR) for _ in range(2)]
+    after = {match[1]: json.loads(match[2]) for match in started}["sidecar gateway"]
+    at = after.index("--export")
+    assert after[at : at + 10] == [
+        *("--export", "https://otlp.example.com:443/otlp", "--queue-bytes", "1073741824", "--export-timeout-s", "2.5"),
+        *("--export-ca", "/etc/ca.pem", "--export-headers-env", "OTLP_HEADERS"),
+    ]
+    assert option(after, "--queue") == option(before, "--queue")
+    put_in_force(directory, PAGES, Tracing(export=Export("http://127.0.0.1:1", "file:/run/headers.json")))
+    _, last = runs(mesh, "sidecar gateway")
+    assert option(last, "--export-headers-file") == "/run/headers.json"
+    assert "--export-ca" not in last
 
 
 def test_a_sidecar_that_dies_is_started_again_on_the_same_sockets(directory: Path, mesh: RunningMesh) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
+from gateway.dataplane.pace import MIN_BODY_BYTES_PER_S
 from tests.fakes.pod import Answering, Seen, echo
 from tests.faults.attacks.ground import FIELDS, Ground, asked, good_client, ground, request
 from tests.faults.gateway import PATH
@@ -28,6 +29,8 @@ USUAL_GROWTH_BYTES = 4 * 2**20
 HEADER_S = 10.0 if IS_FULL else 2.0
 BODY_S = 15.0 if IS_FULL else 2.0
 BOUNDS = f"header_timeout: {HEADER_S:g}s, body_timeout: {BODY_S:g}s"
+# So much of a body has come that it keeps its pace for 20 s: what is judged is that it stands still.
+BODY_BEGUN = b"a" * 20 * MIN_BODY_BYTES_PER_S
 # The wheel looks as often as the shortest wait is long, so a time-out comes this many times its length at the latest.
 LATE = 2.5
 _PIECE = bytes(64 * 1024)
@@ -81,10 +84,11 @@ def test_f13_bodies_that_stand_still_are_refused_and_never_run(tmp_path: Path, f
     async def body() -> None:
         async with ground(tmp_path, echo, BOUNDS) as on:
             async with good_client(on) as good:
-                answers = await asyncio.gather(*(slowly(on, head + b"abc", b"", 1.0) for _ in range(SLOW_BODIES)))
+                answers = await asyncio.gather(*(slowly(on, head + BODY_BEGUN, b"", 1.0) for _ in range(SLOW_BODIES)))
             for answer, took_s in answers:
                 assert answer.startswith(b"HTTP/1.1 408 "), answer[:100]
                 assert b"penstock-reason: body_too_slow" in answer
+                assert b"nothing of the body came" in answer
                 assert BODY_S <= took_s <= BODY_S * LATE
             assert {seen.body for seen in asked(on.pod)} == {b"{}"}  # the good client's
             figure(f"F13: {SLOW_BODIES} slow bodies, p99 of others", f"{good.p99_s * 1000:.1f} ms")

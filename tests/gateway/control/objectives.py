@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from gateway.control.messages import RequestCounts, SloEvents, Tally
 from gateway.control.slo_engine import SloEngine
+from gateway.copies.messages import LabelEvent
+from model_pod.wire.status import LoadEnded, PodState, PodStatus
 from policies.snapshot import BurnAlert, Guards, Launch, Mesh, Objective, Route, Snapshot, Version
 
 PAGE = BurnAlert("page", "page 1h", 14.4, 3600.0, 300.0)
@@ -20,6 +22,8 @@ AVAILABILITY = Objective(
     guards=Guards(0, 0, 0),
 )
 LATENCY = Objective("digits-latency", "vision", 30 * DAY_S, 0.99, 500, within_s=0.123, model="digits", by=())
+LOADS = Objective("digits-loads", "vision", 30 * DAY_S, 0.99, model="digits", loads_within_s=10.0)
+RIGHT = Objective("digits-right", "vision", 30 * DAY_S, 0.9, model="digits", by=("version", "tier"), label="right")
 VERSIONS = {"1": Version("1", launch=Launch("digits-1.mar")), "2": Version("2", launch=Launch("digits-2.mar"))}
 ROUTE = Route("digits", "vision", VERSIONS, "1", slo=("digits-availability", "digits-latency"))
 SNAPSHOT = Snapshot(
@@ -74,3 +78,20 @@ def engine(snapshot: Snapshot = SNAPSHOT) -> SloEngine:
     made = SloEngine(START_S)
     made.follow(snapshot, START_S)
     return made
+
+
+def with_others() -> Snapshot:
+    """Return the policy with objectives on loads and labels beside those on requests."""
+    objectives = {one.name: one for one in (AVAILABILITY, LATENCY, LOADS, RIGHT)}
+    route = Route("digits", "vision", VERSIONS, "1", slo=tuple(objectives))
+    return Snapshot(1, "d", Mesh("demo"), routes={"digits": route}, objectives=objectives)
+
+
+def loads(*ended: LoadEnded, instance: str = "one") -> PodStatus:
+    """Return what a pod says of itself that has loaded so."""
+    return PodStatus("digits", "1", PodState.READY, instance=instance, loads=ended)
+
+
+def label(at_s: float, *, is_right: bool, version: str = "1", tier: str = "gold") -> LabelEvent:
+    """Return a label that was told of an answer."""
+    return LabelEvent("digits", version, "stable", tier, at_s, is_right, "t", None, 0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.control.busy_tenants import OTHER
 from gateway.control.cost_report import CostRow, costs_report
-from gateway.control.cost_totals import MAX_KINDS, Cost, CostKind, CostTotals
+from gateway.control.cost_totals import MAX_KINDS, MAX_VERSIONS, Cost, CostKind, CostTotals
 from gateway.control.messages import RequestCounts
 
 SINCE_S = 1_767_225_600.0
@@ -65,3 +66,11 @@ def test_the_dearest_come_first_and_what_is_left_out_is_counted() -> None:
     assert report.rows[0] == CostRow("b", "digits", 1, 7.0, 0, 3)
     assert report.since == "2026-01-01T00:00:00.000+00:00"
     assert (report.left_out, report.total) == (1, CostRow("", "", 3, 7.00001, 21, 3))
+
+
+def test_versions_are_told_apart_up_to_a_bound() -> None:
+    totals = CostTotals(SINCE_S)
+    for number in range(MAX_VERSIONS + 2):
+        totals.add(msgspec.structs.replace(counts("ads"), version=str(number)))
+    assert len(totals.by_version) == MAX_VERSIONS + 1
+    assert totals.by_version["digits", OTHER].device_us == 2 * totals.by_version["digits", "0"].device_us

@@ -22,14 +22,27 @@ from gateway.control.pod_table import PodRecord, PodTable
 from gateway.control.policy_keeper import PolicyInForce, PolicyRefusal
 from gateway.control.reports import AddressesReport, EndedWorkersReport, MeshView, StatusReport, WaitingReport
 from gateway.control.slo_engine import SloEngine
-from gateway.control.slo_view import history_report, slo_report
+from gateway.control.slo_past_view import alerts_report, slots_report
+from gateway.control.slo_view import activity_report, history_report, slo_report
 from gateway.control.view import pods_report, policy_report, readiness_report
+from model_pod.wire.status import PodState
 from policies.errors import PolicyError
 from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
 from tests.gateway.control.admin import asking
 from tests.gateway.control.objectives import START_S, engine, events, requests, tally
 
 HISTORY = "/admin/slo/history?slo=digits-availability&model=digits"
+SLOTS = "/admin/slo/slots?slo=digits-availability&model=digits"
+REPORTS = [
+    "/admin/policy",
+    "/admin/pods",
+    "/admin/status",
+    "/admin/slo",
+    "/admin/slo/alerts",
+    "/admin/activity",
+    HISTORY,
+    SLOTS,
+]
 ROUTE = Route("digits", "vision", {"1": Version("1", launch=Launch("digits-1.mar"))}, "1")
 SNAPSHOT = Snapshot(3, "d" * 64, Mesh("demo"), routes={"digits": ROUTE})
 PLACE = PodPlace("digits/1/0", "digits", "1", "unix:/p", None)
@@ -68,6 +81,9 @@ VIEW = MeshView(
     status=status,
     slo=lambda: slo_report(counted_engine(), START_S + 1.0),
     slo_history=lambda question: history_report(counted_engine(), question, START_S + 1.0),
+    slo_slots=lambda slo, model: slots_report(counted_engine(), slo, model, START_S + 1.0),
+    alerts=lambda: alerts_report(counted_engine(), {}, START_S + 1.0),
+    activity=lambda within_s: activity_report(counted_engine(), within_s, START_S + 1.0),
 )
 
 
@@ -75,6 +91,7 @@ def counted_engine() -> SloEngine:
     """Return an engine that has counted something of everything it reports."""
     counted = engine()
     counted.take(1, tally(START_S, events(90, 10), requests(100)), START_S)
+    counted.judge_alerts(START_S + 10.0)
     return counted
 
 
@@ -83,7 +100,7 @@ def ask(path: str, method: str = "GET", headers: dict[str, str] | None = None, v
     rooms = [
         policy_routes.router(view.policy),
         mesh_routes.router(view.pods, view.status),
-        slo_routes.router(view.slo, view.slo_history),
+        slo_routes.router(view.slo, view.slo_history, view.slo_slots, view.alerts, view.activity),
     ]
     return asking.ask(rooms, path, method, headers)
 
@@ -115,6 +132,26 @@ def test_pods_and_status_are_told() -> None:
     assert readiness["stable_versions"] == [{"model": "digits", "version": "1", "is_ready": False, "was_ready": False}]
 
 
+@pytest.mark.parametrize(
+    ("state", "is_ready"),
+    [
+        (PodState.READY, True),
+        (PodState.RESTARTING, True),
+        (PodState.STARTING, False),
+        (PodState.FAILED, False),
+        (PodState.DRAINING, False),
+    ],
+)
+def test_a_mesh_is_ready_while_a_stable_version_serves(state: PodState, is_ready: bool) -> None:
+    table: PodTable = {(PLACE.name, PLACE.address): PodRecord(PLACE, state, was_ready=True)}
+    assert readiness_report(SNAPSHOT, table, 1, 1, is_draining=False).is_ready is is_ready
+
+
+def test_a_stable_version_was_ready_once_whatever_its_pods_are_now() -> None:
+    report = readiness_report(SNAPSHOT, TABLE, 1, 1, is_draining=False, ready_once={("digits", "1")})
+    assert report.stable_versions[0].was_ready
+
+
 def test_every_answer_has_a_request_id_of_its_own() -> None:
     ids = {ask(path).headers["x-request-id"] for path in ("/admin/pods", "/admin/pods", "/nope", "/livez")}
     assert len(ids) == 4
@@ -126,7 +163,7 @@ def resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     return dict(spec["components"]["schemas"][name]) if name else schema
 
 
-@pytest.mark.parametrize("path", ["/admin/policy", "/admin/pods", "/admin/status", "/admin/slo", HISTORY, "/livez"])
+@pytest.mark.parametrize("path", [*REPORTS, "/livez"])
 def test_the_openapi_names_exactly_what_is_answered(path: str) -> None:
     spec = ask("/openapi.json").json()
     content = spec["paths"][path.partition("?")[0]]["get"]["responses"]["200"]["content"]["application/json"]
@@ -151,10 +188,13 @@ def test_the_openapi_names_exactly_what_is_answered(path: str) -> None:
         ("/docs", "GET", {}, 404, "path_not_found"),
         ("/admin/slo", "GET", {"authorization": "Bearer no"}, 401, "key_unknown"),
         ("/admin/slo/history", "GET", {}, 400, "bad_query"),
+        ("/admin/activity?within_s=301", "GET", {}, 400, "bad_query"),
         (f"{HISTORY}&span_s=1e9", "GET", {}, 400, "bad_query"),
         (f"{HISTORY}&span_s=nan", "GET", {}, 400, "bad_query"),
         (f"{HISTORY}&version=9", "GET", {}, 404, "objective_not_found"),
         (HISTORY.replace("digits-", "no-"), "GET", {}, 404, "objective_not_found"),
+        (SLOTS.replace("digits-", "no-"), "GET", {}, 404, "objective_not_found"),
+        ("/admin/slo/slots?slo=digits-availability", "GET", {}, 400, "bad_query"),
     ],
 )
 def test_every_refusal_has_the_one_shape(

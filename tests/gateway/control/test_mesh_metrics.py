@@ -11,11 +11,15 @@ from gateway.control.desired import PodPlace
 from gateway.control.exposition import expose
 from gateway.control.mesh_facts import MeshFacts
 from gateway.control.mesh_metrics import mesh_families
-from gateway.control.messages import LimitUses
+from gateway.control.messages import LimitUses, Waits
 from gateway.control.pod_table import PodRecord
 from gateway.control.quota_view import Standing
+from gateway.control.rollout_reports import RolloutReport
 from gateway.control.series_room import MAX_SERIES
 from gateway.control.slo_engine import SloEngine
+from gateway.copies.messages import CopyCounts
+from gateway.decide.rollouts.progress import RolloutState
+from gateway.decide.rollouts.verdict import ArmSeen, Says, Verdict
 from model_pod.wire.status import PodState
 from policies.snapshot import Quota
 from telemetry.conventions import MESH_METRICS
@@ -30,6 +34,7 @@ from tests.gateway.control.objectives import (
     requests,
     tally,
 )
+from tests.gateway.copies.shadow_reports import DIFFERS
 
 OPENMETRICS = "application/openmetrics-text"
 TRACE = "c" * 32
@@ -43,12 +48,52 @@ FACTS = MeshFacts(
     ),
     dropped={("records", "ring_full"): 4},
     host_name="here",
+    alerts_sent={("webhook/hooks.example", "ok"): 3},
     jwks_stale_s={"corp": 0.0},
     limit_rows=9,
     loop_lag_s={0: 0.25},
     waiting=12,
     retries={"sent": 5, "no_budget": 2},
     ejected={0: 1, 1: 0},
+    waits=(Waits("digits", "gold", (1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1), 40.5),),
+    ejections={"digits": 3},
+    links={0: 2, 1: 1},
+    log_lines={"info": 3},
+    shadows=(DIFFERS,),
+    copies=CopyCounts(
+        {},
+        {"digits": {"right": 5, "wrong": 2}},
+        {"digits": 4096},
+        {"digits": {"recorded": 9}},
+        {"digits": {"kept": 3}},
+        {"digits": 2048},
+        {"digits": {"email": 1}},
+    ),
+    rollouts=(
+        RolloutReport(
+            model="digits",
+            canary="first",
+            version="2",
+            stable="1",
+            owner="vision",
+            generation=7,
+            state=RolloutState.PAUSED,
+            revision=4,
+            step=1,
+            steps=(),
+            share=0.25,
+            target_share=0.25,
+            since_s=START_S,
+            waiting_for=(),
+            next_s=None,
+            because="",
+            verdict=Verdict(
+                *("digits", "first", 7, 1, 0.25, START_S, Says.UNDECIDED, "", ArmSeen("1"), ArmSeen("2")),
+                *(4.5, 0.5, 20.0, 300.0, 90),
+            ),
+            transitions=(),
+        ),
+    ),
     quotas=(Standing("demo", Quota("day", "requests", 100, "calendar-day"), 100, 25, 0, 0.0, 0.0),),
 )
 
@@ -106,6 +151,15 @@ def test_requests_durations_and_objectives_are_what_was_counted() -> None:
     assert value("penstock_telemetry_dropped_total", what="records", why="ring_full") == 4
 
 
+def test_a_rollout_is_shown_by_its_shares_its_state_and_its_evidence() -> None:
+    assert value("penstock_rollout_share_ratio", model="digits", version="2") == 0.25
+    assert value("penstock_rollout_share_ratio", model="digits", version="1") == 0.75
+    assert value("penstock_rollout_state", model="digits", state="paused") == 1
+    assert value("penstock_rollout_state", model="digits", state="rolled back") == 0
+    assert value("penstock_rollout_e_value", model="digits", claim="harm") == 4.5
+    assert value("penstock_rollout_e_value", model="digits", claim="within_budget") == 20
+
+
 def test_costs_and_limits_are_what_was_told() -> None:
     of_whom = {"model": "digits", "version": "1", "tenant": "demo"}
     assert value("penstock_charged_device_seconds_total", **of_whom) == 101 * 0.002
@@ -114,6 +168,17 @@ def test_costs_and_limits_are_what_was_told() -> None:
     assert value("penstock_limit_refused_total", limit="gold") == 3
     assert value("penstock_limit_observed_total", limit="trial") == 8
     assert value("penstock_limit_rows") == 9
+
+
+def test_what_the_copies_process_counts_is_shown() -> None:
+    assert value("penstock_shadow_compared_total", shadow="dark", verdict="differs") == DIFFERS.differ
+    assert value("penstock_shadow_not_copied_total", shadow="dark", why="busy") == 12
+    assert value("penstock_late_labels_total", model="digits", outcome="wrong") == 2
+    assert value("penstock_recorded_requests_total", model="digits", outcome="recorded") == 9
+    assert value("penstock_recorded_bytes", model="digits") == 4096
+    assert value("penstock_samples_total", model="digits", outcome="kept") == 3
+    assert value("penstock_samples_hidden_total", model="digits", rule="email") == 1
+    assert value("penstock_sample_bytes", model="digits") == 2048
 
 
 def test_an_objective_without_events_has_counts_of_0_and_no_budget() -> None:
@@ -149,3 +214,13 @@ def test_objectives_are_shown_as_far_as_there_is_room() -> None:
 def test_a_mesh_that_has_counted_nothing_can_be_read() -> None:
     names = {sample.name for sample in samples(OPENMETRICS, engine())}
     assert {"penstock_slo_events_total", "penstock_slo_alert_firing", "Requests5XX"} <= names
+
+
+def test_waits_ejections_and_links_are_shown_as_workers_told_them() -> None:
+    of = {"model": "digits", "tier": "gold"}
+    assert value("penstock_request_wait_seconds_bucket", le="0.02", **of) == 3.0
+    assert value("penstock_request_wait_seconds_bucket", le="30.0", **of) == 3.0
+    assert value("penstock_request_wait_seconds_count", **of) == 4.0
+    assert value("penstock_request_wait_seconds_sum", **of) == 40.5
+    assert value("penstock_pod_ejections_total", model="digits") == 3.0
+    assert value("penstock_links_open", worker="0") == 2.0

@@ -7,10 +7,12 @@ import socket
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.control import mesh_pods
 from gateway.control.desired import PodPlace
 from gateway.control.mesh_pods import MeshPods
+from gateway.control.messages import Pods
 from gateway.control.pod_table import Silence
 from gateway.control.probe import PodProbes
 from model_pod.wire.status import PodState, PodStatus
@@ -39,6 +41,22 @@ def test_workers_are_shown_a_ready_pod_before_anybody_is_told_of_it() -> None:
         return happened
 
     assert asyncio.run(probe_once()) == ["ready", "pod digits/1/0 is ready on cpu, loaded in 0.5 s"]
+
+
+def test_a_version_stays_ready_once_when_the_pods_behind_its_name_are_others() -> None:
+    async def replace_pods() -> list[Pods]:
+        shown: list[Pods] = []
+        pods = MeshPods(lambda _: None, shown.append)
+        pods.follow([PLACE])
+        pods.probed(PLACE, READY, 1.0)
+        await asyncio.sleep(0)
+        pods.want([OTHER, replace(PLACE, address="pods.local:8500")])
+        pods.follow([OTHER])
+        pods.want([OTHER])
+        pods.follow([OTHER])
+        return shown
+
+    assert [pods.ready_once for pods in asyncio.run(replace_pods())] == [(("digits", "1"),), (("digits", "1"),), ()]
 
 
 def test_workers_are_shown_nothing_before_each_pod_was_asked_once() -> None:
@@ -104,3 +122,16 @@ def test_another_reason_for_a_failure_is_shown_and_told() -> None:
         "failed",
         "pod digits/1/0: no vocabulary",
     ]
+
+
+def test_what_a_pod_says_of_itself_is_heard_each_time_and_nothing_else() -> None:
+    async def probe() -> list[tuple[PodPlace, PodStatus]]:
+        heard: list[tuple[PodPlace, PodStatus]] = []
+        pods, _ = looking(PLACE)
+        pods.on_account.append(lambda place, status: heard.append((place, status)))
+        for place, finding in ((PLACE, READY), (PLACE, READY), (PLACE, NOBODY), (OTHER, READY)):
+            pods.probed(place, finding, 1.0)
+        await asyncio.sleep(0)
+        return heard
+
+    assert asyncio.run(probe()) == [(PLACE, READY), (PLACE, READY)]

@@ -14,7 +14,7 @@ import pytest
 from gateway.control import probe as probe_module
 from gateway.control.desired import PodPlace
 from gateway.control.pod_table import Finding, Foreign, Silence
-from gateway.control.probe import PodProbes, probe
+from gateway.control.probe import PROBE_EVERY_S, READY_EVERY_S, PodProbes, probe
 from model_pod.wire.status import PodState, PodStatus
 from policies.snapshot import Health
 from tests.cut_off import cut_off_next
@@ -148,8 +148,26 @@ def test_pods_that_stay_are_probed_on_and_those_that_go_are_not(tmp_path: Path) 
     assert [second, *then] == [("digits/2/0", STATUS)] * 3
 
 
+@pytest.mark.parametrize(
+    ("health", "finding", "pod_count", "pause_s"),
+    [
+        (Health(), STATUS, 1, READY_EVERY_S),
+        (Health(), msgspec.structs.replace(STATUS, state=PodState.RESTARTING), 1, PROBE_EVERY_S),
+        (Health(), Silence("nothing listens", timed_out=False), 1, PROBE_EVERY_S),
+        (Health(), Foreign(is_ready=True), 1, READY_EVERY_S),
+        (Health(), Foreign(is_ready=False), 1, PROBE_EVERY_S),
+        (Health("/up", every_s=0.1), STATUS, 1, 0.1),
+        (Health(), STATUS, 100, 4.0),
+    ],
+)
+def test_a_pod_that_is_ready_is_asked_less_often(
+    health: Health, finding: Finding, pod_count: int, pause_s: float
+) -> None:
+    assert probe_module.pause_s(health, finding, pod_count) == pause_s
+
+
 def test_pods_are_asked_as_policy_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_module, "PROBE_EVERY_S", 3600.0)
+    monkeypatch.setattr(probe_module, "READY_EVERY_S", 3600.0)
     monkeypatch.setattr(probe_module, "PROBES_PER_S", 1e9)
     asked: list[str] = []
 
@@ -195,7 +213,7 @@ def test_a_pod_whose_policy_changes_is_asked_as_the_new_one_says(tmp_path: Path)
 def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
     is_unix: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe_module, "PROBE_EVERY_S", 0.0)
+    monkeypatch.setattr(probe_module, "READY_EVERY_S", 0.0)
     monkeypatch.setattr(probe_module, "PROBES_PER_S", 1e9)
 
     async def serve() -> tuple[asyncio.Server, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.control.messages import RequestCounts
-from gateway.control.recent_models import ModelActivity, RecentModels, quantile
+from gateway.control.recent_models import ModelActivity, RecentModels, counted_s, quantile
 
 EDGES_S = (0.1, 0.2)
 
@@ -60,3 +60,12 @@ def test_quantiles_lie_inside_their_bucket_and_the_last_edge_is_all_that_is_know
     assert quantile(0.5, (4, 0, 0), EDGES_S) == pytest.approx(0.05)
     assert quantile(0.99, (1, 0, 9), EDGES_S) == 0.2
     assert quantile(0.5, (0, 0, 0), EDGES_S) is None
+
+
+def test_a_short_look_back_takes_the_slots_that_began_within_it() -> None:
+    recent = RecentModels(started_s=0.0)
+    for slot_s in (960, 980, 990, 1000):
+        recent.add(slot_s, counted(200, (30, 0, 0)), EDGES_S, now_s=1003.0)
+    assert recent.activity(1003.0, within_s=30.0)[0].requests_per_s == pytest.approx(90 / 23)
+    assert counted_s(1003.0, 30.0) == pytest.approx(23.0)
+    assert recent.activity(1003.0, within_s=10.0)[0].requests_per_s == 3.0

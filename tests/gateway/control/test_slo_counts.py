@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from random import Random
+
+import pytest
+
 from gateway.control.slo_counts import MAX_UNKNOWN, Fate, SloCounts
-from gateway.control.slo_kept import Series
+from gateway.control.slo_kept import Series, SlotRow
 from telemetry.slo.events import NO_EVENTS, EventCount
-from telemetry.slo.windows import Slots
+from telemetry.slo.windows import LEVELS, Slots
 from tests.gateway.control.objectives import START_S
 
 WHOLE = Series("slo", "model", "", "")
@@ -75,3 +79,39 @@ def test_the_tiers_of_a_version_are_one_for_whoever_asks_for_the_version() -> No
     version = counts.of_version("slo", "model", "a")
     for counted in (version, version.merged()):
         assert counted.count(60.0, START_S + 10) == EventCount(5)
+
+
+LATE_BY_S = (0.0, 0.0, 0.0, 14.0, 3600.0, 3 * 3600.0, 4 * 86_400.0, 100 * 86_400.0)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_what_was_taken_to_be_kept_is_what_there_is_however_late_events_came_and_saving_failed(seed: int) -> None:
+    random, counts, now_s = Random(seed), SloCounts(), START_S
+    kept: dict[tuple[Series, int, int], SlotRow] = {}
+    for _ in range(random.randrange(1, 60)):
+        now_s += random.choice((0.0, 3.0, 10.0, 700.0, 9000.0, 4 * 86_400.0))
+        at_s = int((now_s - random.choice(LATE_BY_S)) // 10 * 10)
+        counts.add(random.choice((WHOLE, A, B)), at_s, EventCount(random.randrange(3), random.randrange(2)), now_s)
+        if random.random() < 0.4:
+            rows = counts.take_changed()
+            if random.random() < 0.2:
+                counts.mark(rows)
+            else:
+                kept |= {(row.series, row.level_s, row.start_s): row for row in rows}
+    kept |= {(row.series, row.level_s, row.start_s): row for row in counts.take_changed()}
+    assert counts.take_changed() == ()
+    slots = counts.of("slo", "model")
+    for level in LEVELS:
+        for start_s, events in slots.slots(level, 0.0):
+            row = kept[WHOLE, level.slot_s, start_s]
+            assert EventCount(row.good, row.bad, row.ignored) == events
+
+
+def test_a_label_that_comes_days_late_has_its_own_slots_kept_again_and_no_others() -> None:
+    counts, day_s = SloCounts(), 86_400
+    for hour in range(72):
+        counts.add(WHOLE, int(START_S) + hour * 3600, EventCount(5), START_S + hour * 3600)
+    counts.take_changed()
+    counts.add(WHOLE, int(START_S), EventCount(bad=1), START_S + 2 * day_s)
+    taken = {(row.level_s, row.good, row.bad) for row in counts.take_changed()}
+    assert taken == {(60, 5, 1), (3600, 5, 1)}

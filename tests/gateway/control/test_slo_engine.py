@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from gateway.control.series_room import MAX_SERIES
-from gateway.control.slo_counts import MAX_APART
+from gateway.control.slo_counts import MAX_APART, SloCounts
 from gateway.control.slo_engine import SloEngine, alert_key
 from gateway.control.slo_kept import Remembered, Series, SlotRow
+from model_pod.wire.status import LoadEnded
 from policies.snapshot import Snapshot
 from telemetry.slo.events import NO_EVENTS, EventCount
 from telemetry.slo.windows import LEVELS, Slots
@@ -23,8 +24,11 @@ from tests.gateway.control.objectives import (
     VERSIONS,
     engine,
     events,
+    label,
+    loads,
     requests,
     tally,
+    with_others,
 )
 
 OF_VERSION_1 = Series("digits-availability", "digits", "1", "")
@@ -51,9 +55,17 @@ def outage(slos: SloEngine, minutes: int, bad_per_minute: int, from_s: float = S
     return told
 
 
-def test_every_objective_of_a_stable_version_is_counted_from_0_on() -> None:
+def test_every_objective_of_every_version_is_counted_from_0_on() -> None:
     counts = dict(engine().counts.totals())
-    assert counts == {OF_VERSION_1: NO_EVENTS, Series("digits-latency", "digits", "", ""): NO_EVENTS}
+    of_version_2 = Series("digits-availability", "digits", "2", "")
+    assert counts == dict.fromkeys((OF_VERSION_1, of_version_2, Series("digits-latency", "digits", "", "")), NO_EVENTS)
+
+
+def test_where_there_is_no_room_for_all_stable_versions_have_it() -> None:
+    slos = SloEngine(START_S)
+    slos.counts = SloCounts(most_apart=1)
+    slos.follow(SNAPSHOT, START_S)
+    assert [series for series, _ in slos.counts.totals() if series.version] == [OF_VERSION_1]
 
 
 def test_only_what_an_objective_tells_apart_is_counted_apart() -> None:
@@ -94,6 +106,7 @@ def test_what_cannot_be_counted_is_dropped_and_counted() -> None:
         ("slo_events", "series_full"): 0,
         ("slo_series", "series_full"): 0,
         ("slo_events", "too_late"): 9,
+        ("slo_loads", "untold"): 0,
         ("series", "full"): 0,
     }
     assert slos.totals.requests == {}
@@ -171,7 +184,11 @@ def test_only_what_changed_is_kept_again_unless_it_could_not_be_kept() -> None:
     second = slos.take_changes(START_S + 10)
     assert {(row.level_s, row.good) for row in second.slots} == {(10, 2), (60, 3), (3600, 3)}
     slos.not_kept(first.slots)
-    assert len(slos.take_changes(START_S + 20).slots) == 8
+    again = slos.take_changes(START_S + 20)
+    assert {(row.level_s, row.start_s, row.good) for row in again.slots} == {
+        (10, START_S, 1), (60, START_S, 3), (3600, START_S, 3),
+    }  # fmt: skip
+    assert {row.series for row in again.slots} == {OF_VERSION_1, WHOLE}
 
 
 def test_whatever_requests_carry_an_objective_is_judged_by_all_of_its_events() -> None:
@@ -180,11 +197,11 @@ def test_whatever_requests_carry_an_objective_is_judged_by_all_of_its_events() -
         slos.take(1, tally(START_S, replace(requests(1), tenant="", reason=f"r{number}")), START_S)
     for number in range(MAX_APART + 5):
         slos.take(1, tally(START_S, events(1, 1, version=f"v{number}")), START_S)
-    slos.take(1, tally(START_S, events(0, 1000, version="2")), START_S)
+    slos.take(1, tally(START_S, events(0, 1000, version="other")), START_S)
     judged = next(slos.judged(START_S + 10))
     assert judged.evaluation.period == EventCount(MAX_APART + 5, MAX_APART + 1005)
     assert slos.dropped["series", "full"] > 0
-    assert slos.dropped["slo_events", "series_full"] == 2 * 6 + 1000  # stable version 1 has its room from the start
+    assert slos.dropped["slo_events", "series_full"] == 2 * 7 + 1000  # two versions have their room anyway
 
 
 def renamed() -> Snapshot:
@@ -272,3 +289,84 @@ def test_edges_of_durations_follow_the_policy() -> None:
     (durations,) = slos.totals.durations.values()
     assert LATENCY.within_s in durations.edges_s
     assert durations.count == 3
+
+
+def test_a_load_counts_once_in_the_slot_in_which_it_ended_and_a_failed_one_is_bad() -> None:
+    slos = engine(with_others())
+    told = loads(
+        LoadEnded(1, START_S - 3600.0, 10.0, True),
+        LoadEnded(2, START_S - 3600.0, 10.1, True),
+        LoadEnded(3, START_S - 5.0, 0.1, False),
+    )
+    for now_s in (START_S, START_S + 1.0):
+        slos.take_loads("digits", "1", told, now_s, is_all_known=True)
+    counted = slos.counts.of("digits-loads", "digits")
+    assert counted.count(10.0, START_S) == EventCount(0, 1)
+    assert counted.count(10.0, START_S - 3590.0) == EventCount(1, 1)
+    assert dict(slos.counts.totals())[Series("digits-loads", "digits", "1", "")] == EventCount(1, 2)
+    assert slos.counts.of("digits-availability", "digits").count(7200.0, START_S) == NO_EVENTS
+
+
+def test_while_it_is_not_known_what_was_counted_only_loads_since_the_start_are() -> None:
+    slos = engine(with_others())
+    told = loads(LoadEnded(1, START_S - 1.0, 1.0, True), LoadEnded(2, START_S + 1.0, 1.0, True))
+    slos.take_loads("digits", "1", told, START_S + 2.0, is_all_known=False)
+    assert slos.counts.of("digits-loads", "digits").count(600.0, START_S + 2.0) == EventCount(1)
+
+
+def test_loads_of_before_an_objective_are_not_held_against_it() -> None:
+    slos = engine()
+    told = loads(LoadEnded(1, START_S, 60.0, True))
+    slos.take_loads("digits", "1", told, START_S, is_all_known=True)
+    slos.follow(with_others(), START_S + 1.0)
+    slos.take_loads("digits", "1", told, START_S + 2.0, is_all_known=True)
+    assert slos.counts.of("digits-loads", "digits").count(600.0, START_S + 2.0) == NO_EVENTS
+
+
+def test_loads_that_are_not_told_any_more_are_dropped_with_a_count() -> None:
+    slos = engine(with_others())
+    slos.take_loads("digits", "1", loads(LoadEnded(4, START_S, 1.0, True)), START_S, is_all_known=True)
+    assert slos.dropped["slo_loads", "untold"] == 3
+
+
+def test_a_label_counts_in_the_slot_of_its_request_however_late_it_is_told() -> None:
+    slos = engine(with_others())
+    now_s = START_S + 5 * 3600.0
+    slos.take_labels(
+        [
+            label(START_S + 3.0, is_right=False),
+            label(START_S + 4.0, is_right=True, tier="bronze"),
+            label(now_s, is_right=True, version="2"),
+        ],
+        now_s,
+    )
+    counted = slos.counts.of("digits-right", "digits")
+    assert counted.count(MINUTE_S, START_S + MINUTE_S) == EventCount(1, 1)
+    assert counted.count(600.0, now_s + 1.0) == EventCount(1)
+    totals = dict(slos.counts.totals())
+    assert totals[Series("digits-right", "digits", "1", "gold")] == EventCount(0, 1)
+    assert totals[Series("digits-right", "digits", "1", "bronze")] == EventCount(1)
+    assert totals[Series("digits-right", "digits", "2", "gold")] == EventCount(1)
+
+
+def test_a_label_of_a_request_that_is_older_than_any_window_is_dropped_with_a_count() -> None:
+    slos = engine(with_others())
+    slos.take_labels([label(START_S - 91 * DAY_S, is_right=False)], START_S)
+    assert slos.dropped["slo_events", "too_late"] == 1
+
+
+def test_labels_of_a_model_without_an_objective_on_them_are_no_events() -> None:
+    slos = engine()
+    slos.take_labels([label(START_S, is_right=False)], START_S)
+    assert sum(events.total for _, events in slos.counts.totals()) == 0
+
+
+def test_which_loads_were_counted_is_kept_with_the_counts() -> None:
+    first = engine(with_others())
+    told = loads(LoadEnded(1, START_S, 60.0, True))
+    first.take_loads("digits", "1", told, START_S, is_all_known=True)
+    kept = first.take_changes(START_S)
+    second = engine(with_others())
+    second.restore(Remembered(slots_of(kept.slots), loads=dict(kept.loads)))
+    second.take_loads("digits", "1", told, START_S + 1.0, is_all_known=True)
+    assert second.counts.of("digits-loads", "digits").count(600.0, START_S + 5.0) == EventCount(0, 1)

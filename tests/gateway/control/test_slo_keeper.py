@@ -10,16 +10,34 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
+from gateway.control.desired import PodPlace
 from gateway.control.messages import LimitUses, Tally
+from gateway.control.slo_engine import alert_key
 from gateway.control.slo_keeper import SloKeeper, is_on_time, next_due_s
 from gateway.control.worker_process import WorkerProcess
+from model_pod.wire.status import LoadEnded
+from policies.snapshot import Alerting, Mesh, Webhook
+from telemetry.slo.alerts import Firing
 from telemetry.slo.events import EventCount
 from tests.fakes.told import Told
-from tests.gateway.control.objectives import SNAPSHOT, START_S, events, tally
+from tests.gateway.control.objectives import (
+    AVAILABILITY,
+    PAGE,
+    SNAPSHOT,
+    START_S,
+    events,
+    label,
+    loads,
+    tally,
+    with_others,
+)
 
 NOW_S = START_S + 5.0
 DAY_S = 86_400.0
+PLACE = PodPlace("digits/1/0", "digits", "1", "unix:/pod.sock", None)
+TOLD_LOAD = loads(LoadEnded(1, NOW_S - 1.0, 60.0, True))
 
 
 class Clock:
@@ -112,6 +130,64 @@ def test_a_restart_goes_on_with_the_same_counts(tmp_path: Path) -> None:
         assert counted(third) == EventCount(91, 10)
         await third.stop()
         assert told.lines == []
+
+    asyncio.run(story())
+
+
+def test_a_load_that_its_pod_tells_before_and_after_a_restart_counts_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        for _ in range(2):
+            keeper = made(tmp_path, Told())
+            keeper.follow(with_others())
+            keeper.loaded(PLACE, TOLD_LOAD)  # before the file is read it is not known whether it was counted
+            await keeper.save()
+            for _ in range(2):
+                keeper.loaded(PLACE, TOLD_LOAD)
+            assert keeper.engine.counts.of("digits-loads", "digits").count(600.0, NOW_S + 10) == EventCount(0, 1)
+            await keeper.stop()
+
+    asyncio.run(story())
+
+
+def test_where_the_file_cannot_be_read_loads_count_from_the_start_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        (tmp_path / "slo.db").mkdir()
+        keeper = made(tmp_path, Told())
+        keeper.follow(with_others())
+        await keeper.save()
+        before, since = LoadEnded(1, NOW_S - 1.0, 60.0, True), LoadEnded(2, NOW_S, 60.0, True)
+        keeper.loaded(PLACE, loads(before, since))
+        assert keeper.engine.counts.of("digits-loads", "digits").count(600.0, NOW_S + 10) == EventCount(0, 1)
+
+    asyncio.run(story())
+
+
+def test_a_pod_that_serves_something_else_than_its_place_says_counts_for_nobody(tmp_path: Path) -> None:
+    async def story() -> None:
+        keeper = made(tmp_path, Told())
+        keeper.follow(with_others())
+        await keeper.save()
+        keeper.loaded(PLACE, replace(TOLD_LOAD, version="2"))
+        assert keeper.engine.counts.of("digits-loads", "digits").count(600.0, NOW_S + 10) == EventCount()
+        await keeper.stop()
+
+    asyncio.run(story())
+
+
+def test_labels_are_kept_in_the_slots_of_their_requests(tmp_path: Path) -> None:
+    async def story() -> None:
+        first = made(tmp_path, Told())
+        first.follow(with_others())
+        await first.save()
+        first.labelled([label(NOW_S - 3 * 3600.0, is_right=False), label(NOW_S, is_right=True)])
+        await first.stop()
+        second = made(tmp_path, Told())
+        second.follow(with_others())
+        await second.save()
+        counted = second.engine.counts.of("digits-right", "digits")
+        assert counted.count(60.0, START_S - 3 * 3600.0 + 60.0) == EventCount(0, 1)
+        assert counted.count(600.0, NOW_S + 10) == EventCount(1)
+        await second.stop()
 
     asyncio.run(story())
 
@@ -326,5 +402,99 @@ def test_a_tally_that_cannot_be_counted_is_dropped_and_said_once(tmp_path: Path)
         assert len(told.lines) == 1
         assert "worker 0 told what cannot be counted" in told.lines[0]
         await keeper.stop()
+
+    asyncio.run(story())
+
+
+HOOKED = replace(SNAPSHOT, mesh=Mesh("demo", alerts=Alerting((Webhook("https://h.example/a"),))))
+HOOK = "webhook/h.example"
+
+
+def told_of(keeper: SloKeeper) -> list[tuple[str, bool]]:
+    """Which alerts the webhook is still to be told of, and whether each is over."""
+    return [(notice.alert.name, notice.ended_s is not None) for notice in keeper.outboxes.by_name[HOOK].waiting]
+
+
+def test_over_restarts_nobody_is_told_twice_and_everybody_of_the_end(tmp_path: Path) -> None:
+    async def story() -> None:
+        told, clock = Told(), Clock(START_S)
+        keeper = made(tmp_path, told, clock)
+        keeper.follow(HOOKED)
+        keeper.engine.take(1, tally(START_S, events(900, 100)), START_S)
+        async with running(keeper):
+            await clock.until(START_S + 12)
+        assert told_of(keeper) == [("page 1h", False), ("ticket 1d", False)]
+        box = keeper.outboxes.by_name[HOOK]
+        box.told(box.waiting[:1], 0.0)  # and then it stops, before the second is told
+        await keeper.stop()
+
+        clock.pass_by(20 * DAY_S)
+        again = made(tmp_path, told, clock)
+        again.follow(HOOKED)
+        await again.save()
+        assert told_of(again) == [("ticket 1d", False)]
+        async with running(again):
+            await clock.until(clock.wall_s + 15)
+        assert told_of(again) == [("page 1h", True), ("ticket 1d", True)]
+        ended = again.outboxes.by_name[HOOK].waiting[0]
+        assert (ended.began_s, ended.labels["owner"], ended.labels["tier"]) == (START_S + 10, "vision", "fast")
+        await again.stop()
+
+    asyncio.run(story())
+
+
+def test_a_webhook_that_came_with_a_restart_is_told_what_fires(tmp_path: Path) -> None:
+    async def story() -> None:
+        told, clock = Told(), Clock(START_S)
+        keeper = made(tmp_path, told, clock)
+        keeper.engine.take(1, tally(START_S, events(900, 100)), START_S)
+        async with running(keeper):
+            await clock.until(START_S + 12)
+        await keeper.stop()
+        again = made(tmp_path, told, clock)
+        again.follow(HOOKED)
+        await again.save()
+        assert told_of(again) == [("page 1h", False), ("ticket 1d", False)]
+        await again.stop()
+
+    asyncio.run(story())
+
+
+def test_when_the_supervisor_ran_is_kept_and_the_time_between_is_a_gap(tmp_path: Path) -> None:
+    async def story() -> None:
+        told, clock = Told(), Clock(START_S)
+        for _ in range(2):
+            keeper = made(tmp_path, told, clock)
+            async with running(keeper):
+                await clock.until(clock.wall_s + 90)
+            await keeper.stop()
+            clock.pass_by(3600.0)
+        third = made(tmp_path, told, clock)
+        await third.save()
+        attended = third.engine.attended
+        assert [round(time.to_s - time.from_s, -2) for time in attended.times] == [100.0, 100.0]
+        assert attended.has(START_S, START_S + 10)
+        assert not attended.has(START_S + 200, START_S + 3000)
+        await third.stop()
+
+    asyncio.run(story())
+
+
+def test_an_alert_that_is_over_stays_resolved_over_a_restart(tmp_path: Path) -> None:
+    async def story() -> None:
+        told, clock = Told(), Clock(START_S)
+        keeper = made(tmp_path, told, clock)
+        keeper.engine.take(1, tally(START_S, events(900, 100)), START_S)
+        async with running(keeper):
+            await clock.until(START_S + 12)
+            clock.pass_by(3600.0)
+            await clock.until(clock.wall_s + 30)
+        await keeper.stop()
+        again = await opened(tmp_path, told)
+        page = alert_key(AVAILABILITY, "digits", PAGE)
+        state = again.engine.alerts.of(page)
+        assert (state.state, state.since_s) == (Firing.RESOLVED, keeper.engine.alerts.of(page).since_s)
+        assert again.engine.alerts.transitions == keeper.engine.alerts.transitions
+        await again.stop()
 
     asyncio.run(story())

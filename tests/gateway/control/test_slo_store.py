@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control.slo_kept import AlertKey, Changes, Remembered, Series, SlotRow, Transition
+from gateway.control.slo_kept import AlertKey, Changes, Episode, Remembered, Series, SlotRow, Telling, Transition
 from gateway.control.slo_store import NewerFormat, SloStore
 from telemetry.slo.windows import LEVELS
 
@@ -63,6 +63,25 @@ def test_what_is_saved_is_found(path: Path) -> None:
     remembered = found(path)
     assert (remembered.firing, remembered.transitions) == ({PAGE: 100.5}, (FIRED,))
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_which_loads_were_counted_is_found_as_it_was_saved_last(path: Path) -> None:
+    counted = [
+        Changes((), {}, (), 100.0, loads=loads) for loads in ({"b": 1, "a": 2}, {"a": 2, "b": 7}, {"a": 2, "b": 7})
+    ]
+    save(path, *counted)
+    assert list(found(path).loads.items()) == [("a", 2), ("b", 7)]
+
+
+def test_times_that_alerts_fired_are_found_as_they_were_saved_last(path: Path) -> None:
+    began = Episode(PAGE, "fast", 100.5, None, 20.0)
+    over = Episode(PAGE, "fast", 100.5, 400.0, 31.5, (Telling("webhook/a", "end", "refused", 401.0, "400"),))
+    save(path, Changes((), {}, (), 100.0, episodes=(began,)), Changes((), {}, (), 101.0, episodes=(over,)))
+    assert found(path).episodes == (over,)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO episode VALUES ('{}')")
+    connection.close()
+    assert found(path).episodes == (over,)
 
 
 def test_a_slot_that_is_saved_again_replaces_itself(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from gateway.control.slo_engine import SloEngine
 from gateway.control.slo_reports import MAX_SPAN_S, MIN_SPAN_S, HistoryQuestion
 from gateway.control.slo_view import MAX_POINTS, history_report, history_step_s, slo_report
+from telemetry.slo.attended import Time
 from tests.gateway.control.objectives import DAY_S, START_S, engine, events, requests, tally
 
 NOW_S = START_S + 60.0
@@ -45,6 +46,8 @@ def test_an_objective_is_reported_with_all_that_people_ask() -> None:
         "target": 0.999,
         "period_s": 30 * DAY_S,
         "within_s": None,
+        "events": "requests",
+        "good_when": "A request is good when its status is below 500.",
         "status": "page",
         "good": 190,
         "bad": 10,
@@ -53,12 +56,19 @@ def test_an_objective_is_reported_with_all_that_people_ask() -> None:
         "is_enough": False,
         "exhaustion_s": 0.0,
         "burn": windows,
-        "alerts": [page | fires, ticket | fires],
+        "alerts": [
+            one | fires | {"tier": "fast", "runbook": f"docs/runbooks/slo-{one['severity']}-fast.md"}
+            for one in (page, ticket)
+        ],
         "recent": [
             {"state": "firing", "name": "ticket 1d", "severity": "ticket", "at": NOW_S},
             {"state": "firing", "name": "page 1h", "severity": "page", "at": NOW_S},
         ],
         "versions": [],
+        "guards": {"min_events": 0, "min_bad_events": 0, "chance_below": 0},
+        "likely_within_s": 0.0,
+        "regained_ratio": pytest.approx(-49.0),
+        "regained_in_s": DAY_S,
     }
     assert (first["version"], first["good"], first["bad"], first["remaining_ratio"]) == (
         "1",
@@ -71,6 +81,16 @@ def test_an_objective_is_reported_with_all_that_people_ask() -> None:
     assert latency.versions == []
 
 
+def test_what_the_period_is_about_to_forget_is_regained() -> None:
+    slos = engine()
+    for at_s, told in ((START_S, events(90_000, 90)), (START_S + 20 * DAY_S, events(10_000, 5))):
+        slos.take(1, tally(at_s, told), at_s)
+    availability, _ = slo_report(slos, START_S + 29.5 * DAY_S).slos
+    assert availability.remaining_ratio == pytest.approx(1 - 95 / 100.095)
+    assert availability.regained_ratio == pytest.approx(1 - 5 / 100.095)
+    assert availability.regained_in_s == DAY_S
+
+
 def test_models_are_reported_with_their_last_five_minutes() -> None:
     (model,) = slo_report(counted(), NOW_S).models
     assert (model.model, model.version, model.requests_per_s, model.error_ratio) == ("digits", "1", 100 / 60, 0.1)
@@ -78,6 +98,7 @@ def test_models_are_reported_with_their_last_five_minutes() -> None:
 
 def test_a_history_has_every_step_to_now_and_loses_no_event() -> None:
     slos = engine()
+    attend(slos, START_S - DAY_S, START_S + 3600)
     for minute in range(60):
         at_s = START_S + minute * 60.0
         slos.take(1, tally(at_s, events(9, minute % 2)), at_s)
@@ -94,9 +115,38 @@ def test_a_history_has_every_step_to_now_and_loses_no_event() -> None:
     assert last.remaining_ratio == pytest.approx(1 - 1000 * 30 / 570)
 
 
+def attend(slos: SloEngine, from_s: float, to_s: float) -> None:
+    """Have the supervisor run meanwhile."""
+    slos.attended.restore([Time(from_s, to_s)])
+
+
+def test_a_time_in_which_nobody_counted_is_no_data_and_never_good() -> None:
+    slos = engine()
+    attend(slos, START_S, START_S + 600)
+    attend(slos, START_S + 1800, START_S + 3600)
+    for at_s in (START_S, START_S + 900, START_S + 3500):  # the second is told late, of a time that nobody attended
+        slos.take(1, tally(at_s, events(10)), START_S + 3500)
+    question = HistoryQuestion("digits-availability", "digits", None, 3600.0)
+    points = {point.start_s - START_S: point for point in history_report(slos, question, START_S + 3600).points}
+    known = {at_s for at_s, point in points.items() if point.is_known}
+    assert known == {*range(0, 610, 10), 900, *range(1800, 3600, 10)}
+    assert (points[700].burn, points[700].remaining_ratio, points[700].good) == ({}, None, 0)
+    assert points[2000].burn["300"] == 0.0  # quiet, and attended
+
+
+def test_the_step_that_has_just_begun_is_known() -> None:
+    slos = engine()
+    attend(slos, START_S, START_S + 598.0)
+    slos.take(1, tally(START_S, events(10)), START_S)
+    question = HistoryQuestion("digits-availability", "digits", None, 600.0)
+    *_, last = history_report(slos, question, START_S + 601.0).points
+    assert (last.start_s, last.is_known, last.burn["3600"]) == (START_S + 600, True, 0.0)
+
+
 @pytest.mark.parametrize("span_s", [3600.0, 2.5 * 3600.0, 2 * DAY_S])
 def test_a_history_shows_nothing_of_a_fault_before_it(span_s: float) -> None:
     slos = engine()
+    attend(slos, START_S - 3 * DAY_S, START_S + 1805)
     fault_s = START_S + 16 * 60 + 1
     for at_s, told in ((START_S + 300, events(100)), (fault_s, events(0, 20)), (START_S + 1800, events(100))):
         slos.take(1, tally(at_s, told), at_s)

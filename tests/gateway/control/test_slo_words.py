@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gateway.control.slo_words import fires, is_gone, is_over, length, still_fires
-from policies.snapshot import BurnAlert
-from telemetry.slo.alerts import Verdict
+from telemetry.slo.alerts import Alert, Tier, Verdict
 
-FAST = BurnAlert("page", "page fast", 14.4, 3600.0, 300.0)
+FAST = Alert("page", "page fast", Tier.FAST, 14.4, 3600.0, 300.0)
+LIKELY = Alert("ticket", "breach likely", Tier.LIKELY, 1.0, 21600.0, 1800.0, 86400.0)
+EXHAUSTED = Alert("ticket", "budget exhausted", Tier.EXHAUSTED, 1.0, 2592000.0, 2592000.0)
 
 
 def test_an_alert_says_how_fast_the_budget_burns_and_when_it_ends() -> None:
@@ -21,6 +22,16 @@ def test_an_alert_says_how_fast_the_budget_burns_and_when_it_ends() -> None:
 def test_a_spent_budget_is_said_to_be_spent() -> None:
     assert fires("slo a of m", FAST, Verdict(True, 20.0, 20.0), -1.5, None).endswith(
         "limit 14.4x; the budget is spent 2.5 times over)"
+    )
+
+
+def test_the_end_of_a_budget_is_foretold_and_told_in_words() -> None:
+    assert fires("slo a of m", LIKELY, Verdict(True, 12.0, 15.0), 0.4, 32_400.0) == (
+        "slo a of m: breach likely fires (6h burns 12x, 30m burns 15x, limit the end within 24 h; "
+        "40.0 % of the budget left; at this rate it ends in 9 h)"
+    )
+    assert fires("slo a of m", EXHAUSTED, Verdict(True, 1.25, 1.25), -0.25, 0.0) == (
+        "slo a of m: budget exhausted fires (30d burns 1.25x; the budget is spent 1.25 times over)"
     )
 
 

@@ -18,7 +18,7 @@ from gateway.control import workers as workers_module
 from gateway.control.generation_switch import GenerationSwitch, NobodyPrepared, Vetoed
 from gateway.control.generations import NOBODY_PREPARED
 from gateway.control.listeners import bound_address, listen
-from gateway.control.messages import Counts, Pods, PodView, Revoked
+from gateway.control.messages import WAIT_EDGES_S, Counts, Pods, PodView, Revoked, Waits
 from gateway.control.worker_process import WorkerSpec, ending
 from gateway.control.workers import GenerationBlob, Workers, with_ended
 from model_pod.wire.status import PodState
@@ -187,6 +187,13 @@ def test_what_ended_workers_refused_is_summed_by_reason_and_nothing_of_them_runs
     assert with_ended(with_ended(Counts(0, {}, 0, 0), first), second) == Counts(
         7, {"key_unknown": 3, "rate_limited": 1}, in_flight=0, connections=0, retries=3, retries_refused=4
     )
+
+
+def test_what_ended_workers_waited_and_ejected_is_summed_and_their_links_are_gone() -> None:
+    waits = Waits("digits", "gold", (1,) * (len(WAIT_EDGES_S) + 1), 0.5)
+    last = Counts(0, {}, 0, 0, waits=(waits,), ejections={"digits": 2}, links=3)
+    ended = with_ended(with_ended(Counts(0, {}, 0, 0), last), last)
+    assert (ended.waits[0].sum_s, ended.ejections, ended.links) == (1.0, {"digits": 4}, 0)
 
 
 def test_a_start_that_fails_during_the_drain_keeps_nobody_from_draining(monkeypatch: pytest.MonkeyPatch) -> None:

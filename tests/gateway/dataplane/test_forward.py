@@ -8,6 +8,7 @@ import math
 import re
 import socket
 import struct
+import tracemalloc
 
 import pytest
 from msgspec.structs import replace
@@ -110,10 +111,10 @@ def test_a_refusal_says_everything_its_caller_needs() -> None:
         answer = await mesh.ask(post("/predictions/nope"))
         told = json.loads(answer.body)
         assert told == {
-            "error": "no model is called 'nope' here",
+            "error": "no model is called 'nope' here; GET /me says which there are for you",
             "code": 404,
             "type": "ModelNotFoundException",
-            "message": "no model is called 'nope' here",
+            "message": "no model is called 'nope' here; GET /me says which there are for you",
             "reason": "model_not_found",
             "retryable": False,
             "request_id": answer.fields["x-request-id"],
@@ -444,6 +445,55 @@ def test_a_caller_that_stops_reading_stops_the_pod() -> None:
     in_mesh(body, flood)
 
 
+def without_the_secret(mesh: Mesh) -> None:
+    """Serve ``digits`` alone from now on, of which there are pods."""
+    served = policy()
+    mesh.gateway.use(replace(served, routes={"digits": served.routes["digits"]}))
+
+
+def test_a_gateway_whose_only_models_pods_are_gone_for_good_is_not_ready() -> None:
+    async def body(mesh: Mesh) -> None:
+        async def readyz() -> tuple[int, object]:
+            answer = await mesh.ask(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+            return answer.status, json.loads(answer.body)
+
+        without_the_secret(mesh)
+        assert await readyz() == (200, {"ready": True})
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0, PodState.RESTARTING),))
+        assert await readyz() == (200, {"ready": True})  # requests wait in its queue
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0, PodState.STARTING),))
+        assert await readyz() == (200, {"ready": True})  # its successor may be on its way
+        pod = mesh.gateway.pods.of_version("digits", "1")[0]
+        pod.away_since_s -= 10.0
+        assert await readyz() == (503, {"ready": False, "away": ["digits/1: starting"]})
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0),))
+        assert await readyz() == (200, {"ready": True})
+        mesh.gateway.pods.replace((view(mesh.pods[0], 0, PodState.FAILED),))
+        assert await readyz() == (503, {"ready": False, "away": ["digits/1: failed"]})
+
+    in_mesh(body, echo)
+
+
+def test_a_gateway_that_serves_one_model_stays_ready_without_the_other() -> None:
+    async def body(mesh: Mesh) -> None:
+        pod = mesh.pods[0]
+        others = replace(view(pod, 0), name="secret/1/0", model="secret")
+        mesh.gateway.pods.replace((view(pod, 0, PodState.FAILED), others))
+        assert (await mesh.ask(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")).status == 200
+        mesh.gateway.pods.replace((view(pod, 0, PodState.FAILED), replace(others, state=PodState.FAILED)))
+        assert (await mesh.ask(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")).status == 503
+
+    in_mesh(body, echo)
+
+
+def test_a_version_that_was_ready_once_is_not_waited_for_when_its_pods_are_others() -> None:
+    async def body(mesh: Mesh) -> None:
+        mesh.gateway.ready_once = frozenset({("secret", "1")})
+        assert (await mesh.ask(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")).status == 200
+
+    in_mesh(body, echo)
+
+
 def test_health_needs_no_key_and_tells_the_truth() -> None:
     async def body(mesh: Mesh) -> None:
         async def get(path: str) -> tuple[int, object]:
@@ -601,3 +651,23 @@ def test_a_tick_that_fails_is_followed_by_the_next() -> None:
         assert len(failed) >= 2
 
     in_mesh(body, echo)
+
+
+def test_what_came_of_a_refused_body_is_not_kept_while_its_caller_takes_its_time() -> None:
+    begun = post(body=bytes(2**20), key="msk_unknown")[: 128 * 1024]
+
+    async def body(mesh: Mesh) -> None:
+        assert (await mesh.ask(begun)).status == 401  # what is kept for the next is there
+        tracemalloc.start()
+        try:
+            for _ in range(20):
+                caller = await mesh.connect()
+                caller.writer.write(begun)
+                assert (await caller.answer()).status == 401
+            kept_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(mesh.gateway.connections) >= 20
+        assert kept_bytes < 20 * len(begun) / 4
+
+    in_mesh(body, never)

@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.control.messages import QuotaWanted
+from gateway.dataplane.credentials import NO_PEER
 from gateway.dataplane.server import ClientConnection
 from gateway.decide.tables import account_of
 from gateway.limits.table import RowKind
+from model_pod.wire.http1.head import parse_request_head
 from policies.snapshot import LadderStep, Limit, Quota
 from tests.fakes.pod import Answering, Script, Seen, cut_short, die, echo, never
 from tests.gateway.dataplane.mesh import Mesh, in_mesh, post
@@ -66,6 +68,17 @@ def test_an_answer_tells_the_limits_that_let_it_pass() -> None:
             '"tier/gold";q=10;w=1, "tier/gold/in_flight";q=2;qu="concurrent-requests"'
         )
         assert answer.fields["ratelimit"] == '"tier/gold";r=9;t=1, "tier/gold/in_flight";r=1'
+
+    in_mesh(body, echo, snapshot=policy(limit=TIER))
+
+
+def test_a_worker_that_was_stopped_refuses_nobody_by_the_time_before() -> None:
+    async def body(mesh: Mesh) -> None:
+        assert (await mesh.ask(post())).status == 200  # as a sibling charges the limit meanwhile
+        stopped_s = mesh.gateway.now_s() - 2.0
+        request = parse_request_head(post().partition(b"{}")[0], mesh.gateway.head_limits)
+        facts = mesh.gateway.facts_of(request, NO_PEER, stopped_s)
+        assert mesh.gateway.decide(facts, NO_PEER, stopped_s).refusal is None
 
     in_mesh(body, echo, snapshot=policy(limit=TIER))
 
@@ -181,9 +194,9 @@ def test_what_was_learnt_is_reserved_for_the_next() -> None:
     async def body(mesh: Mesh) -> None:
         grant(mesh, 1000, account=account_of("ads", devices))
         await mesh.ask(post())
-        assert mesh.gateway._limits.estimate("digits", "1", "device_time") == 7
+        assert mesh.gateway.limits.estimate("digits", "1", "device_time") == 7
         await mesh.ask(post("/v2/models/digits/ready").replace(b"POST", b"GET", 1))
-        assert mesh.gateway._limits.estimate("digits", "1", "device_time") == 7  # which is no inference
+        assert mesh.gateway.limits.estimate("digits", "1", "device_time") == 7  # which is no inference
 
     in_mesh(body, echo, snapshot=policy(quotas=(devices,)))
 

@@ -1,11 +1,13 @@
-"""HTTP/1.1 to a pod where a connection comes too late, or ends while it is idle."""
+"""HTTP/1.1 to a pod where a connection comes too late, ends while it is idle, or has more than its turn's worth."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+import socket
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
+import uvloop
 
 from gateway.dataplane.client import Piece
 from gateway.dataplane.pod_http import HttpUpstream, _Connection
@@ -106,3 +108,53 @@ def test_a_kept_connection_that_is_ending_is_not_given_another_request(upstream:
     connections[1].connection_lost(None)
     connections[0]._take(ANSWER)
     assert (heard.bodies, heard.errors) == ([b"ok"], [])
+
+
+class Reader(Heard):
+    """Takes an answer in pieces, and remembers in which turn of the loop each came."""
+
+    def __init__(self, turn: Callable[[], int]) -> None:
+        super().__init__()
+        self._turn = turn
+        self.turns: list[int] = []
+        self.ended = asyncio.Event()
+
+    def on_head(self, answer: PodAnswer) -> None:
+        pass
+
+    def on_data(self, piece: Piece) -> None:
+        self.turns.append(self._turn())
+
+    def on_end(self, charge: PodCharge | None = None) -> None:
+        self.ended.set()
+
+
+def test_a_large_answer_has_one_read_in_each_turn_of_the_loop() -> None:
+    large = bytes(2**21)
+
+    async def play() -> None:
+        loop, turn, is_over = asyncio.get_running_loop(), 0, False
+
+        def next_turn() -> None:
+            nonlocal turn
+            turn += 1
+            if not is_over:
+                loop.call_soon(next_turn)
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        heard = Reader(lambda: turn)
+        upstream = HttpUpstream(f"127.0.0.1:{listening.getsockname()[1]}", loop)
+        upstream.open(REQUESTED, [b"{}"], heard, is_whole=True)
+        connected, _ = await asyncio.to_thread(listening.accept)
+        answering = asyncio.to_thread(connected.sendall, b"HTTP/1.1 200 OK\r\ncontent-length: 2097152\r\n\r\n" + large)
+        next_turn()
+        async with asyncio.timeout(10):
+            await asyncio.gather(answering, heard.ended.wait())
+        is_over = True
+        upstream.close()
+        connected.close()
+        listening.close()
+        assert len(heard.turns) >= 2**21 / 2**16
+        assert len(set(heard.turns)) == len(heard.turns)
+
+    uvloop.run(play())

@@ -19,6 +19,7 @@ from gateway.control.messages import PodView
 from gateway.dataplane.client import Piece
 from gateway.dataplane.health import Standing
 from gateway.dataplane.pod_link import _Link
+from gateway.dataplane.worker import counts_of
 from gateway.decide.tables import account_of
 from gateway.errors import PodBroke, PodFailed, PodUnreachable
 from gateway.limits.table import RowKind
@@ -271,6 +272,21 @@ def test_an_answer_shorter_than_announced_is_cut_so_that_the_caller_can_tell() -
             await mesh.ask(post())
 
     run(body, short)
+
+
+@pytest.mark.parametrize("sent", [b"short", b"much longer than that"])
+def test_a_pod_whose_answer_is_not_as_long_as_it_said_has_failed(sent: bytes) -> None:
+    def lying(stream: Stream) -> None:
+        stream.begin(10)
+        stream.data(sent, is_last=True)
+
+    async def body(mesh: Mesh, pods: list[LinkPod]) -> None:
+        with pytest.raises(asyncio.IncompleteReadError):
+            await mesh.ask(post())
+        health = mesh.gateway.pods.of_version("digits", "1")[0].health
+        assert health.lately.counts(mesh.gateway.now_s())[1] == 1
+
+    run(body, lying)
 
 
 def test_half_a_window_that_was_passed_on_is_credited_at_once() -> None:
@@ -547,6 +563,43 @@ def test_what_was_never_written_because_the_connection_was_ending_may_go_elsewhe
     assert [type(heard.errors[0]) for heard in (before, after)] == [PodBroke, PodUnreachable]
 
 
+def test_a_defect_in_one_request_keeps_no_other_from_hearing_that_the_link_is_lost(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    class Defective(Heard):
+        def on_failed(self, error: PodFailed) -> None:
+            raise KeyError("a defect of ours")
+
+    link, _ = connected(loop)
+    defects: list[str] = []
+    link._on_defect = lambda where, error: defects.append(repr(error))
+    after = Heard()
+    link.open(REQUESTED, [b"{}"], Defective(), is_whole=True)
+    link.open(REQUESTED, [b"{}"], after, is_whole=True)
+    turn(loop)
+    link.connection_lost(None)
+    assert (after.told, len(defects)) == (["failed"], 1)
+
+
+def test_a_defect_in_taking_an_answer_keeps_no_other_from_its_own(loop: asyncio.AbstractEventLoop) -> None:
+    class Defective(Heard):
+        def on_answer(self, answer: PodAnswer, body: Piece) -> None:
+            raise KeyError("a defect of ours")
+
+    link, _ = connected(loop)
+    defects: list[str] = []
+    link._on_defect = lambda where, error: defects.append(repr(error))
+    after = Heard()
+    link.open(REQUESTED, [b"{}"], Defective(), is_whole=True)
+    link.open(REQUESTED, [b"{}"], after, is_whole=True)
+    turn(loop)
+    head = encode_head(PodAnswer(200, "", "", b"", b"", 2))
+    link.data_received(
+        b"".join(bytes(piece) for number in (1, 2) for piece in frame(ANSWER | LAST, number, head, b"{}"))
+    )
+    assert (len(after.answers), len(defects)) == (1, 1)
+
+
 def test_nothing_begins_on_a_link_whose_pod_has_ended_it(loop: asyncio.AbstractEventLoop) -> None:
     link, _ = connected(loop)
     link.eof_received()
@@ -626,3 +679,14 @@ def test_a_pod_whose_link_was_lost_gets_nothing_while_another_one_is_there() -> 
         assert len(other.links) == 1
 
     run(body, echo, echo)
+
+
+def test_an_open_link_is_counted_until_it_is_lost() -> None:
+    async def body(mesh: Mesh, pods: list[LinkPod]) -> None:
+        assert counts_of(mesh.gateway, 0.0).links == 0
+        await mesh.ask(post())
+        assert counts_of(mesh.gateway, 0.0).links == 1
+        mesh.gateway.pods.of_version("digits", "1")[0].upstream.close()
+        assert counts_of(mesh.gateway, 0.0).links == 0
+
+    run(body, echo)

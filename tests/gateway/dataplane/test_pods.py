@@ -124,3 +124,21 @@ def test_what_is_usual_is_known_with_the_first_answer(table: PodTable) -> None:
     assert table.usual_latency_s("digits", "1") == 0.0
     table.of_version("digits", "1")[0].answered(0.0, 0.25)
     assert table.usual_latency_s("digits", "1") == 0.25
+
+
+def test_ejections_are_counted_by_model_as_long_as_policy_has_it(table: PodTable) -> None:
+    route = Route("digits", "vision", {"1": Version("1", eject=Eject(after_failures=1))}, "1")
+    table.use({"digits": route})
+    table.replace((FIRST, SECOND))
+    failing = pick(table)
+    failing.failed(0.0)
+    assert (table.ejections, failing.health.standing) == ({"digits": 1}, Standing.EJECTED)
+    failing.health.until_s = 0.0
+    table.replace((FIRST, SECOND))
+    assert pick(table, now_s=1.0) is failing
+    failing.failed(1.0)
+    assert table.ejections == {"digits": 2}
+    table.replace((SECOND,))
+    assert table.ejections == {"digits": 2}
+    table.use({})
+    assert table.ejections == {}

@@ -9,16 +9,18 @@ from pathlib import Path
 import pytest
 
 from gateway.control.messages import RequestCounts, SloEvents
+from model_pod.wire.status import PodState
 from policies.snapshot import Objective, Snapshot, Tracing
 from telemetry.record import Recorder
 from telemetry.records import GatewayRequest, Source
 from tests.fakes.pod import Answering, Script, Seen, cut_short, die, echo, never
 from tests.fakes.sidecar import FakeSidecar
-from tests.gateway.dataplane.mesh import Mesh, in_mesh, post
+from tests.gateway.dataplane.mesh import Mesh, in_mesh, post, view
 from tests.gateway.policy import KEY, STRANGER_KEY, policy
 
 AVAILABILITY = Objective("digits-availability", "vision", 3600.0, 0.99, status_below=500)
 LATENCY = Objective("digits-latency", "vision", 3600.0, 0.99, status_below=500, within_s=0.000_001)
+WARMTH = Objective("digits-warm", "vision", 3600.0, 0.99, pod="ready")
 CALLERS_TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -124,6 +126,36 @@ def test_a_request_whose_deadline_passes(tmp_path: Path) -> None:
     seen = settled(tmp_path, body, never)
     assert kinds(seen) == [("digits", "1", "ads", 504, "deadline_exceeded_running", 1)]
     assert seen.records[0].attempts[0].reason == "deadline_exceeded_running"
+
+
+@pytest.mark.parametrize(
+    ("script", "state", "meaning"),
+    [
+        (echo, PodState.READY, (1, 0, 0)),
+        (echo, PodState.RESTARTING, (0, 1, 0)),
+        (never, PodState.READY, (1, 0, 0)),
+        (never, PodState.RESTARTING, (0, 1, 0)),
+        (None, PodState.READY, (0, 1, 0)),
+    ],
+)
+def test_a_request_is_cold_when_its_pod_is_not_ready_or_there_is_none(
+    tmp_path: Path, script: Script | None, state: PodState, meaning: tuple[int, int, int]
+) -> None:
+    async def body(mesh: Mesh) -> None:
+        mesh.gateway.pods.replace(tuple(view(pod, number, state) for number, pod in enumerate(mesh.pods)))
+        await mesh.ask(post("/predictions/digits", b"{}", "penstock-timeout-ms: 60"))
+
+    scripts = () if script is None else (script,)
+    (warm,) = settled(tmp_path, body, *scripts, snapshot=policy(objectives=(WARMTH,))).events
+    assert (warm.good, warm.bad, warm.ignored) == meaning
+
+
+def test_a_pod_that_is_lost_while_it_has_a_request_was_ready_when_the_request_came(tmp_path: Path) -> None:
+    async def body(mesh: Mesh) -> None:
+        await mesh.ask(post())
+
+    (warm,) = settled(tmp_path, body, die, snapshot=policy(objectives=(WARMTH,))).events
+    assert (warm.good, warm.bad) == (1, 0)
 
 
 def test_a_caller_that_leaves_says_nothing_unless_it_waited_longer_than_promised(tmp_path: Path) -> None:

@@ -33,6 +33,31 @@ for _ in range(2000):
 print(admitted)
 """
 
+# The same with requests that are charged together, of two tenants, whose limits are under two locks.
+TOGETHER = """
+import sys
+from gateway.dataplane.shared_limits import SharedLimits
+from gateway.decide.tables import Admission, RateBound, SlotBound
+limits = SharedLimits(int(sys.argv[1]))
+requests = [
+    limits.charged(
+        Admission(
+            (RateBound(f"tenant/{name}/rate", "r", 100.0, 10_000_000, 1500, False),),
+            (SlotBound(f"tenant/{name}/in_flight", "s", most, False),),
+            (),
+            "",
+        )
+    )
+    for name, most in (("a", 10_000), ("b", 300))
+]
+admitted = [0, 0]
+for _ in range(1000):
+    for at, lefts in enumerate(limits.charge(requests, 1_000_000_000_000)):
+        admitted[at] += lefts is not None
+print(*admitted, flush=True)
+sys.stdin.read()  # its places are free once it has ended
+"""
+
 LOCKER = """
 import sys
 from gateway.limits.table import LimitTable, domain_of
@@ -63,6 +88,24 @@ def test_four_workers_together_admit_what_there_is_and_not_one_more(fd: int, gra
         for _ in range(4)
     ]
     assert sum(int(worker.communicate(timeout=60)[0]) for worker in workers) == admitted
+
+
+def test_requests_that_four_workers_charge_together_get_what_there_is_and_not_one_more(fd: int) -> None:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", TOGETHER, str(fd)],
+            pass_fds=[fd],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    told = [list(map(int, worker.stdout.readline().split())) for worker in workers if worker.stdout]
+    for worker in workers:
+        worker.communicate(timeout=60)
+    # A worker that finds the locks taken for too long charges nothing, and may find them free the next time.
+    assert [sum(each) for each in zip(*told, strict=True)] == [1500, 300]
 
 
 def test_a_charge_against_an_old_reading_is_not_written(fd: int) -> None:

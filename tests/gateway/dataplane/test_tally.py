@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.control.messages import LimitUses
 from gateway.dataplane.tally import MAX_LIMITS, MAX_SERIES, OTHER_LIMITS, OTHER_TENANTS, LimitUseCounts, Tallies
-from gateway.dataplane.usage import NOT_TOLD, Usage
+from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.route import Api
 from policies.snapshot import Objective
@@ -19,11 +19,21 @@ OBJECTIVES = (
     Objective("up", "o", 3600.0, 0.99, status_below=500),
     Objective("fast", "o", 3600.0, 0.9, status_below=500, within_s=0.123),
     Objective("strict", "o", 3600.0, 0.9, status_below=400, within_s=0.5, ignore_status=(429, 503)),
+    Objective("begun", "o", 3600.0, 0.9, status_below=500, first_byte_within_s=0.2345),
+    Objective("warm", "o", 3600.0, 0.9, pod="ready"),
+)
+OTHERS = (
+    Objective("loads", "o", 3600.0, 0.9, loads_within_s=10.0),
+    Objective("right", "o", 3600.0, 0.9, label="right"),
 )
 DURATIONS_S = st.one_of(st.sampled_from([0.0, 0.1, 0.123, 0.1230001, 0.5, 60.0, 61.0]), st.floats(0, 100))
 AMOUNTS = st.integers(0, 2**40)
 USAGES = st.builds(Usage, st.one_of(st.just(NOT_TOLD), AMOUNTS), AMOUNTS, AMOUNTS, AMOUNTS)
-REQUESTS = st.lists(st.tuples(st.sampled_from([200, 302, 404, 429, 499, 500, 503]), DURATIONS_S), max_size=40)
+FIRST_BYTES_S = st.one_of(st.none(), st.sampled_from([0.0, 0.2345, 0.23451, 0.5]), st.floats(0, 100))
+REQUESTS = st.lists(
+    st.tuples(st.sampled_from([200, 302, 404, 429, 499, 500, 503]), DURATIONS_S, FIRST_BYTES_S, st.booleans()),
+    max_size=40,
+)
 
 
 def decision(version: str = "1", tenant: str = "ads") -> Decision:
@@ -31,12 +41,13 @@ def decision(version: str = "1", tenant: str = "ads") -> Decision:
 
 
 @given(REQUESTS)
-def test_buckets_mean_what_each_request_means(requests: list[tuple[int, float]]) -> None:
-    tallies = Tallies({"digits": OBJECTIVES})
+def test_buckets_mean_what_each_request_means(requests: list[tuple[int, float, float | None, bool]]) -> None:
+    tallies = Tallies({"digits": OBJECTIVES + OTHERS})
     expected: Counter[tuple[str, str]] = Counter()
-    for status, duration_s in requests:
-        outcome = tallies.add(decision(), status, "", duration_s, "")
-        meanings = [classify(objective, status, duration_s) for objective in OBJECTIVES]
+    for status, duration_s, begun_s, is_cold in requests:
+        first_byte_s = None if begun_s is None else min(begun_s, duration_s)
+        outcome = tallies.add(decision(), status, "", duration_s, "", NOTHING_USED, first_byte_s, is_cold=is_cold)
+        meanings = [classify(one, status, duration_s, first_byte_s, is_cold=is_cold) for one in OBJECTIVES]
         assert outcome == worst(meanings)
         expected.update(
             (objective.name, meaning.value) for objective, meaning in zip(OBJECTIVES, meanings, strict=True)
@@ -67,6 +78,25 @@ def test_versions_are_counted_apart_and_a_model_without_objectives_means_nothing
     _, _, events = tallies.take()
     assert [(one.version, one.good, one.bad) for one in events] == [("1", 1, 0), ("2", 0, 1)]
     assert Tallies({}).add(decision(), 200, "", 0.1, "") == ""
+
+
+def test_objectives_about_something_else_count_no_requests() -> None:
+    tallies = Tallies({"digits": OTHERS})
+    assert tallies.add(decision(), 500, "", 0.1, "", is_cold=True) == ""
+    _, _, events = tallies.take()
+    assert events == ()
+
+
+def test_where_nobody_asks_for_the_first_byte_nothing_is_kept_of_it() -> None:
+    tallies = Tallies({"digits": OBJECTIVES[:2]})
+    assert tallies.add(decision(), 200, "", 60.0, "", first_byte_s=0.1) == "bad"
+    assert all(series.moved is None for series in tallies._series.values())
+
+
+def test_a_cold_request_of_a_kind_that_is_no_inference_is_no_event() -> None:
+    tallies = Tallies({"digits": OBJECTIVES})
+    about_the_model = Decision(1, None, "ads", "gold", "k", api=Api.MODEL_METADATA, model="digits", version="1")
+    assert tallies.add(about_the_model, 200, "", 0.1, "", is_cold=True) == ""
 
 
 def test_beyond_so_many_series_tenants_are_no_more_told_apart() -> None:

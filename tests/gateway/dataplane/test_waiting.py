@@ -114,6 +114,19 @@ def test_who_has_waited_as_long_as_it_may_is_refused_once_and_not_sent() -> None
     assert (caller.refused, pods.went, room.count) == (["waited_too_long"], [], 0)
 
 
+def test_a_wait_is_counted_whatever_ends_it() -> None:
+    room, pods = WaitingRoom(), Pods()
+    enter(room, Caller("sent", pods))
+    left = enter(room, Caller("left", pods))
+    enter(room, Caller("refused", pods), now_s=0.2)
+    room.leave(left, 0.4)
+    pods.free = 1
+    room.turn(0.5)
+    room.turn(1.2)
+    (waits,) = room.waited.told()
+    assert (sum(waits.buckets), round(waits.sum_s, 3)) == (3, 1.9)
+
+
 def test_who_left_is_not_asked_any_more() -> None:
     room, pods = WaitingRoom(), Pods()
     place = enter(room, Caller("a", pods))

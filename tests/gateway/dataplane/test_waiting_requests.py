@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import cast
 
 from msgspec.structs import replace
 
+from gateway.dataplane.decision_log import DecisionLog
+from gateway.dataplane.forward import Forward
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.waiting import Tried
 from gateway.dataplane.worker import counts_of
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.fair_queue import Ticket
+from gateway.decisions.folder import find_record
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
 from tests.fakes.pod import Answering, Seen, echo
@@ -70,6 +74,9 @@ def test_a_request_waits_for_a_busy_pod_and_is_answered_in_its_turn() -> None:
         assert [(await caller.answer()).body for caller in callers] == [b"first", b"second", b"third"]
         assert [seen.body for seen in mesh.pods[0].seen] == [b"first", b"second", b"third"]
         assert (mesh.gateway.waiting.count, mesh.gateway.waiting.held_bytes) == (0, 0)
+        (waits,) = counts_of(mesh.gateway, 0.0).waits
+        assert (waits.model, waits.tier, sum(waits.buckets)) == ("digits", "gold", 2)
+        assert waits.sum_s > 0.0
 
     in_mesh(body, pod.script, snapshot=one_at_a_time())
 
@@ -197,7 +204,7 @@ def test_what_waits_when_its_worker_leaves_is_told_that_it_was_not_run_and_may_b
         first = await ask(mesh, b"first")
         second = await ask(mesh, b"second")
         leaving = [cast(ClientConnection, one) for one in mesh.gateway.connections]
-        at_pod = next(one for one in leaving if one._forward is not None and one._forward._ticket is None)
+        at_pod = next(one for one in leaving if isinstance(one._forward, Forward) and one._forward._ticket is None)
         at_pod.give_up()  # its place at the pod is nobody's
         for connection in leaving:
             connection.give_up()
@@ -218,7 +225,7 @@ def test_a_request_that_has_ended_is_neither_refused_again_nor_sent() -> None:
         first = await ask(mesh, b"first")
         second = await ask(mesh, b"second")
         forwards = [cast(ClientConnection, one)._forward for one in mesh.gateway.connections]
-        forward = next(one for one in forwards if one is not None and one._ticket is not None)
+        forward = next(one for one in forwards if isinstance(one, Forward) and one._ticket is not None)
         forward.refuse(Refusal("pods_busy", "once"))
         forward.refuse(Refusal("shed", "twice"))
         assert forward.resume(mesh.gateway.now_s()) is Tried.ENDED
@@ -257,3 +264,21 @@ def test_those_who_came_before_a_cost_was_known_count_no_more_than_those_after_t
         assert costs[0] == costs[1]
 
     in_mesh(body, echo, snapshot=policy(rate_per_s=1000.0))
+
+
+def test_the_record_of_a_request_that_found_no_place_has_the_reason_its_caller_got(tmp_path: Path) -> None:
+    pod = Pod()
+
+    async def body(mesh: Mesh) -> None:
+        log = mesh.gateway.settlement.decisions = DecisionLog(tmp_path)
+        first = await ask(mesh, b"first")
+        refused = await mesh.ask(post())
+        pod.let_go()
+        await first.answer()
+        await asyncio.to_thread(log.close)
+        record = find_record(tmp_path, bytes.fromhex(refused.fields["x-request-id"]))
+        assert record is not None
+        assert (record.ended.status, record.ended.reason) == reason(refused) == (503, "pods_busy")
+        assert record.ended.refusal == ""  # policy let it in
+
+    in_mesh(body, pod.script, snapshot=one_at_a_time(queue_wait_s=0.0))

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.control.messages import Commit, Drain, Pods, PodView, Prepare, ShowCertificate
 from gateway.dataplane.gateway import Share
+from gateway.dataplane.rests import Rests
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.dataplane.tls import Doors
 from gateway.dataplane.waiting import Tried
@@ -48,7 +49,7 @@ class Place:
         self.address: tuple[str, int] = listening.getsockname()
         self.doors = Doors([], [listening]) if is_secured else Doors([listening])
         loop = asyncio.get_running_loop()
-        self.worker = Worker(loop, self.doors, SharedLimits(limits_fd), Share())
+        self.worker = Worker(loop, self.doors, SharedLimits(limits_fd), Share(), Rests(limits_fd, 1))
         if is_secured:
             told = ShowCertificate(listening.fileno(), SERVER.cert, SERVER.key, b"", False, "")
             self.worker.on_message(told, [])
@@ -195,5 +196,23 @@ def test_who_waits_is_asked_as_soon_as_the_pods_have_changed_and_before_any_newc
         assert waiting.asked == 0
         place.worker.on_message(Pods(()), [])
         assert waiting.asked == 1
+
+    at_a_worker(story)
+
+
+def test_a_worker_says_ready_by_what_was_ready_before_it_came() -> None:
+    async def story(place: Place) -> None:
+        reader, writer = await asyncio.open_connection(*place.address)
+
+        async def readyz() -> bytes:
+            writer.write(READY)
+            head = await reader.readuntil(b"\r\n\r\n")
+            return head + await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+
+        assert b"secret/1: no pod" in await readyz()
+        pod = PodView("digits/1/0", "digits", "1", "127.0.0.1:1", PodState.READY, was_ready=True)
+        place.worker.on_message(Pods((pod,), (("digits", "1"), ("secret", "1"))), [])
+        assert (await readyz()).startswith(b"HTTP/1.1 200 ")
+        writer.transport.abort()
 
     at_a_worker(story)

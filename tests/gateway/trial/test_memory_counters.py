@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.decide.limits import QuotaCharge, RateCharge, SlotCharge
 from gateway.decide.quota_windows import window_at
-from gateway.trial.memory_counters import Costs, MemoryCounters, QuotaUse
+from gateway.trial.memory_counters import NOT_TOLD, Costs, MemoryCounters, QuotaUse
 from policies.snapshot import Quota
 from tests.gateway.policy import policy
 
@@ -95,9 +95,20 @@ def test_use_in_the_window_is_never_less_than_what_a_list_of_it_says(per: str, e
 def test_what_a_request_will_cost_is_the_mean_of_what_others_did() -> None:
     costs = Costs()
     assert costs.mean("digits", "1", "device_time") == 1
-    costs.learn("digits", "1", (1, 100, 900, 0))
-    costs.learn("digits", "1", (1, 100, 1100, 0))
+    costs.learn("digits", "1", 90, 10, 900, 0, 1000)
+    costs.learn("digits", "1", 90, 10, 1100, 0, 3000)
     state = MemoryCounters(policy(), costs)
     assert state.estimate("digits", "1", "device_time") == 1000
     assert state.estimate("digits", "1", "tokens") == 1
     assert state.estimate("digits", "2", "device_time") == 1
+    assert costs.of_one_refused("digits", "1", 500) == ((1, 510, 1000, 0), 0.002)
+    assert costs.of_one_refused("digits", "1", 0) == ((1, 100, 1000, 0), 0.002)
+    assert costs.of_one_refused("digits", "2", 500) is None
+
+
+def test_what_a_pod_does_not_tell_is_charged_as_it_was_reserved() -> None:
+    costs, state = Costs(), counters()
+    costs.learn("digits", "1", 90, 10, NOT_TOLD, 0, 1000)
+    assert costs.of_one_refused("digits", "1", 0) == ((1, 100, NOT_TOLD, NOT_TOLD), 0.001)
+    state.charge([QuotaCharge(ACCOUNT, "bytes", 10)], (1, NOT_TOLD, NOT_TOLD, NOT_TOLD), MORNING_S)
+    assert used(state) == 10

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import pytest
 from msgspec.structs import replace
 
+from deploy.commands.plan_text import describe
+from gateway.decide.stage import Stage
 from gateway.decisions.folder import Read
-from gateway.trial.plan import LimitImpact, Move, Plan, ReasonCount, doubt, plan_of, plan_without_traffic
+from gateway.trial.plan import CanaryTaken, LimitImpact, Move, Plan, ReasonCount, doubt, plan_of, plan_without_traffic
 from gateway.trial.replay import Replay
 from gateway.trial.traffic import ordered
 from gateway.trial.tried_policy import tried
-from policies.snapshot import LadderStep, Limit, Quota, SharedLimit, Snapshot, TenantJwt, Tier
+from policies.snapshot import (
+    Canary,
+    CanaryStep,
+    ChooseRule,
+    Judge,
+    LadderStep,
+    Limit,
+    Quota,
+    SharedLimit,
+    Snapshot,
+    TenantJwt,
+    Tier,
+    When,
+)
 from tests.gateway.policy import KEY, policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded
 
@@ -19,8 +35,14 @@ HOUR = Quota("hour", "requests", 100, "calendar-hour")
 EACH_SECOND = [Call(at_s=float(number)) for number in range(60)]
 
 
-def planned(before: Snapshot, after: Snapshot, calls: Sequence[Call], recorded_by: Snapshot | None = None) -> Plan:
-    replay = Replay(before, after)
+def planned(
+    before: Snapshot,
+    after: Snapshot,
+    calls: Sequence[Call],
+    recorded_by: Snapshot | None = None,
+    told: Mapping[str, Stage] | None = None,
+) -> Plan:
+    replay = Replay(before, after, told or {})
     replay.run(ordered([recorded(recorded_by or before, calls)[0]]), lambda _: None)
     return plan_of(replay, Read())
 
@@ -148,10 +170,48 @@ def test_a_quota_begins_with_the_use_that_was_recorded() -> None:
     assert plan.new_refusals == 3
 
 
-def test_a_model_that_answered_nothing_costs_no_request() -> None:
-    calls = [Call(at_s=float(number), reason="pod_lost") for number in range(20)]
+@pytest.mark.parametrize(
+    ("reason", "device_us", "refused"),
+    [
+        ("pods_busy", -1, 0),
+        ("would_be_late", -1, 0),
+        ("queue_full", -1, 0),
+        ("handler_failed", 1000, 10),
+        ("pod_lost", -1, 10),
+    ],
+)
+def test_a_request_costs_one_when_a_pod_had_it(reason: str, device_us: int, refused: int) -> None:
+    calls = [Call(at_s=float(number), reason=reason, device_us=device_us) for number in range(20)]
     after = policy(quotas=(replace(HOUR, limit=10),))
-    assert planned(policy(), after, calls).new_refusals == 0
+    assert planned(policy(), after, calls).new_refusals == refused
+
+
+def test_the_length_that_a_request_announced_which_no_pod_had_is_no_cost() -> None:
+    full = [Call(at_s=float(number), reason="pods_busy", body_bytes=1000, device_us=-1) for number in range(20)]
+    after = policy(quotas=(Quota("hour", "bytes", 10_000, "calendar-hour"),))
+    assert planned(policy(), after, full).new_refusals == 0
+
+
+def test_a_request_that_was_refused_is_taken_to_use_and_last_what_answered_ones_did() -> None:
+    calls = [Call(duration_s=5.0, response_bytes=990)]
+    calls += [Call(at_s=1.0 + number / 10, duration_s=0.0001) for number in range(10)]
+    one_in_flight = policy(limit=Limit("tier/gold", in_flight=1))
+    more = planned(one_in_flight, policy(limit=Limit("tier/gold", in_flight=3)), calls)
+    # The first one goes on, and each of the two that find a place has it as long as the first had its own.
+    assert (more.new_admissions, more.traffic.assumed if more.traffic else 0) == (2, 2)
+    metered = policy(quotas=(Quota("hour", "bytes", 3500, "calendar-hour"),))
+    used = planned(one_in_flight, metered, calls)
+    assert used.quotas[0].used == 4000
+    assert (used.new_admissions, used.traffic.assumed if used.traffic else 0) == (3, 3)
+
+
+def test_a_refused_request_before_any_answer_has_no_usual_cost() -> None:
+    calls = [Call(at_s=float(number)) for number in range(3)]
+    none = policy(quotas=(replace(HOUR, limit=0),))
+    plan = planned(none, policy(quotas=(HOUR,)), calls)
+    assert plan.traffic is not None
+    assert (plan.traffic.assumed, plan.traffic.unknown) == (0, 3)
+    assert any("before any other of their version" in line for line in describe(plan))
 
 
 def test_what_no_request_concerns_is_listed() -> None:
@@ -196,3 +256,59 @@ def test_traffic_shows_something_while_most_of_it_can_be_read() -> None:
     assert doubt(plan_of(replay, Read(read_bytes=100, skipped=9, skipped_bytes=100))) == ""
     assert doubt(plan_of(replay, Read(read_bytes=100, skipped=1, skipped_bytes=101))).startswith("most of the")
     assert doubt(plan_without_traffic(policy(), policy()))
+
+
+CANARY = Canary("first", "2", (CanaryStep(0.1), CanaryStep(0.5)), Judge("1"), sticky_by=("header:x-user-id", "tenant"))
+MANY = [Call(at_s=float(number)) for number in range(1000)]
+TOLD = Stage("digits", "first", "2", 3, 1, 0.5)
+
+
+def with_route(**parts: object) -> Snapshot:
+    snapshot = policy()
+    return replace(snapshot, routes={**snapshot.routes, "digits": replace(snapshot.routes["digits"], **parts)})
+
+
+def test_a_new_canary_gets_its_first_step_of_the_traffic() -> None:
+    plan = planned(policy(), with_route(canary=CANARY), MANY)
+    assert plan.canaries == (CanaryTaken("digits", "first", "2", None, 0.1, is_known=False),)
+    assert 70 < plan.moved < 130
+    assert [(move.before, move.after) for move in plan.tenants[0].moved] == [("1", "2")]
+    assert "  first of digits, version 2: begins at its first step, 10%" in describe(plan)
+
+
+def test_the_same_canary_moves_nobody_and_more_of_it_moves_the_rest() -> None:
+    before = with_route(canary=CANARY)
+    same = planned(before, before, MANY, told={"digits": TOLD})
+    assert (same.moved, same.canaries) == (0, (CanaryTaken("digits", "first", "2", 0.5, 0.5, is_known=True),))
+    gone = planned(before, with_route(stable="2"), MANY, told={"digits": TOLD})
+    assert 430 < gone.moved < 570
+    assert gone.canaries == (CanaryTaken("digits", "first", "2", 0.5, None, is_known=True),)
+    assert "  first of digits, version 2: 50%; after the change gone" in describe(gone)
+
+
+def test_where_nobody_says_how_far_a_canary_is_the_plan_says_so() -> None:
+    before = with_route(canary=CANARY)
+    plan = planned(before, before, EACH_SECOND)
+    (line,) = [line for line in describe(plan) if "first of digits" in line]
+    assert line == (
+        "  first of digits, version 2: 10%, its first step, since no running mesh said where it stands; "
+        "after the change 10%"
+    )
+
+
+def test_another_canary_of_the_model_begins_anew() -> None:
+    after = with_route(canary=replace(CANARY, id="second"))
+    plan = planned(with_route(canary=CANARY), after, EACH_SECOND, told={"digits": TOLD})
+    assert [(one.canary, one.before, one.after, one.is_known) for one in plan.canaries] == [
+        ("first", 0.5, None, True),
+        ("second", None, 0.1, False),
+    ]
+
+
+def test_a_rule_of_a_tenant_moves_its_requests_and_one_of_a_header_none_that_is_recorded() -> None:
+    ads = ChooseRule("ads", When(tenants=("ads",)), "2")
+    assert planned(policy(), with_route(choose=(ads,)), EACH_SECOND).moved == 60
+    by_header = ChooseRule("try", When(headers=(("x-try", "yes"),)), "2")
+    plan = planned(policy(), with_route(choose=(by_header,)), EACH_SECOND)
+    assert plan.moved == 0
+    assert any("headers, which are not recorded" in line for line in describe(plan))

@@ -7,7 +7,17 @@ from msgspec.structs import replace
 
 from gateway.trial.policy_tests import failures, trials
 from policies.errors import PolicyError
-from policies.snapshot import PolicyTest, Quota
+from policies.snapshot import (
+    Canary,
+    CanaryStep,
+    ChooseRule,
+    Judge,
+    LeftOut,
+    PolicyTest,
+    Quota,
+    Shadow,
+    When,
+)
 from tests.gateway.policy import policy
 
 DAY = Quota("day", "requests", 100, "calendar-day")
@@ -76,3 +86,47 @@ def test_every_test_is_tried_and_every_failure_is_told() -> None:
 def test_tests_do_not_use_up_each_others_limits() -> None:
     snapshot = replace(policy(rate_per_s=1.0, burst=1), tests=(TEST, TEST, TEST))
     assert failures(snapshot) == []
+
+
+CANARY = Canary("first", "2", (CanaryStep(1.0),), Judge("1"), sticky_by=("tenant",), never=LeftOut(("law",)))
+SHADOWS = (Shadow("dark", "2", 0.001, never=LeftOut(("labs",))), Shadow("deep", "2", 0.0))
+RELEASED = {
+    "before the first step": replace(TEST, expect_version="1"),
+    "a share of everything": replace(TEST, canary_share=1.0, expect_version="2"),
+    "a share of nothing": replace(TEST, canary_share=0.0, expect_version="1"),
+    "a tenant that is left out": replace(TEST, tenant="law", canary_share=1.0, expect_version="1"),
+    "a rule before the canary": replace(TEST, headers={"X-Try": "yes"}, canary_share=1.0, expect_version="1"),
+    "a rule by a header with another value": replace(
+        TEST, headers={"x-try": "no"}, canary_share=1.0, expect_version="2"
+    ),
+    "shadows, each of which samples for sure": replace(TEST, expect_shadows=("deep", "dark")),
+    "a shadow that leaves a tenant out": replace(TEST, tenant="labs", expect_shadows=("deep",)),
+    "a tenant that denies shadows": replace(TEST, tenant="law", expect_shadows=()),
+    "shadows of the version that answers": replace(TEST, canary_share=1.0, expect_shadows=()),
+    "no copy of what is refused": replace(TEST, model="secret", expect_status=403, expect_shadows=()),
+}
+
+
+def released(test: PolicyTest) -> list[PolicyError]:
+    snapshot = policy()
+    ads = replace(snapshot.tenants["ads"], is_copied=True)
+    tenants = {
+        "ads": ads,
+        "labs": replace(ads, name="labs", keys=()),
+        "law": replace(ads, name="law", keys=(), is_copied=False),
+    }
+    rule = ChooseRule("try", When(headers=(("x-try", "yes"),)), "1")
+    digits = replace(snapshot.routes["digits"], canary=CANARY, shadows=SHADOWS, choose=(rule,))
+    return failures(replace(snapshot, tenants=tenants, routes={**snapshot.routes, "digits": digits}, tests=(test,)))
+
+
+@pytest.mark.parametrize("test", RELEASED.values(), ids=RELEASED)
+def test_releases_are_decided_as_expected(test: PolicyTest) -> None:
+    assert released(test) == []
+
+
+def test_a_copy_that_is_not_expected_or_not_made_is_told() -> None:
+    (error,) = released(replace(TEST, expect_shadows=()))
+    assert error.problem.endswith("expects copies to no shadow, but it is copied to dark, deep")
+    (error,) = released(replace(TEST, tenant="law", expect_shadows=("dark",)))
+    assert error.problem.endswith("expects copies to dark, but it is copied to no shadow")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gateway.decide.credentials import NoCredential, Recorded
-from gateway.decide.route import Api, Target, match_path, path_of
+from gateway.decide.route import ABOUT_THE_SERVER, Api, Target, match_path, path_of
 from gateway.trial.amounts import amount_text, used_text
 from gateway.trial.requests import TriedRequest, facts_of
 
-ABOUT_MODELS = [api for api in Api if api not in (Api.ME, Api.SERVER_METADATA)]
+ABOUT_MODELS = [api for api in Api if api not in ABOUT_THE_SERVER]
 
 
 @pytest.mark.parametrize("api", ABOUT_MODELS)
@@ -19,8 +19,8 @@ def test_a_path_asks_for_what_it_was_made_for(api: Api, version: str) -> None:
 
 
 def test_paths_about_the_server_and_paths_of_nothing() -> None:
-    assert match_path(path_of(Api.ME)) == Target(Api.ME)
-    assert match_path(path_of(Api.SERVER_METADATA)) == Target(Api.SERVER_METADATA)
+    for api in ABOUT_THE_SERVER:
+        assert match_path(path_of(api)) == Target(api)
     assert match_path(path_of(None)) is None
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import struct
 import subprocess
@@ -15,8 +14,10 @@ import pytest
 from model_pod.engine.archive import open_archive
 from model_pod.wire.inference import Loaded, LoadFailed
 from model_pod.wire.rows import Row, RowAnswer, RowRefused, Tensor
+from telemetry.logs.log import FORMAT_VARIABLE
 from tests.fakes.archives.layout import archive_files, write_directory
 from tests.model_pod.engine.process import engine
+from tests.readable import readable_within
 
 HOSTILE_HANDLER = """
 import ctypes, os, sys
@@ -194,7 +195,11 @@ def handle(data, context):
 """
 
 
-def test_names_and_messages_that_cannot_travel_cost_their_rows_and_not_the_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_names_and_messages_that_cannot_travel_cost_their_rows_and_not_the_process(
+    log_format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FORMAT_VARIABLE, log_format)
     directory = write_directory(tmp_path / "echo", archive_files(NAMES_THAT_CANNOT_TRAVEL))
     with engine(tmp_path) as inference:
         assert isinstance(inference.load(directory), Loaded)
@@ -236,7 +241,7 @@ def test_a_handler_that_is_stuck_in_c_code_does_not_outlive_its_server(tmp_path:
         stuck = os.pidfd_open(int(server.stdout.readline()))
         try:
             server.kill()
-            assert select.select([stuck], [], [], 20.0)[0] == [stuck]
+            assert readable_within(stuck, 20.0)
         finally:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(stuck, signal.SIGKILL)

@@ -13,7 +13,7 @@ from model_pod.server.request_span import RequestSpans
 from model_pod.wire.inference import Run
 from telemetry.materialise import spans_of
 from telemetry.record import Recorder
-from telemetry.records import Source
+from telemetry.records import PodSummary, Source
 from telemetry.span import Span
 from telemetry.trace_context import parse_traceparent
 from tests.fakes.inference_process import mirror
@@ -40,7 +40,8 @@ def told_and_recorded(tmp_path: Path, *, records_spans: bool, is_recorded: bool 
         runs = run(scenario())
         recorder.close()
         frames = sidecar.frames()
-    return runs, [span for frame in frames for record in frame.records for span in spans_of(frame, record)]
+    told = [(frame, record) for frame in frames for record in frame.records if not isinstance(record, PodSummary)]
+    return runs, [span for frame, record in told for span in spans_of(frame, record)]
 
 
 async def _told(pods: Served, records_spans: bool) -> list[Run]:
@@ -94,3 +95,12 @@ def test_where_nobody_records_no_parent_is_named(tmp_path: Path) -> None:
     runs, spans = told_and_recorded(tmp_path, records_spans=True, is_recorded=False)
     assert {batch.traceparent for batch in runs} | {row.traceparent for batch in runs for row in batch.rows} == {""}
     assert spans == []
+
+
+def test_a_batch_says_what_each_of_its_requests_was_charged_and_together_that_is_the_whole(tmp_path: Path) -> None:
+    _, spans = told_and_recorded(tmp_path, records_spans=True)
+    charged = {span.span_id: span.attributes["penstock.device_s"] for span in spans if span.name == "pod.inference"}
+    for batch in (span for span in spans if span.name == "pod.batch"):
+        shares = {link.span_id: link.attributes["penstock.device_s"] for link in batch.links}
+        assert sum(map(float, map(str, shares.values()))) == float(str(batch.attributes["penstock.device_s"])) > 0
+        assert shares == {span_id: charged[span_id] for span_id in shares}

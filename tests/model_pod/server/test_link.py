@@ -82,6 +82,28 @@ def test_a_request_is_answered_with_its_cost_and_the_rows_that_are_ahead() -> No
     run(scenario())
 
 
+def test_an_answer_says_whether_its_request_met_a_cold_start() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.inferences.next()
+            peer = await linked(pods)
+            peer.request(1, pod_request(), b"before it is loaded")
+            await pods.until(lambda: pods.pod.dispatcher.queue.row_count == 1)
+            await fake.load()
+            colds = []
+            for stream in (1, 2, 3):
+                if stream > 1:
+                    peer.request(stream, pod_request(), b"after it is loaded")
+                await _answer_next(fake)
+                answer = (await peer.ended(stream)).answer
+                colds.append(answer.cold if answer is not None else None)
+                if stream == 2:
+                    pods.pod.begin_drain()  # what still comes is served by a model that is loaded
+            assert colds == [True, False, False]
+
+    run(scenario())
+
+
 def test_the_answer_says_how_much_device_time_waits_in_the_pod() -> None:
     async def scenario() -> None:
         async with served() as pods:

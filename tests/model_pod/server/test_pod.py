@@ -19,6 +19,7 @@ from model_pod.wire import frames
 from model_pod.wire.frames import Buffer
 from model_pod.wire.inference import Load, LoadFailed, Ran, Run, StageTimes
 from model_pod.wire.rows import Row, RowAnswer, RowRefused
+from model_pod.wire.status import PodStatus
 from tests.fakes.inference_process import Answered, FakeInference, echo, mirror
 from tests.model_pod.server.harness import CONFIG, MODEL, Client, Served, run, served
 
@@ -79,6 +80,25 @@ def test_a_request_is_answered_with_what_it_cost() -> None:
             assert answer.headers["server-timing"].endswith(
                 "preprocess;dur=1.000, inference;dur=2.000, postprocess;dur=3.000"
             )
+
+    run(scenario())
+
+
+def test_the_pod_tells_for_how_long_its_batches_held_the_device() -> None:
+    async def scenario() -> None:
+        async with served() as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            for answered in range(1, 4):
+                assert pods.pod.status().running_s == 0.0
+                client.request("/predictions/digits", b"row")
+                batch, blobs = await fake.received_run()
+                assert pods.pod.status().running_s > 0.0
+                await fake.answer(batch, blobs, echo)
+                await client.answer()
+                status = pods.pod.status()
+                assert status.device_s == pytest.approx(answered * 0.002)
+                assert (status.batches, status.batch_rows) == (answered, answered)
 
     run(scenario())
 
@@ -256,6 +276,38 @@ def test_two_failed_loads_refuse_what_waits_with_the_owners_message(capsys: pyte
 
     run(scenario())
     assert capsys.readouterr().err.count("pod digits/1: Traceback\npod digits/1:   File\n") == 1
+
+
+def test_each_load_that_ended_is_told_with_its_number_and_what_came_of_it() -> None:
+    tries: list[PodConfig] = []
+
+    def open_model(config: PodConfig) -> OpenedModel:
+        tries.append(config)
+        if len(tries) == 1:
+            raise ModelUnusable("The archive is not a zip file.")
+        return MODEL
+
+    async def scenario() -> None:
+        async with served(open_model) as pods:
+            first = await pods.inferences.next()
+            assert [(load.number, load.is_loaded) for load in pods.pod.status().loads] == [(1, False)]
+            await first.received()
+            await first.send(LoadFailed("No module named 'nothing'.", ""))
+            pods.pod.life = replace(pods.pod.life, faults=0)  # no back-off in this test
+            (await pods.loaded()).die()
+            await pods.until(lambda: not pods.pod.is_ready)
+            await pods.loaded()
+            status = pods.pod.status()
+            assert [load.number for load in status.loads] == [1, 2, 3, 4]
+            assert [load.is_loaded for load in status.loads] == [False, False, True, True]
+            assert all(0.0 <= load.took_s < 60.0 for load in status.loads)
+            assert sorted(load.ended_s for load in status.loads) == [load.ended_s for load in status.loads]
+            assert msgspec.json.decode(msgspec.json.encode(status), type=PodStatus) == status
+            async with served(open_model) as others:
+                await others.loaded()
+                assert others.pod.status().instance != status.instance
+
+    run(scenario())
 
 
 def test_a_bad_archive_fails_at_once_and_is_tried_again() -> None:

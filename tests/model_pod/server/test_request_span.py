@@ -198,3 +198,14 @@ def test_what_was_answered_is_free_at_once(tmp_path: Path) -> None:
             gc.enable()
 
     recorded(tmp_path, scenario)
+
+
+def test_a_copy_says_which_shadow_it_is_for(tmp_path: Path) -> None:
+    async def scenario(pods: Served) -> None:
+        fake = await pods.loaded()
+        client = await pods.client()
+        client.request("/predictions/digits", b"hello", f"{FROM_GATEWAY}penstock-shadow: dark\r\n")
+        await fake.answer(*await fake.received_run(), echo)
+        await client.answer()
+
+    assert only_request(recorded(tmp_path, scenario)).shadow == "dark"

@@ -31,6 +31,5 @@ def test_a_head_that_the_other_end_would_refuse_is_not_encoded(monkeypatch: pyte
     assert [message for message, _ in FrameDecoder(Run).feed(fits)] == [_run("x" * 100)]
     with pytest.raises(ValueError, match=f"a head of {head_bytes + 1} bytes"):
         encode(_run("x" * 101))
-    monkeypatch.setattr(frames, "MAX_HEAD_BYTES", head_bytes - 1)
     with pytest.raises(BadFrame, match="over the limit"):
-        list(FrameDecoder(Run).feed(fits))
+        list(FrameDecoder(Run, most_head_bytes=head_bytes - 1).feed(fits))

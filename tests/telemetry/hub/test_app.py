@@ -15,13 +15,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from telemetry.conventions import Attribute
 from telemetry.hub import reader
 from telemetry.hub.app import make_app
+from telemetry.hub.door import Door
 from telemetry.hub.exposition import Exposition
 from telemetry.hub.gate import COOKIE, Gate
 from telemetry.hub.gatekeeper import Gatekeeper
+from telemetry.hub.measured.desk import CountedSteps
+from telemetry.hub.measured.point_file import PointFile
+from telemetry.hub.measured.reader import CounterReader
 from telemetry.hub.mesh import Mesh
 from telemetry.hub.reader import Reader
+from telemetry.hub.sidecars import Sidecars
 from telemetry.hub.source import HubSource
 from telemetry.hub.writer import StoreCounts
+from telemetry.otlp.decode import decode_json
+from tests.fakes.fleet import facts
 from tests.telemetry.hub.test_trace_files import NOW_S, nobody, write
 from tests.telemetry.hub.traces import BATCH_TRACE, TRACE, batch_spans, numbered, request_spans
 
@@ -43,19 +50,24 @@ def ask(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
     gate: Gate | None = None,
+    door: Door | None = None,
 ) -> httpx.Response:
     """Return the answer of an application that is made for this one request."""
 
     async def one_request() -> httpx.Response:
         mesh = Mesh(store / "mesh.json")
-        source = HubSource(Reader(store, nobody), mesh)
+        counters = CounterReader(mesh, PointFile(store))
+        sidecars = Sidecars(None)
+        source = HubSource(Reader(store, nobody), mesh, CountedSteps(store, counters), sidecars, facts)
         exposition = Exposition(lambda: StoreCounts(10, 2, {"disk": 3}, 4, 5, 6))
         exposition.told(200)
-        app = Gatekeeper(make_app(source, exposition.expose), gate or Gate("127.0.0.1"))
+        app = Gatekeeper(make_app(source, exposition.expose), door or Door(gate or Gate("127.0.0.1")))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
             answer = await client.request(method, path, headers=headers, content=body)
         source.close()
+        await counters.close()
         await mesh.close()
+        await sidecars.close()
         return answer
 
     return asyncio.run(one_request())
@@ -75,6 +87,16 @@ def test_a_trace_is_the_same_by_either_id(store: Path) -> None:
     assert by_trace.status_code == 200
     assert by_trace.json() == by_request.json()
     assert [batch["trace_id"] for batch in by_trace.json()["batches"]] == [BATCH_TRACE]
+
+
+def test_a_trace_and_its_batch_are_there_as_otlp_that_can_be_sent_again(store: Path) -> None:
+    answer = ask(store, "/api/traces/request-1?form=otlp")
+    assert answer.status_code == 200
+    told = decode_json(answer.content).spans
+    assert {span.span_id for span in told} == {span.span_id for span in (*request_spans(), *batch_spans())}
+    assert len(told) == len({(span.trace_id, span.span_id) for span in told})
+    assert ask(store, "/api/traces/nothing?form=otlp").status_code == 404
+    assert ask(store, "/api/traces/request-1?form=jaeger").status_code == 400
 
 
 def test_what_is_not_stored_is_404_with_a_sentence(store: Path) -> None:
@@ -108,6 +130,19 @@ def test_without_a_mesh_the_api_says_so_and_answers_on(store: Path) -> None:
     assert "No gateway runs" in history["error"]
     assert ask(store, "/api/slos").json() == {"slos": None, "as_of": 0.0, "error": ""}
     assert ask(store, "/api/overview").json()["mesh"] == ""
+    silent = {"is_known": False, "error": "No gateway runs, or it does not say where."}
+    for path in ("/api/rollouts", "/api/rollouts/digits", "/api/shadows"):
+        assert ask(store, path).json() == silent
+    assert ask(store, "/api/alerts").json() == silent | {"alerts": []}
+    missing = ask(store, "/api/slos/simulate?slo=fast&for=1h")
+    assert (missing.status_code, "has the objective fast" in missing.json()["error"]) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["/api/alerts?state=odd", "/api/slos/simulate?for=1y", "/api/slos/simulate?a=b"])
+def test_what_cannot_be_asked_of_alerts_and_simulations_is_400_with_a_sentence(store: Path, path: str) -> None:
+    answer = ask(store, path)
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith(".")
 
 
 def test_metrics_are_whole_in_both_formats(store: Path) -> None:
@@ -125,6 +160,7 @@ def test_metrics_are_whole_in_both_formats(store: Path) -> None:
         ("penstock_hub_queue",): 4,
         ("penstock_hub_files",): 5,
         ("penstock_hub_file_bytes",): 6,
+        ("penstock_log_suppressed_total",): 0,
     }
     assert ask(store, "/metrics", headers={"accept": "application/openmetrics-text"}).text.endswith("# EOF\n")
 
@@ -149,24 +185,24 @@ def test_off_loopback_programs_need_the_token_and_people_log_in(store: Path) -> 
     assert ask(store, "/api/traces", gate=gate).status_code == 401
     assert ask(store, "/api/traces", gate=gate, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     page = ask(store, "/traces", gate=gate, headers={"accept": "text/html"})
-    assert (page.status_code, page.headers["location"]) == (303, "/login")
+    assert (page.status_code, page.headers["location"]) == (303, "/login?next=%2Ftraces")
     form = ask(store, "/login", gate=gate)
     assert form.status_code == 200
     assert 'type="password"' in form.text
 
 
 def test_logging_in_gives_a_cookie_that_opens_the_pages(store: Path) -> None:
-    gate = Gate("0.0.0.0", TOKEN)
+    door = Door(Gate("0.0.0.0", TOKEN))
 
     def log_in(body: bytes) -> httpx.Response:
-        return ask(store, "/login", method="POST", body=body, gate=gate, headers={"origin": URL})
+        return ask(store, "/login", method="POST", body=body, door=door, headers={"origin": URL})
 
     welcome = log_in(f"token={TOKEN}".encode())
     assert (welcome.status_code, welcome.headers["location"]) == (303, "/")
     assert "HttpOnly" in welcome.headers["set-cookie"]
     assert "SameSite=strict" in welcome.headers["set-cookie"]
     cookie = f"{COOKIE}={welcome.cookies[COOKIE]}"
-    assert ask(store, "/api/traces", gate=gate, headers={"cookie": cookie}).status_code == 200
+    assert ask(store, "/api/traces", door=door, headers={"cookie": cookie}).status_code == 200
     for wrong in (b"token=wrong", b"", b"\xff", b"token=" + b"x" * 10_000):
         assert log_in(wrong).status_code == 401
 
@@ -179,3 +215,15 @@ def test_nothing_of_the_framework_is_shown_beside_ours(store: Path) -> None:
 def test_answers_are_json_all_through(store: Path) -> None:
     answer: dict[str, Any] = ask(store, f"/api/traces/{BATCH_TRACE}").json()
     assert answer["spans"][0]["attributes"]["penstock.batch.rows"] == 4
+
+
+@pytest.mark.parametrize("path", ["red", "red/digits", "map", "executive", "on-call", "changes"])
+def test_the_dashboards_have_their_json_though_nothing_was_counted(store: Path, path: str) -> None:
+    answer = ask(store, f"/api/{path}?span=15m")
+    assert answer.status_code == 200
+    assert answer.json()["error"]
+
+
+def test_a_model_that_nobody_knows_has_no_debug_dashboard(store: Path) -> None:
+    answer = ask(store, "/api/debug/nothing")
+    assert (answer.status_code, answer.json()) == (404, {"error": "The mesh has no model nothing."})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from telemetry.hub.gate import COOKIE, LIVE_PATH, LOGIN_PATH, Caller, Gate, Refused, is_loopback
+from telemetry.hub.gate import COOKIE, LIVE_PATH, LOGIN_PATH, Caller, Gate, Refused, is_loopback, place_after_login
 
 LOOPBACK = Gate("127.0.0.1")
 GUARDED = Gate("0.0.0.0", "a-token-of-some-length")
@@ -17,7 +17,7 @@ def call(*headers: tuple[str, str], method: str = "GET", path: str = "/") -> Cal
 
 def status_of(gate: Gate, caller: Caller) -> int:
     try:
-        gate.admit(caller)
+        gate.check_place(caller)
     except Refused as refused:
         return refused.status
     return 200
@@ -53,28 +53,43 @@ def test_an_origin_must_be_our_own() -> None:
     assert status_of(LOOPBACK, call(HOST, ("origin", "null"), method="POST")) == 403
 
 
-def test_off_loopback_the_token_is_asked_for_whatever_the_name() -> None:
-    named = ("host", "hub.example:8090")
-    assert status_of(GUARDED, call(named)) == 401
-    assert status_of(GUARDED, call(named, ("authorization", "Bearer another-token"))) == 401
-    assert status_of(GUARDED, call(named, ("authorization", "Basic a-token-of-some-length"))) == 401
-    assert status_of(GUARDED, call(named, ("authorization", "bearer a-token-of-some-length"))) == 200
+def test_a_token_is_asked_for_everywhere_but_at_the_form_its_style_and_the_probe() -> None:
+    asked = ("/", "/api/traces", "/metrics", "/logout", "/static/main.js", "/static/penstock.css/x", "/login/x")
+    assert [path for path in asked if GUARDED.is_open_to(call(HOST, path=path))] == []
+    free = (LOGIN_PATH, LIVE_PATH, "/static/penstock.css")
+    assert [path for path in free if not GUARDED.is_open_to(call(HOST, path=path))] == []
+    assert LOOPBACK.is_open_to(call(HOST))
 
 
-def test_who_logged_in_is_known_by_the_cookie_and_the_cookie_is_not_the_token() -> None:
-    named = ("host", "hub.example")
-    assert GUARDED.token not in GUARDED.cookie()
-    assert status_of(GUARDED, call(named, ("cookie", f"other=1; {COOKIE}={GUARDED.cookie()}"))) == 200
-    assert status_of(GUARDED, call(named, ("cookie", f"{COOKIE}=wrong"))) == 401
-    assert status_of(GUARDED, call(named, ("cookie", "\x00;=;"))) == 401
-    assert status_of(GUARDED, call(named, ("cookie", f"{COOKIE}={Gate('0.0.0.0', 'another').cookie()}"))) == 401
+def test_no_token_is_never_the_token() -> None:
+    assert GUARDED.knows("a-token-of-some-length")
+    assert not GUARDED.knows("")
+    assert not LOOPBACK.knows("")
 
 
-def test_the_form_and_the_probe_need_no_token() -> None:
-    named = ("host", "hub.example")
-    assert status_of(GUARDED, call(named, path=LOGIN_PATH)) == 200
-    assert status_of(GUARDED, call(named, path=LIVE_PATH)) == 200
-    assert status_of(GUARDED, call(named, path=f"{LOGIN_PATH}/x")) == 401
+def test_what_a_caller_shows_is_read_out_of_its_headers() -> None:
+    shown = call(HOST, ("authorization", "bearer  a "), ("authorization", "Basic b"), ("cookie", f"x=1; {COOKIE}=c"))
+    assert (shown.bearers, shown.cookies) == (["a"], ["c"])
+    assert call(HOST, ("cookie", "\x00;=;")).cookies == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        ("/traces/a?x=1&y=%2F", "/traces/a?x=1&y=%2F"),
+        ("//evil.example/", "/"),
+        ("https://evil.example/", "/"),
+        ("/\\evil.example", "/"),
+        ("/a b", "/"),
+        ("/a\r\nset-cookie: x", "/"),
+        ("/login?next=/", "/"),
+        ("/logout", "/"),
+        ("", "/"),
+        ("/" + "a" * 2000, "/"),
+    ],
+)
+def test_after_logging_in_one_comes_to_a_path_of_ours(asked: str, place: str) -> None:
+    assert place_after_login(asked) == place
 
 
 def test_loopback_is_what_only_this_machine_reaches() -> None:

@@ -11,11 +11,16 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from telemetry.hub.leaving import WhileAsked
+from telemetry.hub.measured.desk import CountedSteps
+from telemetry.hub.measured.point_file import PointFile
+from telemetry.hub.measured.reader import CounterReader
 from telemetry.hub.mesh import Mesh
 from telemetry.hub.query import TraceQuery
 from telemetry.hub.reader import Patience, Reader
+from telemetry.hub.sidecars import Sidecars
 from telemetry.hub.source import HubSource
 from telemetry.hub.summary import Summary
+from tests.fakes.fleet import facts
 from tests.telemetry.hub.test_trace_files import nobody
 
 
@@ -43,7 +48,8 @@ def test_what_is_read_for_somebody_who_left_stops(tmp_path: Path) -> None:
     async def run() -> None:
         reader = Waiting(tmp_path)
         mesh = Mesh(tmp_path / "mesh.json")
-        source = HubSource(reader, mesh)
+        counters = CounterReader(mesh, PointFile(tmp_path))
+        source = HubSource(reader, mesh, CountedSteps(tmp_path, counters), Sidecars(None), facts)
         messages: list[Message] = [
             {"type": "http.request", "body": b"", "more_body": False},
             {"type": "http.disconnect"},
@@ -62,6 +68,7 @@ def test_what_is_read_for_somebody_who_left_stops(tmp_path: Path) -> None:
             await WhileAsked(app)(get("/"), receive, send)
             await reader.has_ended.wait()
         source.close()
+        await counters.close()
         await mesh.close()
 
     asyncio.run(run())

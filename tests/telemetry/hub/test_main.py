@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -17,16 +18,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import SpanContext
 
+from telemetry.hub.guesses import OF_A_SOURCE
 from telemetry.otlp.encode import encode_spans
+from telemetry.otlp.grpc import EXPORT_SPANS
 from telemetry.span import Span
-from tests.telemetry.hub.traces import batch_spans, gateway_spans, numbered, pod_spans
+from tests.telemetry.hub.traces import TRACE, batch_spans, gateway_spans, numbered, pod_spans
 
 pytestmark = pytest.mark.system
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 PROTOBUF = {"content-type": "application/x-protobuf"}
 
 
@@ -68,11 +76,20 @@ class Hubs:
         self._directory = directory
         self._running: list[RunningHub] = []
 
-    def start(self, otlp: str = "127.0.0.1:0", more: Sequence[str] = ()) -> RunningHub:
+    def start(self, otlp: str = "127.0.0.1:0", more: Sequence[str] = (), otlp_grpc: str = "127.0.0.1:0") -> RunningHub:
         read_fd, write_fd = os.pipe()
         at = self._directory
         argv = [sys.executable, "-m", "telemetry.hub", "--listen", "127.0.0.1:0", "--otlp", otlp]
-        argv += ["--otlp-unix", str(at / "hub.sock"), "--store", str(at / "traces"), "--lifeline-fd", str(read_fd)]
+        argv += [
+            "--otlp-grpc",
+            otlp_grpc,
+            "--otlp-unix",
+            str(at / "hub.sock"),
+            "--store",
+            str(at / "traces"),
+            "--lifeline-fd",
+            str(read_fd),
+        ]
         argv += ["--mesh", str(at / "mesh.json"), "--publish", str(at / "hub.json"), *more]
         process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, pass_fds=(read_fd,))
         os.close(read_fd)
@@ -149,8 +166,9 @@ def test_after_a_kill_its_successor_has_what_was_committed_and_the_same_socket(h
 
 def test_an_address_that_a_collector_has_costs_that_address_alone(hubs: Hubs) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        hub = hubs.start(f"127.0.0.1:{taken.getsockname()[1]}")
-        assert hub.published["otlp"] == ""
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        hub = hubs.start(address, otlp_grpc=address)
+        assert (hub.published["otlp"], hub.published["otlp_grpc"]) == ("", "")
         assert hub.post_to_socket(gateway_spans()) == 200
     hub.process.send_signal(signal.SIGTERM)
     assert "no spans are received on 127.0.0.1" in hub.ended()[1]
@@ -180,14 +198,66 @@ def test_spans_from_other_machines_need_the_token(hubs: Hubs, tmp_path: Path) ->
     (tmp_path / "token").write_text("a-token-of-some-length\n")
     hub = hubs.start("0.0.0.0:0", ["--token-file", str(tmp_path / "token")])
     assert hub.post(gateway_spans()) == 401
-    assert hub.post(gateway_spans(), authorization="Bearer a-token-of-some-length") == 200
+    for _ in range(2 * OF_A_SOURCE):
+        assert hub.post(gateway_spans(), authorization="Bearer an-old-token") == 401
+    assert hub.post(gateway_spans(), authorization="Bearer a-token-of-some-length") == 200  # others do not wait for it
     assert hub.post_to_socket(gateway_spans()) == 200  # whoever reaches that is this user
+
+
+def test_a_hub_with_a_token_says_a_link_that_logs_in_once_and_never_the_token(hubs: Hubs, tmp_path: Path) -> None:
+    path = tmp_path / "hub-token"
+    hub = hubs.start(more=["--token-file", str(path)])
+    token = path.read_text()
+    assert hub.get("/api/traces").status_code == 401
+    hub.process.send_signal(signal.SIGTERM)
+    status, said = hub.ended()
+    assert status == 0
+    assert re.search(
+        r"log in once, within 15 min, at http://127\.0\.0\.1:\d+/login\?code=[\w-]{43}$", said, re.MULTILINE
+    )
+    assert token not in said
+
+
+def _exporter(hub: RunningHub, token: str = "") -> OTLPSpanExporter:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return OTLPSpanExporter(endpoint=hub.published["otlp_grpc"], insecure=True, timeout=20, headers=headers)
+
+
+def _export(exporter: OTLPSpanExporter) -> SpanExportResult:
+    """Send a span of the caller's whose trace the mesh's spans go on with."""
+    span = ReadableSpan("checkout", SpanContext(int(TRACE, 16), 0xB00, is_remote=False), start_time=1, end_time=2)
+    return exporter.export([span])
+
+
+def test_the_official_exporter_s_spans_are_taken_by_grpc(hubs: Hubs) -> None:
+    hub = hubs.start()
+    assert _export(_exporter(hub)) is SpanExportResult.SUCCESS
+    wait_until(lambda: hub.get(f"/api/traces/{TRACE}").status_code == 200)
+    assert "checkout" in hub.get(f"/api/traces/{TRACE}").text
+    assert 'penstock_hub_posts_total{status="200"} 1.0' in hub.get("/metrics").text
+    address = hub.published["otlp_grpc"].removeprefix("http://")
+    with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as failed:
+        channel.unary_unary(EXPORT_SPANS.decode())(b"\xff", timeout=20)
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_grpc_from_other_machines_needs_the_token_and_loopback_beside_it_does_not(hubs: Hubs, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("a-token-of-some-length\n")
+    hub = hubs.start(more=["--otlp-token-file", str(tmp_path / "token")], otlp_grpc="0.0.0.0:0")
+    assert _export(_exporter(hub)) is SpanExportResult.FAILURE
+    assert _export(_exporter(hub, "a-token-of-some-other-length")) is SpanExportResult.FAILURE
+    assert hub.post(gateway_spans()) == 200
+    assert _export(_exporter(hub, "a-token-of-some-length")) is SpanExportResult.SUCCESS
+    # Whoever was turned away is counted as whoever was heard.
+    said = hub.get("/metrics").text
+    assert 'penstock_hub_posts_total{status="200"} 2.0' in said
+    assert 'penstock_hub_posts_total{status="401"} 2.0' in said
 
 
 def test_connections_that_say_nothing_neither_shut_it_nor_hold_it(hubs: Hubs) -> None:
     hub = hubs.start()
-    address = ("127.0.0.1", int(hub.published["dashboards"].rpartition(":")[2]))
-    silent = [socket.create_connection(address) for _ in range(150)]
+    ports = [int(hub.published[name].rpartition(":")[2]) for name in ("dashboards", "otlp_grpc")]
+    silent = [socket.create_connection(("127.0.0.1", port)) for port in ports for _ in range(150)]
     try:
         assert hub.get("/livez").status_code == 200
         began_s = time.monotonic()

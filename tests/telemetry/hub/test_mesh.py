@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gateway.tls import LiveContext, TlsMaterial
-from telemetry.hub.mesh import Mesh, MeshSilent
+from telemetry.hub.mesh import MOST_TOLD, Mesh, MeshSilent
 from tests.certificates import Authority
 
 TOKEN = "a-token"
@@ -107,6 +107,55 @@ def test_its_silence_is_told_once_and_what_was_known_stays(
     ]
 
 
+def test_canaries_and_shadows_are_asked_for_and_silence_leaves_what_was_told(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    supervisor.answers["/admin/rollouts"] = (200, b'{"rollouts":[1]}')
+    supervisor.answers["/admin/shadows"] = (200, b'{"shadows":[2]}')
+
+    async def use(mesh: Mesh) -> None:
+        first = await mesh.rollouts()
+        assert (first.answer, first.error) == ({"rollouts": [1]}, "")
+        assert first.at_s > 0
+        assert (await mesh.shadows()).answer == {"shadows": [2]}
+        supervisor.answers["/admin/rollouts"] = (503, b"")
+        then = await mesh.rollouts()
+        assert (then.answer, then.at_s) == (first.answer, first.at_s)
+        assert then.error == "The gateway answers 503 to /admin/rollouts."
+        assert (await mesh.shadows()).error == ""
+        supervisor.answers["/admin/rollouts"] = (200, b'{"rollouts":[3]}')
+        assert ((await mesh.rollouts()).answer, (await mesh.rollouts()).error) == ({"rollouts": [3]}, "")
+
+    with_mesh(published(tmp_path, supervisor.url), use)
+
+
+def test_one_canary_is_asked_for_with_its_past_and_only_where_there_is_one(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    supervisor.answers["/admin/rollouts"] = (200, b'{"at_s":1.0,"rollouts":[{"model":"a b"},{"model":"c"}]}')
+    supervisor.answers["/admin/rollouts/a%20b"] = (200, b'{"model":"a b","past":1}')
+    whole = {"at_s": 1.0, "rollouts": [{"model": "a b", "past": 1}, {"model": "c"}]}
+
+    async def use(mesh: Mesh) -> None:
+        assert (await mesh.rollout("a b")).answer == whole
+        none = await mesh.rollout("none")
+        assert (none.answer, none.error) == ({"at_s": 1.0, "rollouts": [{"model": "a b"}, {"model": "c"}]}, "")
+        assert (await mesh.rollout("c")).error == "The gateway answers 404 to /admin/rollouts/c."
+        supervisor.answers["/admin/rollouts"] = (503, b"")
+        silent = await mesh.rollout("a b")
+        assert (silent.answer, silent.error) == (whole, "The gateway answers 503 to /admin/rollouts.")
+
+    with_mesh(published(tmp_path, supervisor.url), use)
+
+
+def test_of_a_gateway_that_never_told_nothing_is_known(tmp_path: Path) -> None:
+    async def use(mesh: Mesh) -> None:
+        told = await mesh.shadows()
+        assert (told.answer, told.at_s, told.error) == (None, 0.0, "No gateway runs, or it does not say where.")
+
+    with_mesh(tmp_path / "mesh.json", use)
+
+
 def test_a_mesh_that_is_started_later_or_elsewhere_is_found(tmp_path: Path, supervisor: Supervisor) -> None:
     async def use(mesh: Mesh) -> None:
         await mesh.ask()
@@ -179,3 +228,23 @@ def test_a_supervisor_with_tls_is_believed_by_the_certificate_that_it_published_
         assert mesh.known.error == ""
 
     with_mesh(path, use)
+
+
+def test_drift_and_costs_are_asked_for_and_remembered_by_what_was_asked(tmp_path: Path, supervisor: Supervisor) -> None:
+    supervisor.answers["/admin/drift?brief=true"] = (200, b'{"versions":[]}')
+    supervisor.answers["/admin/drift?model=a%2Fb"] = (200, b'{"versions":[1]}')
+    supervisor.answers["/admin/costs?most=1000"] = (200, b'{"rows":[]}')
+
+    async def use(mesh: Mesh) -> None:
+        assert (await mesh.drift()).answer == {"versions": []}
+        assert (await mesh.drift_of("a/b")).answer == {"versions": [1]}
+        assert (await mesh.costs()).answer == {"rows": []}
+        supervisor.answers.clear()
+        told = await mesh.drift()
+        assert told.answer == {"versions": []}
+        assert "404" in told.error
+        for number in range(MOST_TOLD + 5):
+            assert (await mesh.drift_of(str(number))).answer is None
+        assert (await mesh.costs()).answer is None  # what was told longest ago is forgotten
+
+    with_mesh(published(tmp_path, supervisor.url), use)

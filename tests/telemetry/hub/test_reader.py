@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,28 @@ def test_a_file_that_its_writer_has_just_made_is_empty(tmp_path: Path) -> None:
     write(tmp_path, [(numbered(1), NOW_S)])
     (tmp_path / str(HourName(NOW_S + HOUR_S))).touch()
     assert len(Reader(tmp_path, nobody).traces(TraceQuery())) == 1
+
+
+def test_ten_thousand_traces_are_paged_through_without_holding_more_than_a_page(tmp_path: Path) -> None:
+    count, limit = 10_000, 1000
+    posts = [[span for number in range(at, at + 500) for span in numbered(number)] for at in range(0, count, 500)]
+    write(tmp_path, [(post, NOW_S) for post in posts])
+    stored = Reader(tmp_path, nobody)
+    seen: list[str] = []
+    after = None
+    while True:
+        tracemalloc.start()
+        found = stored.traces(TraceQuery(limit=limit, after=after))
+        _, most_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert most_bytes < 16 * 2**20
+        seen += [one.request_id for one in found[:limit]]
+        if len(found) <= limit:
+            break
+        after = place(found[limit - 1])
+    assert seen == [f"numbered-{number}" for number in reversed(range(count))]
+    assert len(stored.traces(TraceQuery(limit=50, min_ns=10**12))) == 0
+    assert [one.request_id for one in stored.traces(TraceQuery(q="numbered-77"))[:1]] == ["numbered-7799"]
 
 
 def test_a_question_that_takes_too_long_is_broken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

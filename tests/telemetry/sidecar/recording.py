@@ -9,6 +9,7 @@ from telemetry.records import (
     Attempt,
     BatchTimes,
     Frame,
+    GatewayCopy,
     GatewayRequest,
     Member,
     Part,
@@ -55,6 +56,14 @@ def gateway_request(
     )
 
 
+def gateway_copy(number: int, *, sampled: bool = False, status: int = 200) -> GatewayCopy:
+    """Return a copy of the request of that number, as it was sent to the shadow ``dark``."""
+    return GatewayCopy(
+        *(trace(number), span(number + 3000), span(number), sampled, 50.02, 50.05, f"id-{number}", 1, "acme"),
+        *("digits", "2", "dark", "digits/2/0", status, False),
+    )
+
+
 def batch_times(number: int, row_count: int = 2) -> BatchTimes:
     """Return a batch that took 30 ms: 5 before, 20 in and 5 after inference."""
     ids = (number, trace(number + 500_000), span(number + 500_000))
@@ -69,13 +78,14 @@ def pod_request(
     batch: BatchTimes | None = None,
     took_s: float = 0.04,
     tenant: str = "acme",
+    shadow: str = "",
 ) -> PodRequest:
     """Return a request of one row that waited for 2 ms, and is charged 10 ms if it ran."""
     ended_s = 50.0 + took_s
     part = Part(0, 1, 50.001, batch, 0 if batch is None else 10_000)
     return PodRequest(
         *(trace(number), span(number), span(number + 1000), sampled, 50.0, ended_s, "predict", status),
-        *("broken" if status >= 500 else "", f"id-{number}", tenant, 1, False, (part,)),
+        *("broken" if status >= 500 else "", f"id-{number}", tenant, 1, False, (part,), shadow),
     )
 
 

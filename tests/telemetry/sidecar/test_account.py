@@ -21,6 +21,12 @@ STATUSES = st.builds(
     running_rows=COUNTS,
     restarts=COUNTS,
     load_s=st.floats(0, 1e6),
+    pid=COUNTS,
+    inference_pid=COUNTS,
+    device=st.sampled_from(["", "cpu", "cuda:0", "cuda:15"]),
+    device_s=st.floats(0, 1e9),
+    running_s=st.floats(0, 1e6),
+    loop_lag_s=st.floats(0, 1e3),
 )
 READY = PodStatus("digits", "1", PodState.READY, queued_rows=3, running_rows=2, restarts=1, load_s=0.5)
 

@@ -6,15 +6,17 @@ from msgspec.structs import replace
 
 from telemetry.conventions import (
     BATCH_ROWS,
+    COPY_DEVICE_SECONDS,
     DEVICE_SECONDS,
     MODEL_LOAD_SECONDS,
     POD_ATTEMPTS,
+    POD_COPIES,
     QUEUE_WAIT_SECONDS,
     STAGE_DURATION_SECONDS,
     Metric,
 )
 from telemetry.records import Record
-from telemetry.sidecar.counting import OTHER, PODS, TENANTS, Counting
+from telemetry.sidecar.counting import OTHER, PODS, SHADOWS, TENANTS, Counting
 from telemetry.sidecar.histogram import Exemplar, Histogram
 from tests.telemetry.sidecar.recording import (
     POD,
@@ -110,3 +112,18 @@ def test_a_kept_record_stands_for_its_values_at_its_time() -> None:
     assert (waited.trace_id, waited.at_s) == (request.trace_id, WALL_OFFSET_NS / 1e9 + request.ended_s)
     assert {shown.trace_id for shown in exemplars(counting, STAGE_DURATION_SECONDS)} == {times.trace_id}
     assert values(counting, QUEUE_WAIT_SECONDS) == {DIGITS: 1.0}
+
+
+def test_copies_are_counted_apart_from_attempts_and_are_no_tenant_s() -> None:
+    counting = counted(pod_request(1, batch=batch_times(1)), pod_request(2, batch=batch_times(2), shadow="dark"))
+    assert values(counting, POD_ATTEMPTS) == {(*DIGITS, "2xx", ""): 1.0}
+    assert values(counting, POD_COPIES) == {(*DIGITS, "dark", "2xx", ""): 1.0}
+    assert values(counting, DEVICE_SECONDS) == {(*DIGITS, "acme"): 0.01}
+    assert values(counting, COPY_DEVICE_SECONDS) == {(*DIGITS, "dark"): 0.01}
+
+
+def test_names_of_shadows_are_bounded() -> None:
+    counting = counted(*(pod_request(number, shadow=f"s{number}") for number in range(SHADOWS + 2)))
+    copies = values(counting, POD_COPIES)
+    assert len(copies) == SHADOWS + 1
+    assert copies[*DIGITS, OTHER, "2xx", ""] == 2.0

@@ -11,9 +11,11 @@ import pytest
 
 from telemetry.otlp.encode import encode_status
 from telemetry.sidecar.endpoints import Endpoints
+from telemetry.sidecar.health import Health
 from telemetry.sidecar.http import BODY_BYTES, Answer, Refused, Request
 from telemetry.sidecar.judgement import Kept
 from telemetry.sidecar.kept import Keep, Keeps
+from telemetry.sidecar.machine.history import Told
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 LOOPBACK = frozenset({"127.0.0.1"})
@@ -25,8 +27,16 @@ class Beside:
     def __init__(self, *, has_list: bool = True, bound_hosts: frozenset[str] = LOOPBACK) -> None:
         self.has_list = has_list
         self.endpoints = Endpoints(
-            lambda accept: ("text/plain", accept.encode()), self.keeps_after, self.take, bound_hosts
+            lambda accept: ("text/plain", accept.encode()),
+            self.keeps_after,
+            self.take,
+            bound_hosts,
+            self.machine,
+            lambda: Health(2.0, 1.0, {"batches": {"linked": 3}}, 0, 0, [], {}, 0, None),
         )
+
+    def machine(self, last: int) -> Told:
+        return Told(15.0, float(last), 0, [])
 
     def keeps_after(self, number: int) -> Keeps | None:
         return Keeps(number + 1, (Keep("a" * 32, Kept.SLOW),)) if self.has_list else None
@@ -51,6 +61,11 @@ async def _awaited(answer: Awaitable[Answer]) -> Answer:
         ("GET", "/", 404, b"not found\n"),
         ("GET", "/metrics/", 404, b"not found\n"),
         ("POST", "/metrics", 405, b"method not allowed\n"),
+        ("GET", "/machine", 200, b'{"step_s":15.0,"ends_s":240.0,"left_out":0,"series":[]}'),
+        ("GET", "/machine?last=2", 200, b'{"step_s":15.0,"ends_s":2.0,"left_out":0,"series":[]}'),
+        ("GET", "/machine?last=0", 400, b"bad request\n"),
+        ("GET", "/machine?last=x", 400, b"bad request\n"),
+        ("POST", "/telemetry", 405, b"method not allowed\n"),
         ("HEAD", "/livez", 405, b"method not allowed\n"),
         ("GET", "/v1/traces", 405, b"method not allowed\n"),
         ("GET", "/keep?after=-1", 400, b"bad request\n"),
@@ -67,6 +82,11 @@ def test_what_is_kept_is_told_after_a_number_or_from_the_first() -> None:
     assert msgspec.json.decode(beside.answer("GET", "/keep?after=7").body, type=Keeps).next == 8
     assert msgspec.json.decode(beside.answer("GET", "/keep").body, type=Keeps).next == 1
     assert Beside(has_list=False).answer("GET", "/keep?after=7").status == 404
+
+
+def test_what_became_of_things_is_told() -> None:
+    health = msgspec.json.decode(Beside().answer("GET", "/telemetry").body, type=Health)
+    assert (health.at_s, health.records, health.spans) == (2.0, {"batches": {"linked": 3}}, None)
 
 
 def test_spans_are_handed_on() -> None:

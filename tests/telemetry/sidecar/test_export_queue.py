@@ -23,6 +23,7 @@ from telemetry.sidecar.export_queue import (
     Fate,
     delay_s,
     fate_of,
+    halves,
 )
 from telemetry.span import Kind, Link, Span
 
@@ -150,20 +151,40 @@ def test_one_that_is_larger_than_all_room_goes_itself_and_drives_nothing_out(mon
 
 
 @given(st.integers(2, 40))
-def test_a_parcel_that_is_too_large_is_halved_until_each_is_one_and_the_order_stays(count: int) -> None:
-    queue = ExportQueue(names, Drops())
+def test_a_parcel_that_is_too_large_goes_on_as_two_of_about_the_same_size_in_its_order(count: int) -> None:
     each = [Span("t", "s", "", chr(97 + number % 26), Kind.INTERNAL, 0, 1) for number in range(count)]
-    queue.put([*each, *spans(1, "!")], 0.0)
-    went = b""
-    while parcel := queue.next(0.0, is_ending=True):
-        assert queue.queued_bytes == count + 1 - len(went)
-        if parcel.span_count > 1:
-            queue.halve([Span("t", "s", "", name, Kind.INTERNAL, 0, 1) for name in parcel.body.decode()])
-            continue
-        went += parcel.body
-        queue.done()
-    assert went == "".join(span.name for span in each).encode() + b"!"
-    assert queue.queued_bytes == 0
+    first, second = halves(each, names)
+    assert first.body + second.body == names(each)
+    assert (first.span_count, second.span_count) == (len(first.body), len(second.body))
+    assert 0 <= second.span_count - first.span_count <= 1
+
+
+def test_what_waits_can_be_taken_to_another_place_and_given_back_in_its_order() -> None:
+    queue = ExportQueue(names, Drops())
+    queue.put(spans(PARCEL_SPANS, "a"), 0.0)
+    sent = queue.next(0.0)
+    queue.put([*spans(PARCEL_SPANS, "b"), *spans(2, "c")], 0.0)
+    assert [parcel.body[:1] for parcel in queue.take(0.0)] == [b"b"]
+    (parcel,) = queue.take(PARCEL_AFTER_S)
+    assert (parcel.body, queue.queued_bytes, queue.waiting_spans) == (b"cc", PARCEL_SPANS, PARCEL_SPANS)
+    queue.put(spans(1, "d"), 1.0)
+    queue.give_back([parcel])
+    assert queue.waiting_spans == PARCEL_SPANS + 3
+    assert queue.next(1.0) is sent
+    queue.done()
+    assert queue.next(1.0) == parcel
+
+
+def test_what_is_given_back_and_finds_no_room_is_the_oldest_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_module, "QUEUE_BYTES", 2 * PARCEL_SPANS)
+    drops = Drops()
+    queue = ExportQueue(names, drops)
+    queue.put(spans(2 * PARCEL_SPANS, "a"), 0.0)
+    taken = queue.take(0.0)
+    queue.put(spans(PARCEL_SPANS, "b"), 0.0)
+    queue.give_back(taken)
+    assert lost(drops) == {("spans", "queue_full"): float(PARCEL_SPANS)}
+    assert queue.waiting_spans == 2 * PARCEL_SPANS
 
 
 @given(st.lists(st.integers(0, 700), max_size=12))

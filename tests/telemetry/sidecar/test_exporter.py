@@ -11,16 +11,23 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
-from telemetry.conventions import EXPORT_QUEUE_BYTES, EXPORTED_SPANS, EXPORTS
+from telemetry.conventions import (
+    EXPORT_DISK_FAILURES,
+    EXPORT_QUEUE_BYTES,
+    EXPORT_QUEUE_SPANS,
+    EXPORTED_SPANS,
+    EXPORTS,
+)
 from telemetry.otlp.decode import decode_protobuf
 from telemetry.otlp.encode import encode_spans
 from telemetry.sidecar import export_queue as queue_module
 from telemetry.sidecar import exporter as exporter_module
-from telemetry.sidecar.config import Address
+from telemetry.sidecar.config import ANSWER_WITHIN_S, Address, ExportTo
 from telemetry.sidecar.drops import Drops
 from telemetry.sidecar.export_queue import PARCEL_SPANS, ExportQueue, Parcel
 from telemetry.sidecar.exporter import ANSWER_BYTES, Exporter, rejected_of
 from telemetry.sidecar.http import Answer, Listener, Request
+from telemetry.sidecar.stored_queue import StoredQueue
 from telemetry.span import Kind, Span
 from tests.cut_off import cut_off_next
 
@@ -64,16 +71,16 @@ class Receiver:
             self.enough.set()
 
 
-class WatchedQueue(ExportQueue):
+class WatchedQueue(StoredQueue):
     """A queue that says when something is asked for once more."""
 
-    def __init__(self, drops: Drops) -> None:
-        super().__init__(encode_spans, drops)
+    def __init__(self, memory: ExportQueue, drops: Drops) -> None:
+        super().__init__(memory, drops)
         self.is_tried_again = asyncio.Event()
         self._before: Parcel | None = None
 
-    def next(self, now_s: float, is_ending: bool = False) -> Parcel | None:
-        parcel = super().next(now_s, is_ending)
+    async def next(self, now_s: float, is_ending: bool = False) -> Parcel | None:
+        parcel = await super().next(now_s, is_ending)
         if parcel is not None and parcel is self._before:
             self.is_tried_again.set()
         self._before = parcel
@@ -83,13 +90,14 @@ class WatchedQueue(ExportQueue):
 class Exporting:
     """An exporter with its queue, and what it counted."""
 
-    def __init__(self, to: Address) -> None:
+    def __init__(self, to: Address, within_s: float = ANSWER_WITHIN_S, base_path: str = "") -> None:
         self.drops = Drops()
-        self.queue = WatchedQueue(self.drops)
-        self.exporter = Exporter(to, self.queue, self.drops)
+        self.memory = ExportQueue(encode_spans, self.drops)
+        self.queue = WatchedQueue(self.memory, self.drops)
+        self.exporter = Exporter(ExportTo(to, within_s=within_s, base_path=base_path), self.queue)
 
     def put(self, first: int, count: int) -> None:
-        self.queue.put(spans(first, count), asyncio.get_running_loop().time())
+        self.memory.put(spans(first, count), asyncio.get_running_loop().time())
 
     def counted(self) -> dict[tuple[str, ...], object]:
         return {(sample.metric.name, *sample.labels): sample.value for sample in self.exporter.samples()}
@@ -167,6 +175,9 @@ def test_a_receiver_that_has_no_room_now_is_asked_again_and_nothing_is_lost() ->
         await exporting.exporter.finish(10.0)
         assert exporting.counted() == {
             (EXPORT_QUEUE_BYTES.name,): 0.0,
+            (EXPORT_QUEUE_SPANS.name, "memory"): 0.0,
+            (EXPORT_QUEUE_SPANS.name, "disk"): 0.0,
+            (EXPORT_DISK_FAILURES.name,): 0.0,
             (EXPORTED_SPANS.name,): 3.0,
             (EXPORTS.name, "taken"): 1.0,
             (EXPORTS.name, "again"): 4.0,
@@ -196,16 +207,14 @@ def test_an_export_that_is_cut_off_anywhere_leaves_the_next_one_whole(
     turns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(exporting: Exporting, receiver: Receiver) -> None:
-        cut_off_next(monkeypatch, exporter_module.ANSWER_WITHIN_S, turns)
+        cut_off_next(monkeypatch, ANSWER_WITHIN_S, turns)
         await sent(exporting, receiver, 1)
         assert receiver.taken[-1:] == spans(0, 1)
 
     beside(Receiver, story)
 
 
-def test_a_receiver_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter_module, "ANSWER_WITHIN_S", 0.05)
-
+def test_a_receiver_that_hangs_is_given_up_and_asked_again() -> None:
     async def run() -> tuple[int, dict[tuple[str, ...], object]]:
         connections: list[asyncio.StreamWriter] = []
         thrice = asyncio.Event()
@@ -216,7 +225,7 @@ def test_a_receiver_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.M
                 thrice.set()
 
         async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
-            exporting = Exporting(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+            exporting = Exporting(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), within_s=0.05)
             exporting.put(0, 1)
             task = asyncio.create_task(exporting.exporter.export())
             await asyncio.wait_for(thrice.wait(), 20.0)
@@ -313,9 +322,7 @@ def test_a_parcel_that_no_attempt_brings_through_makes_room_for_the_next(monkeyp
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"HTTP/1.1 200 OK\r\n"])
-def test_an_answer_that_drips_has_one_deadline_for_all_of_it(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter_module, "ANSWER_WITHIN_S", 0.1)
-
+def test_an_answer_that_drips_has_one_deadline_for_all_of_it(head: bytes) -> None:
     async def run() -> int:
         twice = asyncio.Event()
         drips: list[asyncio.Task[None]] = []
@@ -338,7 +345,7 @@ def test_an_answer_that_drips_has_one_deadline_for_all_of_it(head: bytes, monkey
                 twice.set()
 
         async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
-            exporting = Exporting(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]))
+            exporting = Exporting(Address(host="127.0.0.1", port=server.sockets[0].getsockname()[1]), within_s=0.1)
             exporting.put(0, 1)
             task = asyncio.create_task(exporting.exporter.export())
             await asyncio.wait_for(twice.wait(), 10.0)
@@ -374,6 +381,69 @@ def test_spans_wait_for_a_receiver_that_is_not_there_and_it_is_told_when_it_begi
         "sidecar: spans cannot be exported",
         "sidecar: spans are exported again",
     ]
+
+
+def test_a_receiver_that_is_away_for_long_gets_all_there_was_room_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(exporter_module, "ATTEMPTS_FOR_S", 0.0)
+    path = tmp_path / "hub.sock"
+
+    async def run() -> tuple[Receiver, dict[tuple[str, ...], object]]:
+        exporting = Exporting(Address(path=str(path)))
+        task = asyncio.create_task(exporting.exporter.export())
+        exporting.put(0, 2)
+        await asyncio.wait_for(exporting.queue.is_tried_again.wait(), 20.0)
+        receiver = Receiver()
+        async with await Listener(receiver.answer).listen(_listening(path)):
+            await asyncio.wait_for(receiver.enough.wait(), 20.0)
+            await exporting.exporter.finish(10.0)
+            await task
+        return receiver, exporting.lost()
+
+    receiver, lost = asyncio.run(run())
+    assert (receiver.taken, lost) == (spans(0, 2), {})
+
+
+def test_header_fields_and_a_path_that_the_receiver_wants_are_sent_and_impossible_ones_told_without_their_value(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def run() -> dict[str, str]:
+        asked: list[Request] = []
+        came = asyncio.Event()
+
+        def answer(request: Request) -> Answer:
+            asked.append(request)
+            came.set()
+            return Answer(200, "application/x-protobuf", b"")
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        exporting = Exporting(Address(host="127.0.0.1", port=listening.getsockname()[1]), base_path="/api/otel")
+        wanted = {
+            "Authorization": "Bearer s3cret",
+            "x-team": " s3cret\n",
+            "x-scope": "a b",
+            "bad name": "s3cret",
+            "x-line": "s3cret\r\nx: y",
+        }
+        exporting.exporter.heed(wanted | {"content-type": "s3cret"})
+        async with await Listener(answer).listen(listening):
+            task = asyncio.create_task(exporting.exporter.export())
+            exporting.put(0, 1)
+            await asyncio.wait_for(came.wait(), 20.0)
+            await exporting.exporter.finish(10.0)
+            await task
+        assert asked[0].target == "/api/otel/v1/traces"
+        return dict(asked[0].headers)
+
+    headers = asyncio.run(run())
+    assert headers["authorization"] == "Bearer s3cret"
+    assert headers["x-team"] == "s3cret"
+    assert (headers["x-scope"], headers["content-type"]) == ("a b", "application/x-protobuf")
+    assert "x-line" not in headers
+    said = capsys.readouterr().err
+    assert said.count("is left out") == 3
+    assert "s3cret" not in said
 
 
 def test_at_the_end_a_dead_receiver_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from telemetry.materialise import spans_of
 from telemetry.otlp.encode import encode_spans
-from telemetry.records import Frame, Member, Part, PodRequest
+from telemetry.records import Frame, Member, Part, PodRequest, PodSummary
 from telemetry.sidecar.frames import PACKET_BYTES, BadPacket, read_frame
 from tests.telemetry.sidecar.recording import (
     GATEWAY,
@@ -109,7 +109,8 @@ def test_a_frame_that_is_read_can_be_made_into_spans_and_written(data: st.DataOb
         read = read_frame(msgspec.msgpack.encode(told))
     except BadPacket:
         return
-    assert encode_spans([span for record in read.records for span in spans_of(read, record)])
+    records = [record for record in read.records if not isinstance(record, PodSummary)]
+    assert encode_spans([span for record in records for span in spans_of(read, record)])
 
 
 def _paths(told: list[Any]) -> list[tuple[int, ...]]:

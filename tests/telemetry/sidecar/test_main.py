@@ -25,6 +25,7 @@ from telemetry.sidecar.http import Answer, Listener, Request
 from telemetry.sidecar.intake import open_records
 from telemetry.sidecar.judgement import Kept
 from telemetry.sidecar.kept import Keep, Keeps
+from telemetry.sidecar.machine.history import Told
 from telemetry.sidecar.serve import FLUSH_WITHIN_S
 from telemetry.span import Attributes, Kind, Span
 from tests.fakes.pod import Answering, FakePod, Seen
@@ -140,6 +141,11 @@ def _post(url: str, number: int, attributes: Attributes) -> None:
         assert answer.status == 200
 
 
+def _names(text: str) -> set[str]:
+    """Return the beginnings of lines, up to where labels or the value begin."""
+    return {match[0] for match in re.finditer(r"^[a-z_]+[{ ]", text, re.MULTILINE)}
+
+
 def _read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the sidecar's own address
         body: bytes = answer.read()
@@ -189,6 +195,29 @@ def test_a_pod_is_shown_as_it_starts_is_ready_and_falls_silent(tmp_path: Path) -
     assert 'penstock_pod_up{model="digits",version="1"} 0.0\n' in silent
     assert "queue_rows" not in silent
     assert title == "penstock sidecar digits/1"
+
+
+def test_it_tells_of_its_process_the_machine_and_how_busy_the_pod_s_device_is(tmp_path: Path) -> None:
+    async def story() -> tuple[str, Told, int]:
+        pod = ScriptedPod(tmp_path / "p.sock")
+        pod.status = PodStatus("digits", "1", PodState.READY, device="cuda:0", device_s=1.5)
+        async with pod.fake, running("--pod", pod.fake.address, "--machine", str(tmp_path)) as sidecar:
+            async with asyncio.timeout(HEARD_WITHIN_S):
+                text = await sidecar.metrics()
+                while not {"penstock_device_busy_ratio{", "penstock_host_cpus "} <= _names(text):
+                    await asyncio.sleep(0.02)
+                    text = await sidecar.metrics()
+            told = await asyncio.to_thread(_read, sidecar.url.replace("/metrics", "/machine"))
+            return text, msgspec.json.decode(told, type=Told), sidecar.process.pid
+
+    text, told, pid = asyncio.run(story())
+    assert re.search(
+        rf'penstock_process_resident_memory_bytes\{{[^}}]*pid="{pid}",process="sidecar"[^}}]*\}} [1-9]', text
+    )
+    assert 'penstock_device_busy_seconds_total{device="cuda:0",model="digits",version="1"} 1.5\n' in text
+    assert 'penstock_device_busy_ratio{device="cuda:0",model="digits",version="1"} 0.0\n' in text
+    assert re.search(r"^penstock_state_disk_free_bytes [1-9]", text, re.MULTILINE)
+    assert "penstock_host_memory_available_bytes" in {line.metric for line in told.series}
 
 
 def test_sigterm_ends_it_at_once_and_quietly_whoever_is_connected(tmp_path: Path) -> None:
@@ -378,6 +407,24 @@ def test_sockets_may_be_inherited(tmp_path: Path) -> None:
                     await process.wait()
 
     assert asyncio.run(story()) == "ok\n"
+
+
+def test_spans_are_taken_on_the_usual_port_too_where_it_is_free(tmp_path: Path) -> None:
+    async def story() -> tuple[str, str]:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            port = bound.getsockname()[1]
+            async with running(f"--otlp=127.0.0.1:{port}") as late:
+                await late.end()
+        async with running(f"--otlp=127.0.0.1:{port}") as sidecar:
+            usual = f"http://127.0.0.1:{port}/v1/traces"
+            await asyncio.to_thread(_post, usual.replace("/v1/traces", "/metrics"), 1, {})
+            return late.said[0], await sidecar.metrics()
+
+    said, metrics = asyncio.run(story())
+    assert re.fullmatch(
+        r"sidecar: no spans are taken on 127\.0\.0\.1:\d+ \(.*\); the metrics' port takes them too", said
+    )
+    assert 'penstock_sidecar_records_total{fate="share",kind="spans"} 1.0' in metrics
 
 
 def test_attributes_are_allowed_by_a_file_whose_change_ends_nothing(tmp_path: Path) -> None:

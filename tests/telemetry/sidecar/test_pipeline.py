@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from policies.snapshot import BurnAlert, Objective
 from telemetry.conventions import (
     POD_ATTEMPTS,
+    POD_SLO_BURN_RATE,
     SIDECAR_RECORDS,
     SIDECAR_REDACTED,
     SIDECAR_UNDECIDED,
@@ -30,6 +32,7 @@ from tests.telemetry.sidecar.recording import (
     POD,
     WALL_OFFSET_NS,
     batch_times,
+    gateway_copy,
     gateway_request,
     packet,
     pod_batch,
@@ -332,3 +335,25 @@ def test_what_was_taken_out_of_others_spans_is_shown() -> None:
     pod = Under()
     pod.redactor.foreign([handler_span(trace(1), attributes={"secret": "4111"})])
     assert next(s.value for s in pod.pipeline.samples(WALL_S) if s.metric is SIDECAR_REDACTED) == 1.0
+
+
+def test_a_copy_is_kept_with_the_request_that_was_copied_or_not_at_all() -> None:
+    under = Under(is_gateway=True)
+    under.take(packet(GATEWAY, gateway_request(1, status=500), gateway_request(2)))
+    under.take(packet(GATEWAY, gateway_copy(1), gateway_copy(2, status=500), gateway_copy(3, sampled=True)))
+    kept = {(span.trace_id, span.name) for span in under.exported()}
+    assert kept == {
+        (trace(1), SpanName.GATEWAY_REQUEST),
+        (trace(1), SpanName.GATEWAY_FORWARD),
+        (trace(1), SpanName.GATEWAY_SHADOW),
+        (trace(3), SpanName.GATEWAY_SHADOW),
+    }
+
+
+def test_copies_burn_no_budget() -> None:
+    under = Under()
+    objective = Objective("fine", "us", 86400.0, 0.99, 500, alerts=(BurnAlert("page", "page", 14.4, 3600.0, 300.0),))
+    under.pipeline.heed({"digits": (objective,)})
+    under.take(packet(POD, pod_request(1), pod_request(2, status=500, shadow="dark")))
+    rates = [sample.value for sample in under.pipeline.samples(WALL_S) if sample.metric is POD_SLO_BURN_RATE]
+    assert rates == [0.0, 0.0]

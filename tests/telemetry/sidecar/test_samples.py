@@ -12,7 +12,9 @@ POD = ("digits", "1")
 
 
 def account(state: State, load_s: float = 0.5) -> PodAccount:
-    return PodAccount("digits", "1", state, queued_rows=3, running_rows=2, restarts=1, load_s=load_s)
+    return PodAccount(
+        "digits", "1", state, queued_rows=3, running_rows=2, restarts=1, load_s=load_s, outcomes_dropped=7
+    )
 
 
 def one_hot(of: State) -> tuple[Sample, ...]:
@@ -27,6 +29,7 @@ def test_a_pod_that_answers_shows_its_numbers_and_is_up_when_it_is_ready(state: 
         Sample(names.QUEUE_ROWS, POD, 3.0),
         Sample(names.RUNNING_ROWS, POD, 2.0),
         Sample(names.INFERENCE_RESTARTS, POD, 1.0),
+        Sample(names.OUTCOMES_DROPPED, POD, 7.0),
         Sample(names.MODEL_LOAD_SECONDS, (*POD, "whole"), 0.5),
         Sample(names.SCRAPE_AGE_SECONDS, (), 0.25),
     )

@@ -21,15 +21,27 @@ def objective(
     ignore_status: tuple[int, ...] | None = None,
     alerts: tuple[BurnAlert, ...] = WORKBOOK,
     guards: Guards = NO_GUARDS,
+    first_byte_within_s: float | None = None,
+    pod: str = "",
 ) -> Objective:
     return Objective(
         name="digits-availability",
         owner="vision-team",
         period_s=period_s,
         target=target,
-        status_below=500,
+        status_below=0 if pod else 500,
         within_s=within_s,
         ignore_status=ignore_status,
         alerts=alerts,
         guards=guards,
+        first_byte_within_s=first_byte_within_s,
+        pod=pod,
     )
+
+
+def about_loads(within_s: float) -> Objective:
+    return Objective("digits-loads", "vision-team", 30 * DAY_S, 0.99, loads_within_s=within_s)
+
+
+def about_labels() -> Objective:
+    return Objective("digits-right", "vision-team", 30 * DAY_S, 0.99, label="right")

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.slo.classify import USUAL_EDGES_S, classify, edges_for, worst
+from telemetry.slo.classify import USUAL_EDGES_S, classify, classify_load, edges_for, worst
 from telemetry.slo.events import Meaning
-from tests.telemetry.slo.objectives import objective
+from tests.telemetry.slo.objectives import about_labels, about_loads, objective
 
 AVAILABILITY = objective()
 LATENCY = objective(within_s=0.25)
+FIRST_BYTE = objective(first_byte_within_s=0.5)
+WARMTH = objective(pod="ready")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,67 @@ def test_where_no_time_is_promised_a_caller_that_left_is_ignored(ignore_status: 
 
 
 @pytest.mark.parametrize(
+    ("status", "duration_s", "first_byte_s", "meaning"),
+    [
+        (200, 60.0, 0.5, "good"),
+        (200, 60.0, 0.51, "bad"),
+        (200, 0.5, None, "good"),
+        (200, 0.51, None, "bad"),
+        (502, 60.0, 0.1, "bad"),
+        (404, 60.0, 0.1, "ignored"),
+        (499, 60.0, 0.1, "ignored"),
+        (499, 60.0, 0.6, "bad"),
+        (499, 60.0, None, "bad"),
+        (499, 0.4, None, "ignored"),
+    ],
+)
+def test_an_answer_that_comes_as_it_is_made_is_judged_by_its_first_byte_and_a_whole_one_by_its_only_moment(
+    status: int, duration_s: float, first_byte_s: float | None, meaning: str
+) -> None:
+    assert classify(FIRST_BYTE, status, duration_s, first_byte_s) == meaning
+
+
+def test_an_objective_on_the_whole_answer_does_not_look_at_the_first_byte() -> None:
+    assert classify(LATENCY, 200, 60.0, 0.1) is Meaning.BAD
+
+
+@pytest.mark.parametrize(
+    ("status", "is_cold", "meaning"),
+    [
+        (200, False, "good"),
+        (200, True, "bad"),
+        (503, False, "good"),
+        (503, True, "bad"),
+        (429, False, "ignored"),
+        (400, True, "bad"),
+        (499, False, "ignored"),
+        (499, True, "bad"),
+    ],
+)
+def test_a_request_that_met_a_cold_start_is_bad_whatever_came_of_it_and_any_other_is_not(
+    status: int, is_cold: bool, meaning: str
+) -> None:
+    assert classify(WARMTH, status, 0.1, is_cold=is_cold) == meaning
+
+
+def test_a_cold_start_is_ignored_where_its_status_is_named() -> None:
+    named = objective(pod="ready", ignore_status=(499,))
+    assert [classify(named, status, 0.1, is_cold=True) for status in (499, 400)] == [Meaning.IGNORED, Meaning.BAD]
+    assert classify(objective(pod="ready", ignore_status=(404,)), 499, 0.1) is Meaning.IGNORED
+
+
+def test_a_cold_start_says_nothing_to_an_objective_about_answers() -> None:
+    assert classify(AVAILABILITY, 200, 0.1, is_cold=True) is Meaning.GOOD
+
+
+@pytest.mark.parametrize(
+    ("took_s", "is_loaded", "meaning"), [(10.0, True, "good"), (10.1, True, "bad"), (0.1, False, "bad")]
+)
+def test_a_load_is_good_when_it_went_well_in_time(took_s: float, is_loaded: bool, meaning: str) -> None:
+    assert classify_load(about_loads(10.0), took_s, is_loaded=is_loaded) == meaning
+
+
+@pytest.mark.parametrize(
     ("meanings", "expected"),
     [("good bad ignored", "bad"), ("ignored good", "good"), ("ignored ignored", "ignored"), ("", "ignored")],
 )
@@ -74,8 +137,9 @@ def test_a_request_is_as_bad_as_to_the_objective_it_is_worst_for(meanings: str, 
 
 
 def test_every_threshold_is_an_edge_once() -> None:
-    edges_s = edges_for([LATENCY, objective(within_s=0.3), objective(within_s=0.3), AVAILABILITY])
-    assert edges_s == tuple(sorted((*USUAL_EDGES_S, 0.3)))
+    others = (FIRST_BYTE, objective(first_byte_within_s=0.7), about_loads(0.9), about_labels(), WARMTH)
+    edges_s = edges_for([LATENCY, objective(within_s=0.3), objective(within_s=0.3), AVAILABILITY, *others])
+    assert edges_s == tuple(sorted((*USUAL_EDGES_S, 0.3, 0.7)))
 
 
 def test_without_objectives_the_edges_are_the_usual_ones_in_order() -> None:

@@ -65,6 +65,28 @@ def test_a_batch_breaks_exactly_when_one_of_its_requests_does(
             handled(handler, [sound[0], one])
 
 
+def test_one_that_is_wrong_gives_the_next_digit_and_no_error(
+    handler: Any, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "broken_share", 0.5)
+    monkeypatch.setattr(handler, "broken_by", "wrong")
+    ids = [str(number) for number in range(20)]
+    answers = handled(handler, ids)
+    labels = {module.is_broken(one, 0.5): answer["label"] for one, answer in zip(ids, answers, strict=True)}
+    assert labels[True] == (labels[False] + 1) % 10
+    assert len({answer["label"] for answer in answers}) == 2
+
+
+def test_one_that_is_late_is_right_after_a_while(
+    handler: Any, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(module.time, "sleep", waited.append)
+    monkeypatch.setattr(handler, "broken_by", "late")
+    assert len(handled(handler, ["a", "b"])) == 2
+    assert waited == [module.LATE_S]
+
+
 def test_the_share_that_breaks_is_the_share_asked_for(module: ModuleType) -> None:
     ids = [f"{number:032x}" for number in range(10_000)]
     assert sum(module.is_broken(one, 0.05) for one in ids) == pytest.approx(500, abs=75)

@@ -28,6 +28,8 @@ def ask(query: str = "", actor: Actor = LOCAL) -> httpx.Response:
         CostKind("web", "digits"): Cost(2, 500_000, 100, 0),
     }
 
+    totals.by_version = {("digits", "1"): Cost(5, 3_000_000, 1000, 0), ("text", "2"): Cost(1, 4_000_000, 80, 17)}
+
     def sign_in(_: AdminCaller) -> Actor:
         return actor
 
@@ -80,3 +82,11 @@ def test_without_the_permission_nothing_is_told() -> None:
 
 def test_so_many_rows_are_refused_in_a_sentence() -> None:
     assert (ask("?most=0").status_code, ask("?most=10001").json()["reason"]) == (400, "bad_query")
+
+
+def test_the_same_is_told_by_version_and_not_of_one_tenant() -> None:
+    versions = [(row["model"], row["version"], row["device_s"]) for row in ask().json()["versions"]]
+    assert versions == [("text", "2", 4.0), ("digits", "1", 3.0)]
+    assert [row["model"] for row in ask(actor=OF_DIGITS).json()["versions"]] == ["digits"]
+    assert ask("?tenant=ads").json()["versions"] == []
+    assert len(ask("?most=1").json()["versions"]) == 1

@@ -10,7 +10,7 @@ import pytest
 from gateway.control.admin import mesh_routes, policy_routes, slo_routes
 from policies.snapshot import Key, Mesh, Role, Snapshot, Tenant
 from tests.gateway.control.admin.asking import ask
-from tests.gateway.control.test_management import HISTORY, VIEW
+from tests.gateway.control.test_management import HISTORY, SLOTS, VIEW
 
 KEY = Key("rank-1", hashlib.sha256(b"msk_rank").hexdigest(), ("infer",))
 
@@ -22,7 +22,7 @@ def asked(path: str, *models: str) -> httpx.Response:
     rooms = [
         policy_routes.router(VIEW.policy),
         mesh_routes.router(VIEW.pods, VIEW.status),
-        slo_routes.router(VIEW.slo, VIEW.slo_history),
+        slo_routes.router(VIEW.slo, VIEW.slo_history, VIEW.slo_slots, VIEW.alerts, VIEW.activity),
     ]
     snapshot = Snapshot(1, "d" * 64, Mesh("m", roles=(role,)), tenants=tenants)
     return ask(rooms, path, headers={"authorization": "Bearer msk_rank"}, snapshot=snapshot)
@@ -36,11 +36,15 @@ def test_pods_and_objectives_are_those_of_its_models() -> None:
     assert {slo["model"] for slo in asked("/admin/slo", "digits").json()["slos"]} == {"digits"}
     others = asked("/admin/slo", "ranker").json()
     assert (others["slos"], others["models"]) == ([], [])
+    assert [one["model"] for one in asked("/admin/activity", "digits").json()["models"]] == ["digits"]
+    assert asked("/admin/activity", "ranker").json()["models"] == []
+    assert {one["model"] for one in asked("/admin/slo/alerts", "digits").json()["alerts"]} == {"digits"}
+    assert asked("/admin/slo/alerts", "ranker").json()["alerts"] == []
 
 
 def test_the_past_of_another_model_s_objective_is_refused_whether_there_is_one_or_not() -> None:
-    assert asked(HISTORY, "digits").status_code == 200
-    for path in (HISTORY, HISTORY.replace("model=digits", "model=nope")):
+    assert asked(HISTORY, "digits").status_code == asked(SLOTS, "digits").status_code == 200
+    for path in (HISTORY, HISTORY.replace("model=digits", "model=nope"), SLOTS):
         refused = asked(path, "ranker")
         assert (refused.status_code, refused.json()["reason"]) == (403, "permission_missing")
         assert "slo.read on the model" in refused.json()["message"]

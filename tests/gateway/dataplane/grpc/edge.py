@@ -21,6 +21,7 @@ from gateway.dataplane.shared_limits import SharedLimits
 from model_pod.protocols.grpc_messages import framed, message_class
 from model_pod.wire.status import PodState
 from policies.snapshot import Snapshot
+from telemetry.record import Recorder
 from tests.fakes.pod import Answering, FakePod, Script, Seen
 from tests.gateway.dataplane.mesh import view
 from tests.gateway.policy import KEY, limits_memory, policy
@@ -111,12 +112,14 @@ def answering(*messages: bytes, status: int = 200) -> Script:
 
 
 @asynccontextmanager
-async def running_edge(scripts: list[Script], snapshot: Snapshot | None = None) -> AsyncIterator[Edge]:
+async def running_edge(
+    scripts: list[Script], snapshot: Snapshot | None = None, recorder: Recorder | None = None
+) -> AsyncIterator[Edge]:
     """Serve ``digits`` version 1 from one scripted pod per script."""
     loop = asyncio.get_running_loop()
     descriptor = limits_memory()
     with TemporaryDirectory() as directory:
-        gateway = Gateway(loop, snapshot or policy(), SharedLimits(descriptor), Share())
+        gateway = Gateway(loop, snapshot or policy(), SharedLimits(descriptor), Share(), recorder)
         gateway.tick()
         pods = [FakePod(Path(directory) / f"pod-{i}.sock", script) for i, script in enumerate(scripts)]
         edge = Edge(gateway, pods, Path(directory) / "edge.sock", [], asyncio.Event())
@@ -144,11 +147,16 @@ async def running_edge(scripts: list[Script], snapshot: Snapshot | None = None) 
             os.close(descriptor)
 
 
-def at_edge(test: Callable[[Edge], Awaitable[None]], *scripts: Script, snapshot: Snapshot | None = None) -> None:
+def at_edge(
+    test: Callable[[Edge], Awaitable[None]],
+    *scripts: Script,
+    snapshot: Snapshot | None = None,
+    recorder: Recorder | None = None,
+) -> None:
     """Run one test body beside an edge, within twenty seconds."""
 
     async def body() -> None:
-        async with asyncio.timeout(20), running_edge(list(scripts), snapshot) as edge:
+        async with asyncio.timeout(20), running_edge(list(scripts), snapshot, recorder) as edge:
             await test(edge)
 
     uvloop.run(body())

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,7 +17,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from model_pod.protocols.grpc_messages import framed, message_class
 from policies.snapshot import Limit
+from telemetry.record import Recorder
+from telemetry.records import GatewayRequest, Source
 from tests.fakes.pod import Answering, Seen
+from tests.fakes.sidecar import FakeSidecar
 from tests.gateway.dataplane.grpc.edge import (
     INFER,
     PREDICT,
@@ -29,7 +33,7 @@ from tests.gateway.dataplane.grpc.edge import (
     predictions_request,
     told,
 )
-from tests.gateway.policy import KEY, policy
+from tests.gateway.policy import KEY, PLAIN_KEY, policy
 
 OIP = "/inference.GRPCInferenceService/"
 METADATA = (("authorization", f"Bearer {KEY}"),)
@@ -63,6 +67,41 @@ def test_a_message_reaches_the_pod_as_it_was_sent_and_its_answer_the_caller() ->
         assert (seen.fields["x-user-id"], seen.fields["penstock-tenant"]) == ("7", "ads")
         assert not {"te", "authorization", "grpc-timeout", "grpc-accept-encoding"} & seen.fields.keys()
         assert 0 < int(seen.fields["penstock-timeout-ms"]) <= 10_000
+
+    at_edge(test, answering(b"an answer"))
+
+
+def test_a_call_is_recorded_under_its_method_and_service(tmp_path: Path) -> None:
+    sidecar = FakeSidecar(tmp_path / "records")
+    recorder = Recorder(str(sidecar.path), Source("penstock-gateway", "worker 0", 7))
+
+    async def test(edge: Edge) -> None:
+        await edge.call(INFER, infer_request())
+        await edge.call(OIP + "ModelReady", infer_request())
+
+    at_edge(test, answering(b"an answer"), recorder=recorder)
+    recorder.close()
+    methods = [record.method for record in sidecar.records() if isinstance(record, GatewayRequest)]
+    sidecar.close()
+    assert methods == ["inference.GRPCInferenceService/ModelInfer", "inference.GRPCInferenceService/ModelReady"]
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_the_index_lists_what_a_caller_may_call(ready: bool) -> None:
+    asked = message_class("inference.RepositoryIndexRequest")(repository_name="any", ready=ready).SerializeToString()
+    response = message_class("inference.RepositoryIndexResponse")
+
+    async def index(edge: Edge, key: str) -> list[tuple[str, str, str, str]]:
+        told = await edge.call(OIP + "RepositoryIndex", asked, key=key)
+        assert told.code is STATUS.OK
+        models = response.FromString(told.messages[0]).models
+        return [(model.name, model.version, model.state, model.reason) for model in models]
+
+    async def test(edge: Edge) -> None:
+        stable, other = ("digits", "1", "READY", ""), ("digits", "2", "UNAVAILABLE", "it has no pod")
+        assert await index(edge, KEY) == ([stable] if ready else [stable, other])
+        assert await index(edge, PLAIN_KEY) == [stable]  # it may not ask for another version
+        assert not edge.pods[0].seen
 
     at_edge(test, answering(b"an answer"))
 

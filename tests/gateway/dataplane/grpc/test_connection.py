@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import pytest
 
 from gateway.dataplane.grpc.connection import GrpcConnection
-from gateway.dataplane.http2 import frames
 from model_pod.protocols.grpc_messages import framed
 from policies.snapshot import Bounds
+from telemetry.http2 import frames
 from tests.fakes.pod import Answering, Script, Seen
 from tests.gateway.dataplane.grpc.edge import Edge, answering, at_edge, infer_request
-from tests.gateway.dataplane.http2.peer import GRPC, Peer, raw
 from tests.gateway.policy import KEY, policy
+from tests.telemetry.http2.peer import GRPC, Peer, raw
 
 ASKED = [*GRPC, (b"authorization", f"Bearer {KEY}".encode())]
 WATCH = b"/grpc.health.v1.Health/Watch"

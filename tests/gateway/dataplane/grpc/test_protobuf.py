@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.dataplane.grpc.protobuf import Names, counted, counted_fields, names_of, number, numbers, varint
+from gateway.dataplane.grpc.protobuf import Names, counted, counted_fields, names_of, number, numbers, varint, without
 from model_pod.protocols.grpc_messages import message_class
 from model_pod.wire.refusals import Refused
 
@@ -50,6 +50,13 @@ def test_what_is_no_message_is_refused(message: bytes) -> None:
     with pytest.raises(Refused) as refused:
         names_of(message, is_whole=True)
     assert refused.value.reason == "malformed_body"
+
+
+def test_a_field_is_taken_out_wherever_it_stands() -> None:
+    message = counted(2, "a") + counted(1, "m") + number(2, 7) + counted(2, "b") + counted(9, b"x")
+    assert without(message, 2) == counted(1, "m") + number(2, 7) + counted(9, b"x")
+    with pytest.raises(Refused):
+        without(message[:-1], 2)
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.text(max_size=200))

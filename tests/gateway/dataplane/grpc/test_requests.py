@@ -5,10 +5,10 @@ import pytest
 from gateway.dataplane.grpc.answers import ending_of, metadata
 from gateway.dataplane.grpc.requests import is_grpc, timeout_ms, to_http
 from gateway.dataplane.grpc.status import Status, percent_encoded, status_of
-from gateway.dataplane.http2.fields import Head
-from gateway.dataplane.http2.header_blocks import HeaderBlocks
 from gateway.errors import REASONS
 from model_pod.wire.refusals import Refused
+from telemetry.http2.fields import Head
+from telemetry.http2.header_blocks import HeaderBlocks
 
 BASE = [(b"content-type", b"application/grpc"), (b"te", b"trailers")]
 

@@ -17,7 +17,7 @@ from gateway.dataplane.accepting import Acceptor, Reserve
 from gateway.dataplane.grpc.connection import GrpcConnection
 from gateway.dataplane.tls import Doors
 from tests.certificates import Authority, client_context
-from tests.gateway.dataplane.grpc.edge import INFER, Edge, answering, at_edge, infer_request, told
+from tests.gateway.dataplane.grpc.edge import INFER, WITHIN_S, Edge, answering, at_edge, infer_request, told
 from tests.gateway.policy import KEY
 
 AUTHORITY = Authority()
@@ -37,9 +37,17 @@ async def secured(edge: Edge) -> AsyncIterator[int]:
         acceptor = Acceptor(asyncio.get_running_loop(), door, make_protocol, reserve, bytes)
         try:
             yield listening.getsockname()[1]
+            await until_all_have_left(acceptor, edge)
         finally:
             acceptor.close()
             reserve.close()
+
+
+async def until_all_have_left(acceptor: Acceptor, edge: Edge) -> None:
+    """Wait for the ends of connections that clients have left: a loop that closes earlier breaks in their midst."""
+    async with asyncio.timeout(WITHIN_S):
+        while acceptor.is_admitting or edge.gateway.connections:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
 
 
 def call_over_tls(port: int) -> Any:
@@ -69,5 +77,6 @@ def test_http2_is_what_is_agreed_on() -> None:
             agreed: ssl.SSLObject = writer.get_extra_info("ssl_object")
             assert agreed.selected_alpn_protocol() == "h2"
             writer.close()
+            await writer.wait_closed()
 
     at_edge(test, answering(b""))

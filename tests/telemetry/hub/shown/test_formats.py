@@ -84,6 +84,37 @@ def test_rates_and_counts_have_their_units_and_their_groups() -> None:
     assert (formats.count(None), formats.count(7), spaced(formats.count(1_234_567))) == ("–", "7", "1 234 567")
 
 
+@pytest.mark.parametrize(
+    ("e_value", "text"),
+    [
+        (0.0, "0"),
+        (0.31, "0.31"),
+        (0.01, "0.01"),
+        (0.0034, "3.4 × 10⁻³"),
+        (1e-300, "10⁻³⁰⁰"),
+        (99.54, "99.5"),
+        (99_999.0, "99 999"),
+        (3_240_000.0, "3.2 × 10⁶"),
+        (9.99e8, "10⁹"),
+        (math.inf, "∞"),
+        (None, "∞"),
+    ],
+)
+def test_evidence_reads_by_its_size(e_value: float | None, text: str) -> None:
+    assert spaced(formats.evidence(e_value)) == text
+
+
+def test_what_is_so_many_times_as_much_says_so() -> None:
+    assert (formats.relative(0.018, 0.010), formats.relative(0.018, 0.0)) == ("1.80×", "–")
+
+
+def test_a_reason_does_not_repeat_what_is_said() -> None:
+    assert formats.sentence("harm", "Harm: version 3 burns. More.") == "Version 3 burns. More."
+    assert formats.sentence("safe", "nothing is bad") == "nothing is bad"
+    assert formats.first_sentence("It lies at 1.5 times. It goes on.") == "It lies at 1.5 times."
+    assert formats.first_sentence("It lies at 1.5 times") == "It lies at 1.5 times"
+
+
 def test_moments_are_utc() -> None:
     assert formats.moment(1_800_000_000.9) == "08:00:00"
     assert formats.date(1_800_000_000.0) == "2027-01-15 08:00:00 UTC"
@@ -114,3 +145,35 @@ def test_a_place_on_an_axis_is_never_off_it(ratio: float) -> None:
 
 def test_a_segment_of_a_path_stays_one() -> None:
     assert formats.path_segment("a/b?c#d&e") == "a%2Fb%3Fc%23d%26e"
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (24.7 * 2**20, "24.7 MiB"),
+        (1.31 * 2**30, "1.31 GiB"),
+    ],
+)
+def test_sizes_have_three_digits_and_a_unit(size_bytes: float | None, text: str) -> None:
+    assert formats.size(size_bytes) == text.replace(" ", "\u202f")
+
+
+@pytest.mark.parametrize(
+    ("measured", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (0.0123, "0.0123"),
+        (4.9, "4.9"),
+        (-3.5, "−3.5"),
+        (1254.4, "1\u202f254"),
+        (3.1e7, "3.1e+07"),
+        (1e-5, "1e−05"),
+    ],
+)
+def test_numbers_have_three_digits_or_so(measured: float | None, text: str) -> None:
+    assert formats.number(measured) == text

@@ -48,12 +48,12 @@ def test_a_budget_is_coloured_by_what_is_left(remaining: float, level: str, widt
     assert (drawn.text, drawn.level, drawn.bar.width, drawn.note) == (share(remaining), level, width, note)
 
 
-def test_a_budget_of_few_requests_has_no_colour_and_says_why() -> None:
-    assert (budget(0.01, False).level, budget(0.01, False).note) == ("unknown", "few requests yet")
+def test_a_budget_of_few_events_has_no_colour_and_says_why() -> None:
+    assert (budget(0.01, False).level, budget(0.01, False).note) == ("unknown", "few events yet")
     spent = budget(-20.0, False)
-    assert (spent.level, spent.note, spent.bar.width) == ("gone", "spent; few requests yet", "0.000%")
+    assert (spent.level, spent.note, spent.bar.width) == ("gone", "spent; few events yet", "0.000%")
     assert budget(0.5, False).bar.width == "50.000%"
-    assert (budget(None).text, budget(None).note, budget(None).bar.width) == ("–", "no requests yet", "0.000%")
+    assert (budget(None).text, budget(None).note, budget(None).bar.width) == ("–", "no events yet", "0.000%")
 
 
 def alerts(**changed: Any) -> tuple[Alert, ...]:
@@ -76,8 +76,7 @@ def test_a_burn_rate_beyond_a_factor_is_hot_and_stays_in_its_bar() -> None:
 
 def test_an_objective_says_what_it_promises() -> None:
     row = objective_row(read())
-    assert row.promise == f"{row.target} answered well within {duration(0.2)}, over 30d"
-    assert objective_row(read(within_s=None)).promise == f"{row.target} answered well, over 30d"
+    assert row.promise == f"{row.target} good over 30d. A request is good when its status is below 500."
     assert row.exhaustion == f"in {duration(93_600.0)}"
     assert objective_row(read(exhaustion_s=None)).exhaustion == "not at this pace"
     assert objective_row(read(exhaustion_s=0.0)).exhaustion == "has ended"
@@ -93,7 +92,7 @@ def test_objectives_in_trouble_come_first_and_a_newer_status_before_them() -> No
     statuses = ("ok", "no_data", "ticket", "page", "exhausted", "on fire")
     rows = objective_rows([read(status=status, model=status) for status in statuses])
     assert [row.objective.status for row in rows] == ["on fire", "page", "exhausted", "ticket", "ok", "no_data"]
-    assert [row.status for row in rows[-2:]] == ["ok", "no requests yet"]
+    assert [row.status for row in rows[-2:]] == ["ok", "no data"]
 
 
 def test_a_model_is_shown_whether_it_was_called_has_a_pod_or_an_objective() -> None:
@@ -128,3 +127,39 @@ def test_a_version_has_a_budget_of_its_own() -> None:
     one, two = objective_row(read()).versions
     assert (one.version, one.budget.level) == ("1", "good")
     assert (two.version, two.budget.level, two.budget.text) == ("2", "gone", share(-1.51))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"alerts": []}, ""),
+        ({}, "burns fast, 1 alert held back"),
+        ({"status": "no_data"}, "no event counted in 30d"),
+        ({"alerts": [], "is_enough": False}, "too few events to tell"),
+    ],
+)
+def test_an_objective_says_why_it_is_where_it_is(changed: dict[str, Any], words: str) -> None:
+    assert objective_row(read(**changed)).why == words
+
+
+def test_the_likely_end_of_a_budget_and_its_end_are_told_in_words() -> None:
+    day_s = 86_400.0
+    likely = objective()["alerts"][0] | {"tier": "likely", "name": "breach likely", "severity": "ticket"}
+    ended = likely | {"tier": "exhausted", "name": "budget exhausted", "long_s": 30 * day_s, "short_s": 30 * day_s}
+    row = objective_row(read(status="ticket", alerts=[likely, ended], likely_within_s=day_s))
+    assert row.why == "budget likely ends within 1d, budget spent"
+    assert row.alerts[0].rule == "the budget ends soon at this pace: over 14.4× in both 1h and 5m"
+    assert (row.alerts[1].rule, row.alerts[1].now) == ("as much was bad in 30d as may be", "16.9×")
+
+
+def test_a_window_without_events_is_no_data() -> None:
+    (drawn,) = burn_bars([Burn(300.0, 0.0, 0, 0)], alerts())
+    assert (drawn.rate, drawn.counts, drawn.has_data) == ("no data", "no events", False)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "text"),
+    [(0, 0, "no data"), (10, 0, "100"), (999_999, 1, "99.999"), (1, 1, "50"), (0, 7, "0"), (9_999_999, 1, "99.999")],
+)
+def test_what_was_good_is_rounded_down(good: int, bad: int, text: str) -> None:
+    assert objective_row(read(good=good, bad=bad)).sli.removesuffix("\u202f%") == text

@@ -1,0 +1,1 @@
+"""What commands show live in a terminal, decided and drawn."""
