@@ -133,9 +133,10 @@ def _counts(state: State) -> str:
 
 def _beyond(state: State) -> str:
     """Return how much of what differs is the shadow's doing, and how that is known."""
-    excess = percent(max(0.0, beyond_noise(state)))
     if not state.differ:
         return "nothing differs"
+    # An estimate by few second answers may lie outside of what is possible: between none and all that differ.
+    excess = percent(min(max(0.0, beyond_noise(state)), state.differ / state.compared))
     if not state.asked:
         return f"nobody was asked again, so all of it counts: {excess} beyond noise"
     if not state.repeats:
