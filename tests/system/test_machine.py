@@ -65,8 +65,12 @@ def test_the_busy_time_of_a_pod_is_what_its_batches_took(model_store: Path, tmp_
             return sample_sum(url, "penstock_device_busy_seconds_total", model="digits", device="cpu")
 
         eventually(lambda: busy_s() == pytest.approx(charged_us / 1e6, abs=1e-4), "the pod's device time is told")
-        assert sample_sum(url, "penstock_device_busy_ratio", model="digits", version="1") > 0.0
+
+        def busy_ratio() -> float:
+            return sample_sum(url, "penstock_device_busy_ratio", model="digits", version="1")
+
+        eventually(lambda: busy_ratio() > 0.0, "so is its share of the time since the reading before")
         whole = sidecar_urls(mesh)["gateway"]
         eventually(lambda: sample_sum(whole, "penstock_host_memory_available_bytes") > 0, "the machine is told of")
-        assert sample_sum(whole, "penstock_state_disk_bytes") > 0
+        eventually(lambda: sample_sum(whole, "penstock_state_disk_bytes") > 0, "and of its disk")
         assert sample_sum(url, "penstock_host_cpus") == 0, "one sidecar tells of the machine"
