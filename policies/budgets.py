@@ -11,7 +11,7 @@ from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, ROUTE, TENANT, PolicyFile
 from policies.nodes import Found, Node, Scalar, Sequence, entry_of, find, text_of
 from policies.nodes import Mapping as MappingNode
-from policies.snapshot import EVERY_MODEL
+from policies.snapshot.tenant import EVERY_MODEL
 
 # Where limits stand, by kind of file; a tier may also be there for its deadline alone.
 LIMITS_OF: Final[Mapping[str, tuple[str, ...]]] = {

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct, convert
 
-from policies.snapshot import BurnAlert
+from policies.snapshot.slos import BurnAlert
 from policies.units import duration_s
 
 # Windows are whole slots of this length, the finest that events are counted in.

@@ -18,7 +18,7 @@ from policies.json_schema import schema_text
 from policies.kinds import MESH, kind_at
 from policies.load import load_directory
 from policies.notes import notes
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 OK: Final = 0
 FAILED: Final = 1

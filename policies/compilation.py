@@ -31,44 +31,27 @@ from policies.schema.route import (
 )
 from policies.schema.slos import BurnWindowsWritten, SlosFile, SloWritten
 from policies.schema.tenant import KeyWritten, QuotaWritten, TenantFile
-from policies.snapshot import (
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit, Tier, default_burst
+from policies.snapshot.mesh import (
     DEFAULT_LISTEN,
     Alerting,
-    Balance,
-    Batching,
     Bounds,
-    BurnAlert,
     ClientCerts,
-    Eject,
     Export,
-    Guards,
-    Health,
     JwtIssuer,
-    Key,
-    LadderStep,
-    Launch,
-    Limit,
     Listen,
     Logs,
     Mesh,
-    Objective,
-    PolicyTest,
-    Quota,
-    Retry,
     Role,
-    Route,
-    SharedLimit,
-    Snapshot,
-    Static,
-    Tenant,
-    TenantJwt,
-    Tier,
     Tls,
     Tracing,
-    Version,
     Webhook,
-    default_burst,
 )
+from policies.snapshot.route import Balance, Batching, Eject, Health, Launch, Retry, Route, Static, Version
+from policies.snapshot.slos import BurnAlert, Guards, Objective
+from policies.snapshot.tenant import Key, LadderStep, Quota, Tenant, TenantJwt
+from policies.snapshot.tests import PolicyTest
 
 
 def compile_snapshot(

@@ -14,7 +14,7 @@ from policies.nodes import Mapping as MappingNode
 from policies.references import texts
 from policies.schema.route import PodsWritten
 from policies.shapes import type_of
-from policies.snapshot import DEFAULT_LISTEN, Bounds
+from policies.snapshot.mesh import DEFAULT_LISTEN, Bounds
 
 POD_SOURCES: Final = ("launch", "static", "dns", "kubernetes")
 # What a list of listeners has at least, and what it has at most once.

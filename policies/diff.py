@@ -9,30 +9,13 @@ from policies import units
 from policies.drifts import drift_changes
 from policies.release_diff import copying_changes, release_changes
 from policies.samples import sampling_changes
-from policies.snapshot import (
-    EVERY_MODEL,
-    Alerting,
-    Bounds,
-    BurnAlert,
-    Export,
-    JwtIssuer,
-    Limit,
-    Listen,
-    Mesh,
-    Objective,
-    PolicyTest,
-    Quota,
-    Role,
-    Route,
-    SharedLimit,
-    Snapshot,
-    Tenant,
-    Tier,
-    Tracing,
-    Version,
-    Webhook,
-    may_call,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit, Tier
+from policies.snapshot.mesh import Alerting, Bounds, Export, JwtIssuer, Listen, Mesh, Role, Tracing, Webhook
+from policies.snapshot.route import Route, Version
+from policies.snapshot.slos import BurnAlert, Objective
+from policies.snapshot.tenant import EVERY_MODEL, Quota, Tenant, may_call
+from policies.snapshot.tests import PolicyTest
 from policies.wording import (
     ABSENT,
     amount_text,

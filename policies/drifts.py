@@ -10,7 +10,7 @@ from policies.kinds import ROUTE, PolicyFile
 from policies.nodes import Mapping, Node, Scalar, entry_of, find, text_of
 from policies.quantities import quantity_at
 from policies.schema.watching import DriftWritten, WatchedWritten
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from policies.wording import ABSENT, changed, duration_text
 
 SHORTEST_WINDOW_S: Final = 5.0

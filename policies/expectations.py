@@ -15,7 +15,8 @@ from policies.nodes import Entry, Node, Scalar, entry_of, find, plain, text_of
 from policies.nodes import Mapping as MappingNode
 from policies.references import near_name
 from policies.schema.tests import TestsFile, TestWritten
-from policies.snapshot import READ_HEADERS, PolicyTest
+from policies.snapshot.route import READ_HEADERS
+from policies.snapshot.tests import PolicyTest
 
 ADMITTED: Final = 200
 NOT_FOUND: Final = "404"
@@ -111,7 +112,7 @@ def _names(file: PolicyFile, path: str) -> frozenset[str] | None:
 
 
 def _deciding_headers(route: Node) -> frozenset[str]:
-    """As :func:`policies.snapshot.deciding_headers`, of a file whose mistakes are not all known yet."""
+    """As :func:`policies.snapshot.route.deciding_headers`, of a file whose mistakes are not all known yet."""
     written = {found.name.rpartition(".")[2] for found in find(route, "choose[].when.header.*")}
     keys = [found.node for path in ("canary.sticky_by[]", "shadow[].sample_by[]") for found in find(route, path)]
     texts = [key.text for key in keys if isinstance(key, Scalar)]

@@ -39,7 +39,7 @@ from policies.schema.route import RouteFile
 from policies.schema.slos import SlosFile
 from policies.schema.tenant import TenantFile
 from policies.schema.written import Written
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 __all__ = ["PolicyError", "PolicyRefused", "load_directory"]
 

@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from policies.snapshot import KNOWN_SCOPES, Key, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import KNOWN_SCOPES, Key
 
 LOCAL_KEY_ID: Final = "local"
 PREFERRED_TENANT: Final = "demo"

@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from policies.release_diff import is_copied
-from policies.snapshot import Canary, ChooseRule, Key, LeftOut, Limit, Route, Snapshot, Tenant, Tier, When, may_call
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, Tier
+from policies.snapshot.release import Canary, ChooseRule, LeftOut, When
+from policies.snapshot.route import Route
+from policies.snapshot.tenant import Key, Tenant, may_call
 
 # An expired key is left standing for a while, so that its last callers are told which one to use instead.
 EXPIRED_FOR_S: Final = 30 * 86400.0

@@ -14,7 +14,7 @@ from policies.nodes import Mapping, Node, Scalar, Sequence, entry_of, find, text
 from policies.quantities import quantity_at
 from policies.references import texts
 from policies.schema.slos import LARGEST_BURN
-from policies.snapshot import BurnAlert
+from policies.snapshot.slos import BurnAlert
 
 # A shorter period would be over before anybody reads the alert; events are kept no longer than the longest.
 SHORTEST_PERIOD_S: Final = 3600.0

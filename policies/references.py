@@ -8,7 +8,7 @@ from policies.document import as_list_item
 from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, MESH, ROUTE, SLOS, TENANT, PolicyFile
 from policies.nodes import Found, Scalar, find
-from policies.snapshot import EVERY_MODEL
+from policies.snapshot.tenant import EVERY_MODEL
 
 # Looking for a near name takes time with each known one, and thousands of files may name the same missing thing.
 MAX_COMPARED_NAMES: Final = 500

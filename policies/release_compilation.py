@@ -20,7 +20,7 @@ from policies.schema.release import (
     StepWritten,
     VerdictWritten,
 )
-from policies.snapshot import (
+from policies.snapshot.release import (
     Canary,
     CanaryStep,
     Capacity,
@@ -31,12 +31,12 @@ from policies.snapshot import (
     LeftOut,
     Privacy,
     Recording,
-    Route,
     Shadow,
     ShadowLimits,
     ShadowVerdict,
     When,
 )
+from policies.snapshot.route import Route
 
 CLAIM = "jwt:"
 _HEADER = "header:"

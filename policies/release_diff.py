@@ -5,7 +5,8 @@ from itertools import zip_longest
 from typing import Final, NamedTuple
 
 from policies import units
-from policies.snapshot import (
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import (
     Canary,
     CanaryStep,
     Capacity,
@@ -15,14 +16,12 @@ from policies.snapshot import (
     Judge,
     LeftOut,
     Recording,
-    Route,
     Shadow,
     ShadowLimits,
-    Snapshot,
-    Tenant,
     When,
-    may_call,
 )
+from policies.snapshot.route import Route
+from policies.snapshot.tenant import Tenant, may_call
 from policies.wording import ABSENT, changed, duration_text, names_text
 
 MAX_NAMED: Final = 10

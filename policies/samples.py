@@ -12,7 +12,8 @@ from policies.quantities import quantity_at
 from policies.schema.release import NeverWritten
 from policies.schema.samples import SamplesWritten
 from policies.shadows import LARGEST_RECORDING, LONGEST_KEPT_S, SHORTEST_KEPT_S, SMALLEST_RECORDING
-from policies.snapshot import LeftOut, Sampling
+from policies.snapshot.release import LeftOut
+from policies.snapshot.samples import Sampling
 from policies.wording import ABSENT, changed, duration_text, names_text
 
 _USUAL: Final = Sampling(())

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from policies import units
-from policies.snapshot import Eject, Health, LadderStep, Limit, Quota, Retry, Tier
+from policies.snapshot.limits import Limit, Tier
+from policies.snapshot.route import Eject, Health, Retry
+from policies.snapshot.tenant import LadderStep, Quota
 
 ABSENT: Final = "none"
 _US_PER_S: Final = 1_000_000

@@ -21,7 +21,7 @@ from gateway.control.key_reports import KeysReport, RevokedReport
 from gateway.decide.api_keys import sha256_hex
 from policies import units
 from policies.schema.written import NAME_PATTERN
-from policies.snapshot import KNOWN_SCOPES
+from policies.snapshot.tenant import KNOWN_SCOPES
 
 _DEFAULT_SCOPES = "infer,explain"
 _PATH = "/admin/keys"

@@ -27,7 +27,8 @@ from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from gateway.trial.tried_policy import tried_tables
 from policies.errors import advice
-from policies.snapshot import READ_HEADERS, Snapshot, deciding_headers
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.route import READ_HEADERS, deciding_headers
 from policies.units import UnitError, fraction, moment_unix_s
 
 SUMMARY = "say step by step how a request is decided, or how a past one was"

@@ -13,7 +13,7 @@ from gateway.control.runtime_file import read_running, runtime_path
 from gateway.trial.policy_tests import failures
 from policies.errors import PolicyRefused
 from policies.load import load_directory
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 RUNNING = "running"
 

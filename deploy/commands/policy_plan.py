@@ -21,7 +21,7 @@ from gateway.trial.plan import Plan, doubt, plan_of, plan_without_traffic
 from gateway.trial.replay import Replay
 from gateway.trial.traffic import ordered
 from policies.errors import advice
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from policies.units import UnitError, duration_s, fraction, percent_text
 
 SUMMARY = "say what a directory would change, for whom, and what it would have done to recorded traffic"

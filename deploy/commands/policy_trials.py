@@ -11,7 +11,7 @@ from gateway.trial.explanation import Step, explain
 from gateway.trial.policy_tests import Trial, counters_of, request_of, stages_of, trials, with_sure_shadows
 from gateway.trial.requests import facts_of
 from gateway.trial.tried_policy import tried_tables
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 SUMMARY = "try the requests of a directory's tests/, as every load does"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.commands.running_mesh import NotReachable, find, read
 from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.decide.stage import Stage
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 PATH = "/admin/rollouts"
 

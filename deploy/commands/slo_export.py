@@ -16,7 +16,7 @@ from deploy.prometheus.openslo import OPENSLO_FILE, openslo
 from deploy.prometheus.promtool import TESTS_FILE, rule_tests
 from deploy.prometheus.rule import Places
 from deploy.prometheus.rule_file import RULES_FILE, rules, used_objectives
-from policies.snapshot import Snapshot, objectives_by_model
+from policies.snapshot.generation import Snapshot, objectives_by_model
 from telemetry.slo.links import pages_of
 
 Files = dict[str, bytes]

@@ -18,7 +18,7 @@ from deploy.commands.table import table
 from gateway.control.slo_words import length
 from policies.errors import PolicyRefused
 from policies.load import load_directory
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text, percent_text, rate_text
 from telemetry.slo.asked import CannotBe, changed, fault_of, never, past_of
 from telemetry.slo.simulate import (

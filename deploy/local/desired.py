@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.control import last_good
 from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 _Stamp = tuple[int, int, int]
 

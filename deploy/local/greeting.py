@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from policies.snapshot import Route, Version
+from policies.snapshot.route import Route, Version
 
 SAMPLE_INPUT = "sample_input.json"
 SAMPLE_OUTPUT = "sample_output.json"

@@ -12,7 +12,7 @@ from msgspec import Struct
 from deploy.local.sidecars import HUB_SOCKET, TARGETS_FILE
 from gateway.control.runtime_file import FILE_NAME as MESH_FILE
 from policies.listeners import is_loopback
-from policies.snapshot import Listen
+from policies.snapshot.mesh import Listen
 
 PROGRAM = (sys.executable, "-m", "telemetry.hub")
 HUB_FILE = "hub.json"

@@ -29,7 +29,8 @@ from gateway.control.desired_pods import DesiredPod
 from gateway.control.runtime_file import FILE_NAME as RUNTIME_FILE
 from gateway.control.runtime_file import RunningMesh
 from gateway.decide.api_keys import sha256_hex
-from policies.snapshot import Tracing, drift_by_model
+from policies.snapshot.generation import drift_by_model
+from policies.snapshot.mesh import Tracing
 
 LOOK_EVERY_S = 0.1
 REMIND_EVERY_S = 10.0

@@ -15,7 +15,8 @@ import msgspec
 from deploy.local.companion import CompanionProcess
 from deploy.local.told_file import ToldFile
 from gateway.control.desired_pods import DesiredPod
-from policies.snapshot import Drift, Export, Tracing
+from policies.snapshot.mesh import Export, Tracing
+from policies.snapshot.watching import Drift
 from telemetry.drift.files import DIRECTORY, SUFFIX
 
 PROGRAM = (sys.executable, "-m", "telemetry.sidecar")

@@ -9,7 +9,7 @@ from typing import Final
 
 from deploy.prometheus.rule import Places
 from deploy.prometheus.series import BURN, EXHAUSTION, REMAINING
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text, percent_text
 from telemetry.conventions import POD_ATTEMPTS, SLO_EVENTS
 from telemetry.slo.alerts import Alert

@@ -11,7 +11,8 @@ from hashlib import sha256
 from typing import Final
 
 from deploy.prometheus.documents import Data, written
-from policies.snapshot import Objective, Snapshot, objectives_by_model
+from policies.snapshot.generation import Snapshot, objectives_by_model
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 from telemetry.conventions import SLO_EVENTS
 from telemetry.slo.alerts import Alert, Tier, alerts_of

@@ -15,7 +15,7 @@ from deploy.prometheus.rule_file import RULES_FILE
 from deploy.prometheus.scenarios import Scenario, Stretch, edges, firing_at, spans
 from deploy.prometheus.slo_rules import BURNS, EXHAUSTED, LIKELY
 from deploy.prometheus.windows import step_s
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 from telemetry.conventions import GATEWAY_JOB, SLO_EVENTS
 from telemetry.slo.alerts import EXHAUSTED_NAME, LIKELY_NAME

@@ -9,7 +9,8 @@ from deploy.prometheus.mesh_rules import mesh_group
 from deploy.prometheus.rule import Group, Places, rule_document
 from deploy.prometheus.slo_rules import slo_group
 from deploy.prometheus.windows import step_s
-from policies.snapshot import Objective, Snapshot, objectives_by_model
+from policies.snapshot.generation import Snapshot, objectives_by_model
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 
 RULES_FILE = "penstock-rules.yaml"

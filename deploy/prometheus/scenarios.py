@@ -8,7 +8,7 @@ from math import ceil
 
 from msgspec import Struct
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.alerts import alerts_of, judge_any
 from telemetry.slo.events import EventCount
 

@@ -30,7 +30,7 @@ from deploy.prometheus.series import (
     TARGET,
 )
 from deploy.prometheus.windows import selected
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 from telemetry.conventions import SLO_EVENTS
 from telemetry.slo.alerts import Alert, Tier, alerts_of, windows

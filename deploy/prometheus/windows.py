@@ -7,7 +7,7 @@ from math import ceil
 from typing import Final
 
 from policies.burn_alerts import SHORTEST_WINDOW_SLOTS
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 from telemetry.slo.alerts import windows
 

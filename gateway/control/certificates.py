@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
 from gateway.tls import TlsMaterial, TlsRefused, make_context
-from policies.snapshot import Listen
+from policies.snapshot.mesh import Listen
 
 _FILE = "file:"
 _MAX_BYTES = 1024 * 1024

@@ -22,7 +22,8 @@ from gateway.copies.messages import (
     ToCopies,
 )
 from gateway.copies.reports import ReplayReport, ShadowReport, ShadowSays
-from policies.snapshot import Shadow, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Shadow
 
 # Replays that are remembered; the oldest that are over go first.
 MOST_REPLAYS = 100

@@ -26,7 +26,7 @@ from gateway.control.worker_process import LEAVE_WITHIN_S, ending
 from gateway.control.workers import GenerationBlob
 from gateway.copies.messages import FromCopies, Listening, ToCopies, Use
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 
 PROGRAM = (sys.executable, "-m", "gateway.copies")

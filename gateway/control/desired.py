@@ -9,7 +9,8 @@ from pathlib import PurePath
 from msgspec import Struct
 
 from gateway.control.desired_pods import DesiredPod, DesiredPods
-from policies.snapshot import Health, Route, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.route import Health, Route, Version
 
 # sun_path holds 108 bytes with its NUL; the rest is room for a suffix beside the socket.
 SOCKET_PATH_BYTES = 99

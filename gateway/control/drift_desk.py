@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from gateway.control.events import Say
-from policies.snapshot import Snapshot, drift_by_model
+from policies.snapshot.generation import Snapshot, drift_by_model
 from telemetry.drift.files import DIRECTORY, VersionFiles
 from telemetry.drift.reports import DriftReport
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gateway.control.drift_desk import DriftDesk
 from gateway.control.messages import Drifting
 from gateway.decide.copying import DRIFT
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.stats.drift import Says
 
 # A window is five seconds at least, and drift is three of them.

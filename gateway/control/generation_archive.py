@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 FOLDER = "generations"
 MAX_GENERATIONS = 1000

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from gateway.control.pod_table import PodRecord, PodTable
 from model_pod.wire.status import PodState
 from policies.errors import PolicyError
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 LIMIT_S = 60.0
 # Workers may have died of something else; a generation on which they die twice is what they die of.

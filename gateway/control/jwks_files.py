@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.control.state_dir import write_private
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 
 FOLDER = "jwks"
 _MAX_FILE_BYTES = 2 * 2**20

@@ -16,7 +16,7 @@ from gateway.control.jwks_schedule import IssuerStanding, failed, fetched, stale
 from gateway.control.messages import FromWorker, IssuerKeys, UnknownKid
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 from policies.units import duration_text
 from telemetry.logs.line import warning
 

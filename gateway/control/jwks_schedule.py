@@ -7,7 +7,7 @@ import math
 from msgspec import Struct
 from msgspec.structs import replace
 
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 
 # RFC 8725 leaves the pace to us: an attacker who makes up key names must not make us hammer the issuer.
 EXTRA_FETCH_EVERY_S = 30.0

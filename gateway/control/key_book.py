@@ -19,7 +19,7 @@ from gateway.control.state_dir import StateRefused, write_private
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 
 REVOKED_FILE = "revoked-keys.json"

@@ -13,7 +13,7 @@ from gateway.control.key_book import KeyBook
 from gateway.control.key_reports import KeysReport, RevokedReport
 from gateway.control.key_states import is_known
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 _NOT_FOUND = (
     "No key has this id; `penstock key list` shows all. "

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from gateway.control.key_reports import KeyReport, KeysReport, KeyState, OtherRevocationReport, RevocationReport
-from policies.snapshot import Key, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Key, Tenant
 
 EXPIRING_WITHIN_S = 14 * 86_400.0
 

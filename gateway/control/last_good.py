@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from gateway.control.state_dir import write_private
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 FILE_NAME = "last-good-policy.msgpack"
 _FORMAT = 2

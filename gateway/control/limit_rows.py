@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from gateway.decide.tables import account_of
 from gateway.limits.table import MAX_ROWS, LimitTable, RowKind
-from policies.snapshot import Limit, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit
 
 
 def limit_rows(snapshot: Snapshot) -> Iterator[tuple[str, RowKind]]:

@@ -13,7 +13,7 @@ from gateway.control.certificates import Certificate, KeptOut, Taken
 from gateway.control.events import Say
 from gateway.control.messages import ShowCertificate
 from gateway.tls import LiveContext, TlsRefused
-from policies.snapshot import Listen, Mesh
+from policies.snapshot.mesh import Listen, Mesh
 
 GATEWAY_SERVES = ("inference", "inference-grpc", "admin", "metrics")
 BY_WORKERS = ("inference", "inference-grpc")

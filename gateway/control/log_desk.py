@@ -15,7 +15,7 @@ from gateway.control.log_reports import LogChangeReport, LogLevelReport
 from gateway.control.state_dir import write_private
 from gateway.control.view import utc
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 from telemetry.logs.log import LOG, MAX_SETTINGS_BYTES
 from telemetry.logs.settings import (

@@ -11,7 +11,7 @@ from gateway.decisions.folder import FOLDER, find_record
 from gateway.decisions.records import ID_BYTES
 from gateway.trial.past import PastReport, past_report
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 
 class PastDesk:

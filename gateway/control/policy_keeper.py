@@ -26,7 +26,8 @@ from gateway.control.workers import GenerationBlob
 from policies import diff
 from policies.errors import PolicyError
 from policies.local_key import with_local_key
-from policies.snapshot import PolicyTest, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tests import PolicyTest
 from telemetry.logs.line import warning
 
 # An event stays readable; the management API has all of them.

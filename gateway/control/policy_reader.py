@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from gateway.control.worker_process import ending
 from policies.errors import PolicyError
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 PROGRAM = (sys.executable, "-m", "gateway.control.policy_reader_program")
 LIMIT_S = 30.0

@@ -14,7 +14,7 @@ from gateway.control.desired import PodPlace
 from gateway.control.pod_table import Finding, Foreign, Silence
 from gateway.control.steadiness import Steady
 from model_pod.wire.status import STATUS_PATH, PodState, PodStatus
-from policies.snapshot import Health
+from policies.snapshot.route import Health
 
 # One that is not ready is waited for; one that is tells the workers by its link and its answers when it no longer is.
 PROBE_EVERY_S = 0.2

@@ -9,7 +9,8 @@ from msgspec import Struct
 
 from gateway.control.ledger.protocol import Claim, Grant, Lease
 from gateway.decide.tables import account_of
-from policies.snapshot import Quota, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Quota
 
 # How long what is asked for lasts at the rate of the last second, and how often the ledger is asked at least when a
 # quota was used, so that its rate and its window are told anew.

@@ -19,7 +19,7 @@ from gateway.control.quota_reports import GrantReport, GrantsReport, QuotasRepor
 from gateway.control.quota_view import amount_of, amount_text, grant_report, grants_report, quotas_report
 from model_pod.wire.refusals import Refused
 from policies import units
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 _ID_BYTES = 6
 _TOO_MANY = "As many grants count as can count at once; end one first."

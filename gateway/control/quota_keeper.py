@@ -22,7 +22,7 @@ from gateway.control.quota_view import Standing
 from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from gateway.limits.table import LimitTable
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 
 LOOK_EVERY_S = 0.1

@@ -15,7 +15,7 @@ from gateway.control.ledger.protocol import Grant, Lease, Ledger, LedgerUnavaila
 from gateway.control.quota_book import OfTenant, QuotaBook, Reading, quotas_of
 from gateway.control.quota_view import Standing
 from gateway.limits.table import Busy, LimitTable, RowKind, TableFull, domain_of
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 # An account that rests is looked at less often; what it holds unused is enough meanwhile.
 _RESTS_AFTER_S = 5.0

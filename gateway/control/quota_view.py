@@ -12,7 +12,7 @@ from gateway.control.ledger.protocol import Grant
 from gateway.control.quota_reports import GrantReport, GrantsReport, QuotaReport, QuotasReport, StepReport
 from gateway.decide.quota_windows import forecast_s
 from policies import units
-from policies.snapshot import Quota
+from policies.snapshot.tenant import Quota
 
 _MICROSECONDS = 1_000_000
 _BEYOND_CALENDARS_S = datetime(9999, 1, 1, tzinfo=UTC).timestamp()

@@ -13,7 +13,7 @@ from gateway.control.events import Say
 from gateway.copies.messages import AskSamples, PurgeSamples, SamplesTold
 from gateway.copies.reports import Sample
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 MOST_AT_ONCE = 1000
 _ANSWER_WITHIN_S = 10.0

@@ -15,7 +15,8 @@ from gateway.control.copies_desk import RUNNING, CopiesAway, CopiesDesk
 from gateway.control.events import Say
 from gateway.copies.reports import ReplayReport, ShadowReport
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Route, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.route import Route
 
 MOST_AT_ONCE = 100_000
 # A replay that cannot begin says so at once.

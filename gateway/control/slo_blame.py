@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gateway.control.request_totals import DurationKind, Durations, Exemplar
 from gateway.control.slo_counts import SloCounts
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.classify import classify
 from telemetry.slo.events import Meaning
 

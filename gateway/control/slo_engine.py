@@ -31,7 +31,9 @@ from gateway.control.slo_words import fires, is_gone, is_over, still_fires
 from gateway.copies.messages import LabelEvent
 from model_pod.wire.refusals import Refused
 from model_pod.wire.status import PodStatus
-from policies.snapshot import BurnAlert, EventSort, Mesh, Objective, Snapshot, objectives_by_model
+from policies.snapshot.generation import Snapshot, objectives_by_model
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.slos import BurnAlert, EventSort, Objective
 from telemetry.slo.alerts import Alert, Verdict, alerts_of, windows
 from telemetry.slo.attended import Attended
 from telemetry.slo.classify import classify_load, edges_for

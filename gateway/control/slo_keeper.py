@@ -30,7 +30,7 @@ from gateway.control.worker_process import WorkerProcess
 from gateway.control.workers import WorkerListener
 from gateway.copies.messages import LabelEvent
 from model_pod.wire.status import PodStatus
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 from telemetry.slo.windows import LEVELS
 

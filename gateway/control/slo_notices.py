@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from gateway.control.slo_blame import Blame
 from gateway.control.slo_kept import AlertKey, Notice
 from gateway.control.slo_words import budget_text, burn_text, length, measured
-from policies.snapshot import Mesh, Objective
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.slos import Objective
 from policies.units import duration_text, percent_text
 from telemetry.conventions import GATEWAY_JOB
 from telemetry.slo.alerts import EXHAUSTED_NAME, LIKELY_NAME, Alert, Tier, Verdict

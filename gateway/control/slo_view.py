@@ -24,7 +24,7 @@ from gateway.control.slo_reports import (
     VersionBudgetReport,
 )
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.alerts import Alert, Tier, alerts_of, likely_factor, status, windows
 from telemetry.slo.attended import Attended
 from telemetry.slo.budget import remaining_ratio

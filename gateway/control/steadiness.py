@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from gateway.control.pod_table import Finding, Foreign, Silence
 from model_pod.wire.status import PodState, PodStatus
-from policies.snapshot import Health
+from policies.snapshot.route import Health
 
 
 class Steady:

@@ -84,7 +84,7 @@ from gateway.decide.stage import Stage
 from gateway.decisions.folder import FOLDER as DECISIONS
 from gateway.limits.file import open_table
 from gateway.limits.table import LimitTable, RowKind
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import error as error_line
 from telemetry.logs.line import warning
 from telemetry.logs.log import LOG

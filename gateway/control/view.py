@@ -25,7 +25,7 @@ from gateway.control.reports import (
 from gateway.control.worker_process import WorkerProcess
 from model_pod.wire.status import PodState
 from policies import diff
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 Versions = AbstractSet[tuple[str, str]]
 """Models and their versions."""

@@ -6,7 +6,7 @@ seconds of it are forgotten, and no more than the copies under way at once can b
 
 from __future__ import annotations
 
-from policies.snapshot import ShadowLimits
+from policies.snapshot.release import ShadowLimits
 
 _US_PER_S = 1_000_000
 # A server that does not tell what a request cost is taken to have been busy with it all the time.

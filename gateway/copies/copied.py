@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from gateway.copies.compare.answer import Answer
 from gateway.copies.messages import Answered
-from policies.snapshot import LeftOut, Tenant
+from policies.snapshot.release import LeftOut
+from policies.snapshot.tenant import Tenant
 
 Fields = tuple[tuple[bytes, bytes], ...]
 

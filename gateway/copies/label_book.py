@@ -19,7 +19,8 @@ from gateway.copies.label_store import KeptAnswer, KeptCopy, LabelStore, NewerFo
 from gateway.copies.labels import label_in, told_digest
 from gateway.copies.messages import Answered, LabelEvent, LateLabel, LateLabels
 from gateway.copies.waiting_labels import Told, WaitingLabels
-from policies.snapshot import Feedback, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Feedback
 from telemetry.logs.line import warning
 
 FILE_NAME = "labels.db"

@@ -50,7 +50,7 @@ from gateway.copies.shadowing import Shadowing
 from gateway.dataplane.defects import Defects
 from gateway.decide.copying import SHADOW_DIFFERENCE
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 from telemetry.logs.log import LOG
 from telemetry.record import FLUSH_EVERY_S, Recorder

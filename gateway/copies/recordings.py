@@ -22,7 +22,8 @@ from gateway.copies.messages import Answered
 from gateway.copies.privacy import NotRedactable, Redaction
 from gateway.copies.recorded_model import LeftOutOf, Place, RecordedModel, TooLarge
 from gateway.copies.segments import Recorded
-from policies.snapshot import Recording, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Recording
 from telemetry.logs.line import warning
 
 FOLDER = "recordings"

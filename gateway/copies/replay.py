@@ -19,7 +19,9 @@ from gateway.copies.recorded_model import Place
 from gateway.copies.recordings import Recordings
 from gateway.copies.reports import ReplayReport
 from gateway.copies.segments import Recorded
-from policies.snapshot import Route, Shadow, ShadowLimits, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Shadow, ShadowLimits
+from policies.snapshot.route import Route
 from telemetry.logs.line import warning
 
 RUNNING, DONE, CANCELLED, FAILED = "running", "done", "cancelled", "failed"

@@ -18,7 +18,7 @@ from gateway.copies.hiding import TOO_LONG, Hiding
 from gateway.copies.messages import Answered
 from gateway.copies.privacy import EVERY_ITEM, Pointer, tokens_of
 from gateway.copies.segments import Recorded
-from policies.snapshot import Sampling
+from policies.snapshot.samples import Sampling
 
 # What is kept of one body at most; fields beyond are left out, in the order of their pointers.
 MOST_BYTES = 32 * 2**10

@@ -24,7 +24,8 @@ from gateway.copies.recordings import remove_unrecorded
 from gateway.copies.reports import Sample
 from gateway.copies.sampled import Sampler, subject_digest
 from gateway.copies.segments import Recorded
-from policies.snapshot import Sampling, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.samples import Sampling
 from telemetry.logs.line import warning
 
 FOLDER = "samples"

@@ -18,7 +18,8 @@ from gateway.dataplane.pods import NoPod, Pod, PodTable
 from gateway.dataplane.upstream import Exchange
 from gateway.errors import PodBroke, PodFailed, PodUnreachable
 from model_pod.wire.link import NOT_TOLD, PodAnswer, PodCharge, PodRequest
-from policies.snapshot import DEFAULT_IN_FLIGHT, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.route import DEFAULT_IN_FLIGHT
 from telemetry.conventions import SHADOW
 from telemetry.record import Recorder
 from telemetry.trace_context import traceparent

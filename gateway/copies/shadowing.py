@@ -24,7 +24,8 @@ from gateway.copies.queue import Memory, Queue
 from gateway.copies.reports import ShadowReport
 from gateway.copies.sending import Sending
 from gateway.dataplane.defects import OnDefect
-from policies.snapshot import Shadow, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Shadow
 
 # So long comparing goes on before the loop looks at its sockets again.
 _TURN_S = 0.005

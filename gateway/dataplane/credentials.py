@@ -13,7 +13,7 @@ from gateway.decide.bad_keys import BadKeys
 from gateway.decide.credentials import CertificateShown, Credential, KeyShown, NoCredential
 from gateway.decide.decision import Refusal
 from model_pod.wire.http1 import RequestHead
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 
 if TYPE_CHECKING:
     from gateway.dataplane.token_desk import TokenDesk

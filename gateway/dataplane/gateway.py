@@ -42,7 +42,8 @@ from gateway.decide.tables import Tables
 from model_pod.wire.http1 import HeadLimits, RequestHead
 from model_pod.wire.http1.form import Forms
 from model_pod.wire.status import PodState
-from policies.snapshot import Snapshot, Tier
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Tier
 from telemetry.record import FLUSH_EVERY_S, Recorder
 
 # A decision is taken anew when a sibling charged the same limit between reading and writing: each time somebody else

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
-from policies.snapshot import Eject
+from policies.snapshot.route import Eject
 
 # One request that tries a pod may take so long; then another one does.
 PROBE_WITHIN_S = 10.0

@@ -13,7 +13,8 @@ from gateway.decide.decision import Decision
 from gateway.decide.limits import Counters, Standing, known_tat_ns, nanoseconds, room
 from gateway.decide.quota_windows import forecast_s
 from gateway.decide.tables import Admission, Caller, QuotaBound, RateBound, SlotBound, Tables
-from policies.snapshot import EVERY_MODEL, Key, Quota, Tier
+from policies.snapshot.limits import Tier
+from policies.snapshot.tenant import EVERY_MODEL, Key, Quota
 
 # What is told stays readable, and cheap to tell: of thousands of models, the limits of these many.
 _MAX_MODELS = 100

@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 from msgspec import Struct
 
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 
 FIRST_BYTE_S = 10.0
 BODY_TOTAL_S = 300.0

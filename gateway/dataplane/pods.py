@@ -15,7 +15,7 @@ from gateway.dataplane.pod_link import LinkUpstream, Soon
 from gateway.dataplane.siblings import Family, Member, NoneFree, Siblings
 from gateway.dataplane.upstream import Upstream
 from model_pod.wire.status import PodState
-from policies.snapshot import Route
+from policies.snapshot.route import Route
 
 
 class Pod(Member):

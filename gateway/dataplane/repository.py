@@ -10,7 +10,8 @@ from gateway.control.messages import PodView
 from gateway.decide.decision import Decision
 from gateway.decide.tables import Tables
 from model_pod.wire.status import PodState
-from policies.snapshot import EVERY_MODEL, Route
+from policies.snapshot.route import Route
+from policies.snapshot.tenant import EVERY_MODEL
 
 READY = "READY"
 _STATES = {

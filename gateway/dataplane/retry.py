@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from gateway.errors import PodFailed, PodUnreachable
-from policies.snapshot import Retry, Route
+from policies.snapshot.route import Retry, Route
 
 # The start of a body that is kept until the answer begins, so that it can be sent again: Linkerd's size.
 REPLAY_BYTES = 64 * 1024

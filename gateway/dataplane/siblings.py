@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from gateway.dataplane.balance import FAILED_S, Load, Usual, asked_pause_s, choose
 from gateway.dataplane.health import Event, Health, Outcome, Standing, most_ejected, outcome_of
 from model_pod.wire.status import PodState
-from policies.snapshot import Balance, Eject
+from policies.snapshot.route import Balance, Eject
 
 # A request that had better not try a pod which failed waits for another to do so, but not longer than this.
 _PATIENCE_S = 1.0

@@ -15,7 +15,7 @@ from gateway.control.messages import LimitUses, RequestCounts, SloEvents
 from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
 from gateway.decide.decision import Decision
 from gateway.decide.route import INFERENCES
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.classify import classify, edges_for, worst
 from telemetry.slo.events import EventCount, Meaning
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from gateway.decide.credentials import Credential, NoCredential, TokenShown
 from gateway.decide.issuer_keys import NO_KEYS, KeysUnreadable, read_keys
 from gateway.decide.tokens import REFUSED, Cause, TokenRefused, Trusted, looks_like_token, verify
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 from telemetry.logs.line import warning
 from telemetry.logs.log import LOG
 

@@ -7,7 +7,7 @@ import random
 from msgspec import Struct
 
 from model_pod.wire.http1 import RequestHead
-from policies.snapshot import Tracing
+from policies.snapshot.mesh import Tracing
 from telemetry.head_sampling import HeadSampler
 from telemetry.trace_context import (
     NOTHING_INBOUND,

@@ -14,7 +14,7 @@ from typing import Protocol
 from gateway.dataplane.waited import Waited
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.fair_queue import Asked, FairQueue, Ticket
-from policies.snapshot import MAX_WAITING, Tier
+from policies.snapshot.limits import MAX_WAITING, Tier
 
 # Requests of all versions that may wait in one worker, and bytes of their bodies.
 MAX_WAITING_IN_ROOM = 8192

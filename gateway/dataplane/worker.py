@@ -48,7 +48,7 @@ from gateway.decide.decision import Refusal
 from gateway.decide.stage import Stage
 from gateway.decide.tables import Tables
 from model_pod.wire.frames import BadFrame, FrameDecoder, encode
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.conventions import REQUEST_ID
 from telemetry.logs.line import error as error_line
 from telemetry.logs.line import warning

@@ -21,7 +21,7 @@ from gateway.decide.limits import (
 )
 from gateway.decide.tables import Admission, QuotaBound, RateBound, SlotBound
 from gateway.decide.waits import wait_text
-from policies.snapshot import Quota
+from policies.snapshot.tenant import Quota
 
 PENDING_RETRY_S = 1.0
 SLOT_RETRY_S = 1.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from policies.snapshot import Role
+from policies.snapshot.mesh import Role
 
 
 class Actor(Struct, frozen=True):

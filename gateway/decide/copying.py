@@ -10,7 +10,9 @@ from msgspec import Struct
 from gateway.decide.release import Arm, StickyKeys, is_in, is_left_out, subject_of
 from gateway.decide.stage import Stage
 from gateway.decide.tables import Caller
-from policies.snapshot import Route, Sampling, Shadow
+from policies.snapshot.release import Shadow
+from policies.snapshot.route import Route
+from policies.snapshot.samples import Sampling
 
 # Why a request is kept as a sample, beside what policy names: by chance.
 BY_RATE = "rate"

@@ -25,7 +25,7 @@ from gateway.decide.route import (
 )
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Route
+from policies.snapshot.route import Route
 
 
 class Refusal(Struct, frozen=True):

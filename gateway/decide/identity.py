@@ -9,7 +9,7 @@ from typing import assert_never
 from gateway.decide.credentials import CertificateShown, Credential, KeyShown, NoCredential, Recorded, TokenShown
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
-from policies.snapshot import KNOWN_SCOPES, Key, Tenant
+from policies.snapshot.tenant import KNOWN_SCOPES, Key, Tenant
 
 _NOBODY = bytes(32)
 _DEFAULT_SCOPES = ("infer", "explain")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK, PyJWTError
 from msgspec import Struct
 
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 
 MAX_KEYS = 100
 # RFC 7518, 3.3 and 3.5: shorter ones must not be used.

@@ -47,7 +47,7 @@ class QuotaCharge(Struct, frozen=True, gc=False):
 
     Attributes:
         account: the quota's name, the same on every worker and in the ledger.
-        meter: one of ``policies.snapshot.METERS``.
+        meter: one of ``policies.snapshot.tenant.METERS``.
         amount: in the meter's unit.
         per, resets_at_s: the quota's period and its end as it was then: what comes back after it belongs to nobody.
     """

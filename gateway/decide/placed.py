@@ -9,7 +9,7 @@ from gateway.decide.credentials import Credential
 from gateway.decide.release import Arm, Choice, Fork
 from gateway.decide.route import Api
 from gateway.decide.tables import Admission, Caller, Tables
-from policies.snapshot import Route
+from policies.snapshot.route import Route
 
 # A caller has one credential and a few paths; callers who make up paths make the rest be found anew.
 MAX_PLACED = 16_384

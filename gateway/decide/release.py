@@ -16,7 +16,8 @@ from gateway.decide.credentials import Credential, TokenShown
 from gateway.decide.stage import Stage
 from gateway.decide.tables import Caller
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Canary, ChooseRule, LeftOut, Route, When
+from policies.snapshot.release import Canary, ChooseRule, LeftOut, When
+from policies.snapshot.route import Route
 
 KEYS = 2**64
 """As many subjects there are: a share of them is the first so many."""

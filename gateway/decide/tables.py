@@ -9,22 +9,12 @@ from msgspec import Struct
 
 from gateway.decide.limits import interval_ns
 from gateway.decide.stage import Stage
-from policies.snapshot import (
-    EVERY_MODEL,
-    Bounds,
-    Key,
-    Limit,
-    Objective,
-    Quota,
-    Route,
-    SharedLimit,
-    Snapshot,
-    Tenant,
-    Tier,
-    Tracing,
-    deciding_headers,
-    objectives_by_model,
-)
+from policies.snapshot.generation import Snapshot, objectives_by_model
+from policies.snapshot.limits import Limit, SharedLimit, Tier
+from policies.snapshot.mesh import Bounds, Tracing
+from policies.snapshot.route import Route, deciding_headers
+from policies.snapshot.slos import Objective
+from policies.snapshot.tenant import EVERY_MODEL, Key, Quota, Tenant
 
 # Tenants by models may be many more than ever call; beyond this many, what applies is put together anew.
 _MAX_ADMISSIONS = 65_536

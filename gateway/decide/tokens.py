@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from gateway.decide.credentials import TokenShown
 from gateway.decide.issuer_keys import IssuerKey, KeyRing
-from policies.snapshot import KNOWN_SCOPES, JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
+from policies.snapshot.tenant import KNOWN_SCOPES
 
 MAX_TOKEN_BYTES = 8 * 1024
 REFUSED = "the token is not accepted here"

@@ -25,7 +25,9 @@ from gateway.decide.tables import Admission, Caller, QuotaBound, RateBound, Slot
 from gateway.trial.amounts import amount_text, used_text
 from gateway.trial.release_steps import chosen, copy_says, released, version_says
 from model_pod.wire.refusals import Refused
-from policies.snapshot import EVERY_MODEL, Route, Tier, Version
+from policies.snapshot.limits import Tier
+from policies.snapshot.route import Route, Version
+from policies.snapshot.tenant import EVERY_MODEL
 from policies.units import duration_text, percent_text, rate_text, size_text
 
 OK, REFUSED, OBSERVED, WARNED, DEMOTED = "ok", "refused", "observed", "warned", "demoted"

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from gateway.decide.limits import Charge, QuotaCharge, RateCharge, SlotCharge, Standing
 from gateway.decide.quota_windows import Window, resets_at_s, slot_end_s, use_in_window, window_at
 from gateway.decide.tables import account_of
-from policies.snapshot import METERS, Quota, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import METERS, Quota
 
 Used = tuple[int, int, int, int]
 """What a request used, in the order of ``METERS``; ``NOT_TOLD`` of what no pod said."""

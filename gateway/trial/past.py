@@ -20,7 +20,8 @@ from gateway.trial.requests import CHANCE
 from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from gateway.trial.tried_policy import tried_tables
-from policies.snapshot import Key, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Key
 
 _ANY_KEY = Key("", "", ())
 # Of the trial's own clock, on which only distances count.

@@ -10,7 +10,8 @@ from gateway.decisions.folder import Read
 from gateway.trial.memory_counters import QuotaUse
 from gateway.trial.replay import Impact, Replay, Side
 from policies import diff
-from policies.snapshot import Key, Quota, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Key, Quota
 
 NOT_MODELLED = (
     "callers that try again or call less once they are refused: the traffic is taken as it was",

@@ -17,7 +17,9 @@ from gateway.trial.requests import TriedRequest, facts_of
 from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from policies.errors import PolicyError
-from policies.snapshot import PolicyTest, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Tenant
+from policies.snapshot.tests import PolicyTest
 
 _ADMITTED = 200
 _MEND = "Mend the policy, or the test if this is what is meant."

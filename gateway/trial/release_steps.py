@@ -23,7 +23,8 @@ from gateway.decide.route import INFERENCES, Target
 from gateway.decide.stage import Stage
 from gateway.decide.tables import Caller, Tables
 from policies.release_diff import when_text
-from policies.snapshot import Canary, LeftOut, Route, Shadow
+from policies.snapshot.release import Canary, LeftOut, Shadow
+from policies.snapshot.route import Route
 from policies.units import duration_text, percent_text
 
 COPIED, LEFT_OUT = "copied", "left out"

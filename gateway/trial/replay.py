@@ -18,7 +18,7 @@ from gateway.trial.memory_counters import NOT_TOLD, Costs, MemoryCounters, Used
 from gateway.trial.stages import stages_after, stages_in
 from gateway.trial.traffic import Row
 from gateway.trial.tried_policy import tried
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 # Reasons of requests that a pod had, and of which it did not say any more what they used.
 _MAY_HAVE_RUN = frozenset(

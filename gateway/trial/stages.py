@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from gateway.decide.stage import Stage
-from policies.snapshot import Canary, Route, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Canary
+from policies.snapshot.route import Route
 
 
 def stage_at(route: Route, share: float) -> dict[str, Stage]:

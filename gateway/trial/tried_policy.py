@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.decide.tables import Tables
 from policies.local_key import with_local_key
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 # Nobody is identified by it: a trial takes a record's word for whose request it was.
 _NO_DIGEST = "0" * 64

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from model_pod.wire.inference import Watch, WatchedPart
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 
 FILE_BYTES = 16 * 2**20
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from policies.snapshot import Drift
+from policies.snapshot.watching import Drift
 from telemetry.drift.fields import is_field
 from telemetry.drift.judging import judge
 from telemetry.drift.reports import DriftReport, VersionReport, in_brief, unjudged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from telemetry.drift.fields import INPUT, MEASURES, OUTPUT, Field
 from telemetry.drift.reports import CLASS, KIND, Bin, MeasureReport, PartReport, Point, Shape, VersionReport
 from telemetry.drift.windows import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from policies.snapshot import Drift
+from policies.snapshot.watching import Drift
 
 CLASS, KIND = "class", "kind"
 """Measures that are counts of names rather than numbers."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import UnitError, duration_text, moment_unix_s
 from telemetry.hub.query import TEXT_CHARACTERS, BadQuery
 from telemetry.slo.alerts import Alert, windows

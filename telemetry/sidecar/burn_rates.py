@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 from telemetry.conventions import POD_SLO_BURN_RATE
 from telemetry.records import Frame, PodLoad, PodRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from policies.snapshot import Drift
+from policies.snapshot.watching import Drift
 from telemetry.conventions import (
     DRIFT_LIMIT,
     DRIFT_PSI,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policies.snapshot import Drift
+from policies.snapshot.watching import Drift
 from telemetry.drift.files import BadWindows, VersionFiles, read_windows, write_windows
 from telemetry.drift.reports import VersionReport
 from telemetry.drift.windows import Kept

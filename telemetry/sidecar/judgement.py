@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.records import GatewayCopy, GatewayRequest, PodBatch, PodLoad, PodRequest, Record
 from telemetry.sampling import in_share, is_slow, share
 from telemetry.sidecar.recent import Pace, RecentDurations

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.conventions import (
     SIDECAR_RECORDS,
     SIDECAR_REDACTED,

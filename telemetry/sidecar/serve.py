@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.logs.log import LOG
 from telemetry.otlp.encode import encode_spans
 from telemetry.otlp.grpc_calls import Bounds, GrpcReceiver

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from policies.burn_alerts import likely_windows
-from policies.snapshot import BurnAlert, Guards, Objective
+from policies.snapshot.slos import BurnAlert, Guards, Objective
 from telemetry.slo.budget import ends_within, is_enough, is_exhausted, remaining_ratio
 from telemetry.slo.burn_rate import bad_share, budget_share, burn_rate, burns_faster
 from telemetry.slo.chance import is_beyond_chance

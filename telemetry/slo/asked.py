@@ -9,7 +9,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from policies.burn_alerts import unreachable
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import UnitError, duration_s, factor, fraction, rate_per_s
 from telemetry.slo.simulate import Fault
 from telemetry.slo.windows import LEVELS

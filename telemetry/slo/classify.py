@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.events import Meaning
 
 # The caller left before it was answered. Nobody saw whether the answer would have been good; but that it did not come

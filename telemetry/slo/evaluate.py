@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.alerts import Tier, Verdict, alerts_of, judge_any, windows
 from telemetry.slo.budget import exhaustion_s, is_enough, is_exhausted, remaining_ratio
 from telemetry.slo.burn_rate import burn_rate

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from policies.snapshot import Mesh, Objective
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.slos import Objective
 from telemetry.slo.alerts import Tier
 
 RUNBOOKS = "docs/runbooks"

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.alerts import Alert, Tier, Verdict, alerts_of, judge_any, windows
 from telemetry.slo.budget import remaining_ratio
 from telemetry.slo.burn_rate import budget_share

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from policies.snapshot import BurnAlert, Guards, Objective
+from policies.snapshot.slos import BurnAlert, Guards, Objective
 from telemetry.slo.alerts import Tier
 from telemetry.slo.events import EventCount
 from telemetry.slo.windows import LEVELS, Slots

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from policies.units import duration_text
 
 

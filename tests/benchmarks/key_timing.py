@@ -26,7 +26,10 @@ from gateway.decide.identity import identify
 from gateway.decide.tables import Tables
 from model_pod.wire.http1 import RequestHead
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Key, Mesh, Snapshot, Tenant, Tier
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Tier
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import Key, Tenant
 
 COUNT = 200_000
 WORST_T = 4.5

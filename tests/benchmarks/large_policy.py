@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 
-from policies.snapshot import Key, LadderStep, Limit, Mesh, Quota, Route, Snapshot, Static, Tenant, Tier, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, Tier
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Route, Static, Version
+from policies.snapshot.tenant import Key, LadderStep, Quota, Tenant
 
 LADDER = (LadderStep(0.8, "warn"), LadderStep(1.0, "refuse"))
 

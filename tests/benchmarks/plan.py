@@ -24,7 +24,7 @@ from gateway.trial.memory_counters import Costs, MemoryCounters
 from gateway.trial.plan import Plan, plan_of
 from gateway.trial.replay import Replay
 from gateway.trial.traffic import ordered
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from tests.benchmarks.large_policy import large_policy, model_name, tenant_name
 
 GOAL_S = 60.0

@@ -28,7 +28,7 @@ from model_pod.server.request_span import RequestSpan, RequestSpans
 from model_pod.wire.http1 import HeadLimits, RequestHead, RequestReader
 from model_pod.wire.inference import Ran, StageTimes
 from model_pod.wire.rows import Row
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.record import FLUSH_EVERY_S, Recorder
 from telemetry.records import Source
 from tests.benchmarks.cores import Cores

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from telemetry.conventions import Metric
 from telemetry.drift.fields import INPUT, OUTPUT, Field
 from telemetry.drift.judging import judge

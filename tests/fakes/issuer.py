@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt import get_algorithm_by_name
 
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 
 NOW_S = 1_800_000_000.0
 URL = "https://sso.example"

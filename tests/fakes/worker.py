@@ -39,7 +39,9 @@ from gateway.control.messages import (
 from gateway.control.quota_book import quotas_of
 from gateway.limits.table import LimitTable, RowKind
 from model_pod.wire.frames import FrameDecoder, encode
-from policies.snapshot import Mesh, Route, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Route
 
 _DIED = 7
 _LINGERS_S = {"linger": 0.3, "stuck": 60.0}

@@ -6,22 +6,12 @@ import hashlib
 import os
 
 from gateway.limits.table import head_of, table_bytes
-from policies.snapshot import (
-    Bounds,
-    Key,
-    Limit,
-    Mesh,
-    Objective,
-    Quota,
-    Route,
-    Snapshot,
-    Static,
-    Tenant,
-    Tier,
-    Tracing,
-    Version,
-    default_burst,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, Tier, default_burst
+from policies.snapshot.mesh import Bounds, Mesh, Tracing
+from policies.snapshot.route import Route, Static, Version
+from policies.snapshot.slos import Objective
+from policies.snapshot.tenant import Key, Quota, Tenant
 
 KEY = "msk_test"
 PLAIN_KEY = "msk_without_pin"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.burn_alerts import unreachable, usual_alerts
-from policies.snapshot import BurnAlert
+from policies.snapshot.slos import BurnAlert
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 PAGE_FAST = BurnAlert("page", "page fast", 14.4, HOUR_S, 5 * MINUTE_S)

@@ -9,55 +9,41 @@ from msgspec.structs import replace
 
 from policies.compilation import digest_of
 from policies.diff import MAX_SENTENCES, changes, summary
-from policies.snapshot import (
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit, Tier
+from policies.snapshot.mesh import (
     Alerting,
-    Balance,
-    Batching,
     Bounds,
-    BurnAlert,
+    ClientCerts,
+    Export,
+    JwtIssuer,
+    Listen,
+    Logs,
+    Mesh,
+    Role,
+    Tls,
+    Tracing,
+    Webhook,
+)
+from policies.snapshot.release import (
     Canary,
     CanaryStep,
     Capacity,
     ChooseRule,
-    ClientCerts,
     Compare,
-    Eject,
-    Export,
     Feedback,
-    Guards,
-    Health,
     Judge,
-    JwtIssuer,
-    Key,
-    LadderStep,
-    Launch,
     LeftOut,
-    Limit,
-    Listen,
-    Logs,
-    Mesh,
-    Objective,
-    PolicyTest,
     Privacy,
-    Quota,
     Recording,
-    Retry,
-    Role,
-    Route,
     Shadow,
     ShadowLimits,
-    SharedLimit,
-    Snapshot,
-    Static,
-    Tenant,
-    TenantJwt,
-    Tier,
-    Tls,
-    Tracing,
-    Version,
-    Webhook,
     When,
 )
+from policies.snapshot.route import Balance, Batching, Eject, Health, Launch, Retry, Route, Static, Version
+from policies.snapshot.slos import BurnAlert, Guards, Objective
+from policies.snapshot.tenant import Key, LadderStep, Quota, Tenant, TenantJwt
+from policies.snapshot.tests import PolicyTest
 
 DEMO = Tenant("demo", "us", "demo", (), ("digits",))
 ROUTE = Route("digits", "us", {"1": Version("1", Launch("digits-1.mar"))}, "1")

@@ -11,7 +11,10 @@ from policies.document import parse
 from policies.drifts import check
 from policies.kinds import PolicyFile, kind_at
 from policies.load import load_directory
-from policies.snapshot import Drift, Launch, Mesh, Route, Snapshot, Version, Watched, drift_by_model
+from policies.snapshot.generation import Snapshot, drift_by_model
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Launch, Route, Version
+from policies.snapshot.watching import Drift, Watched
 
 SOUND = Path(__file__).parent / "sound"
 ROUTE = Route("digits", "us", {"1": Version("1", Launch("digits-1.mar"))}, "1")

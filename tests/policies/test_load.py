@@ -10,7 +10,10 @@ import pytest
 
 from policies.document import parse
 from policies.load import PolicyRefused, load_directory
-from policies.snapshot import Balance, Eject, Health, Launch, Limit, Retry, Snapshot, Static, Tier, Tracing
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, Tier
+from policies.snapshot.mesh import Tracing
+from policies.snapshot.route import Balance, Eject, Health, Launch, Retry, Static
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "policies" / "demo"

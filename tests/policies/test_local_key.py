@@ -1,7 +1,9 @@
 """The key for the person at the keyboard goes to the demo tenant, else to the first one."""
 
 from policies.local_key import with_local_key
-from policies.snapshot import Key, Mesh, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import Key, Tenant
 
 DIGEST = "0" * 64
 LOCAL = Key("local", DIGEST, ("infer", "explain", "pin"))

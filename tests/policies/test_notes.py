@@ -3,29 +3,13 @@
 from msgspec.structs import replace
 
 from policies.notes import EXPIRED_FOR_S, MAX_NAMED, notes
-from policies.snapshot import (
-    Canary,
-    CanaryStep,
-    ChooseRule,
-    Judge,
-    JwtIssuer,
-    Key,
-    Launch,
-    LeftOut,
-    Limit,
-    Mesh,
-    Objective,
-    Recording,
-    Role,
-    Route,
-    Shadow,
-    Snapshot,
-    Tenant,
-    TenantJwt,
-    Tier,
-    Version,
-    When,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, Tier
+from policies.snapshot.mesh import JwtIssuer, Mesh, Role
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, LeftOut, Recording, Shadow, When
+from policies.snapshot.route import Launch, Route, Version
+from policies.snapshot.slos import Objective
+from policies.snapshot.tenant import Key, Tenant, TenantJwt
 
 NOW_S = 1_800_000_000.0
 KEY = Key("one", "0" * 64, ("infer",))

@@ -16,7 +16,8 @@ from policies.document import parse
 from policies.errors import PolicyError, PolicyRefused
 from policies.kinds import SLOS, PolicyFile
 from policies.load import load_directory
-from policies.snapshot import Alerting, BurnAlert, Guards, Objective, Tracing, Webhook
+from policies.snapshot.mesh import Alerting, Tracing, Webhook
+from policies.snapshot.slos import BurnAlert, Guards, Objective
 
 DEMO = Path(__file__).parents[2] / "policies" / "demo"
 DOCS = Path(__file__).parents[2] / "docs"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from policies.load import load_directory
-from policies.snapshot import (
+from policies.snapshot.release import (
     Canary,
     CanaryStep,
     Capacity,
@@ -17,12 +17,12 @@ from policies.snapshot import (
     LeftOut,
     Privacy,
     Recording,
-    Route,
     Shadow,
     ShadowLimits,
     ShadowVerdict,
     When,
 )
+from policies.snapshot.route import Route
 
 SOUND = Path(__file__).parent / "sound"
 HEAD = """\

@@ -3,24 +3,12 @@
 from msgspec.structs import replace
 
 from policies.diff import changes
-from policies.snapshot import (
-    Canary,
-    CanaryStep,
-    ChooseRule,
-    Feedback,
-    Judge,
-    Launch,
-    LeftOut,
-    Mesh,
-    Recording,
-    Route,
-    Shadow,
-    Snapshot,
-    Tenant,
-    Tier,
-    Version,
-    When,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Tier
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Feedback, Judge, LeftOut, Recording, Shadow, When
+from policies.snapshot.route import Launch, Route, Version
+from policies.snapshot.tenant import Tenant
 
 STEPS = (CanaryStep(0.05, 120.0, 200), CanaryStep(0.25, 300.0), CanaryStep(1.0))
 CANARY = Canary("first", "2", STEPS, Judge("1"), sticky_by=("header:x-user-id", "tenant"))

@@ -18,7 +18,7 @@ from policies.schema.limits import LimitsFile
 from policies.schema.mesh import MeshFile
 from policies.schema.route import RouteFile
 from policies.schema.tenant import TenantFile
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 MODELS = ("digits", "text")
 TIERS = ("gold", "free")

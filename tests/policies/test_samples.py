@@ -8,7 +8,11 @@ from msgspec.structs import replace
 
 from policies.diff import changes
 from policies.load import load_directory
-from policies.snapshot import LeftOut, Mesh, Route, Sampling, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.release import LeftOut
+from policies.snapshot.route import Route, Version
+from policies.snapshot.samples import Sampling
 
 SOUND = Path(__file__).parent / "sound"
 ROUTE = Route("digits", "us", {"1": Version("1")}, "1")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from policies.compilation import _tracing
 from policies.schema.mesh import ExportWritten, TracingWritten
-from policies.snapshot import Export, Tracing
+from policies.snapshot.mesh import Export, Tracing
 from policies.span_exports import LEAST_QUEUE_BYTES, LONGEST_S, SHORTEST_S
 from telemetry.sidecar import config
 from telemetry.sidecar.spool import LEAST_BYTES

@@ -14,7 +14,8 @@ from gateway.decide.facts import RequestFacts
 from gateway.decide.tables import Tables
 from gateway.errors import REASONS
 from model_pod.wire.http1 import RequestHead
-from policies.snapshot import Mesh, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
 from tests.fakes.issuer import NOW_S, Issuer, trusted_issuer
 from tests.fakes.pod import echo
 from tests.gateway.dataplane.mesh import Answer, in_mesh, post

@@ -8,7 +8,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from policies.snapshot import Mesh, Snapshot, TenantJwt
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import TenantJwt
 from tests.fakes.issuer import Issuer, SigningKey, claims, part, trusted_issuer
 from tests.fakes.pod import echo
 from tests.gateway.dataplane.mesh import Mesh as RunningMesh

@@ -11,7 +11,8 @@ from gateway.control.callers import AdminCaller
 from gateway.control.state_dir import StateRefused, admin_token, prepare
 from gateway.decide.authorization import LOCAL
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Mesh, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
 
 TOKEN = "admin-token"
 

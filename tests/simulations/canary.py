@@ -20,7 +20,7 @@ from gateway.decide.rollouts.evidence import StepEvidence, bad_keys, begun, with
 from gateway.decide.rollouts.judge import harm_proved_at, judge
 from gateway.decide.rollouts.moments import Bad, Present
 from gateway.decide.rollouts.verdict import Says, Verdict
-from policies.snapshot import Canary, CanaryStep, Judge
+from policies.snapshot.release import Canary, CanaryStep, Judge
 from tests.simulations.claims import Claim, Outcome
 
 SHARES = (0.01, 0.05, 0.25, 0.5)

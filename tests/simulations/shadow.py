@@ -16,7 +16,7 @@ from gateway.copies.compare.answer import Answer
 from gateway.copies.compare.comparison import Comparison
 from gateway.copies.messages import Answered
 from gateway.copies.reports import ShadowSays
-from policies.snapshot import Compare, Shadow
+from policies.snapshot.release import Compare, Shadow
 from tests.simulations.claims import Claim, Outcome
 
 COPIES_PER_LOOK = 50

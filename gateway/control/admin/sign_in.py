@@ -12,7 +12,8 @@ from gateway.decide.authorization import LOCAL, Actor, group_subjects, roles_of
 from gateway.decide.bad_keys import BadKeys
 from gateway.decide.decision import Refusal
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Key, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Key
 
 if TYPE_CHECKING:
     from gateway.decide.tokens import Trusted

@@ -21,7 +21,7 @@ from gateway.control.discovery.resolver import NotResolved, Resolve, ThreadedRes
 from gateway.control.events import Say
 from gateway.control.secret_places import SecretMissing, read_secret
 from gateway.control.slo_kept import Notice
-from policies.snapshot import Alerting
+from policies.snapshot.mesh import Alerting
 
 _LOOK_EVERY_S = 1.0
 # Of one body, and of one round of posts.

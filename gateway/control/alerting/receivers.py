@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from policies.snapshot import Alerting
+from policies.snapshot.mesh import Alerting
 
 ALERTMANAGER_PATH = "/api/v2/alerts"
 

@@ -9,7 +9,7 @@ from gateway.decide.rollouts import evidence as step_evidence
 from gateway.decide.rollouts.evidence import StepEvidence
 from gateway.decide.rollouts.moments import Bad, Present
 from gateway.decide.rollouts.progress import Progress, is_of_this_step
-from policies.snapshot import Canary
+from policies.snapshot.release import Canary
 
 MAX_SUBJECTS = 65_536
 """Bad keys that are told apart in one step; further ones are counted, and are no evidence."""

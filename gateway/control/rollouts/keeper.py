@@ -48,7 +48,10 @@ from gateway.decide.rollouts.evidence import not_after as evidence_not_after
 from gateway.decide.rollouts.judge import judge
 from gateway.decide.rollouts.machine import Command, Order, advance, follow, obey
 from gateway.decide.rollouts.progress import POLICY, Progress, RolloutState, Sight, not_after, stage_of
-from policies.snapshot import Canary, Objective, Route, Snapshot, objectives_by_model
+from policies.snapshot.generation import Snapshot, objectives_by_model
+from policies.snapshot.release import Canary
+from policies.snapshot.route import Route
+from policies.snapshot.slos import Objective
 from telemetry.logs.line import warning
 
 TICK_S = 1.0

@@ -10,7 +10,8 @@ from gateway.control.pod_table import PodRecord
 from gateway.control.slo_counts import SloCounts
 from gateway.decide.rollouts.verdict import BurnSeen
 from model_pod.wire.status import PodState
-from policies.snapshot import Canary, Objective
+from policies.snapshot.release import Canary
+from policies.snapshot.slos import Objective
 from telemetry.slo.budget import ENOUGH_BAD_EVENTS
 from telemetry.slo.burn_rate import budget_share, burn_rate
 

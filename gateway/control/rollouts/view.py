@@ -10,7 +10,7 @@ from gateway.control.rollout_reports import RolloutReport, RolloutsReport, StepR
 from gateway.control.rollouts.keeper import Rollout
 from gateway.decide.rollouts.machine import lack_now, what_lacks
 from gateway.decide.rollouts.progress import Progress, RolloutState, Wait
-from policies.snapshot import Canary
+from policies.snapshot.release import Canary
 
 SHOWN_TRANSITIONS = 100
 

@@ -16,7 +16,7 @@ from gateway.copies.compare.ranking import FIRST, ranking
 from gateway.copies.compare.structure import structure
 from gateway.copies.compare.texts import text
 from gateway.copies.compare.trees import read
-from policies.snapshot import Compare
+from policies.snapshot.release import Compare
 
 _OVERLAP = "overlap@"
 _EQUAL = "equal"

@@ -18,7 +18,7 @@ from gateway.copies.compare.state import Basis, State, begun
 from gateway.copies.compare.tallies import finite
 from gateway.copies.messages import Answered
 from gateway.copies.reports import Difference, ShadowReport
-from policies.snapshot import Privacy, Shadow
+from policies.snapshot.release import Privacy, Shadow
 from telemetry.stats.sequential import Odd, odd_one
 
 # Reasons why requests are not copied; there are about a dozen.

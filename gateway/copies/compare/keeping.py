@@ -12,7 +12,7 @@ from gateway.copies.compare.answer import Answer
 from gateway.copies.compare.elements import Unreadable
 from gateway.copies.compare.pointers import EVERY, MISSING, part_at, steps_of, without
 from gateway.copies.compare.trees import Tensor, read
-from policies.snapshot import Privacy
+from policies.snapshot.release import Privacy
 
 # Of a sample, with the mark where it was cut.
 MAX_SAMPLE_BYTES = 2048

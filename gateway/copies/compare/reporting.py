@@ -7,7 +7,7 @@ from gateway.copies.compare.state import State
 from gateway.copies.compare.tallies import OutputTally
 from gateway.copies.compare.verdict import find, weigh
 from gateway.copies.reports import Fourfold, LabelReport, LatencyReport, OutputReport, ShadowReport
-from policies.snapshot import Compare, Shadow
+from policies.snapshot.release import Compare, Shadow
 
 
 def report(shadow: Shadow, model: str, generation: int, state: State, now_s: float) -> ShadowReport:

@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from gateway.copies.compare.asking import LEVELS
 from gateway.copies.compare.tallies import OutputTally, Slices, Times, Worst
-from policies.snapshot import Compare, Shadow, ShadowVerdict
+from policies.snapshot.release import Compare, Shadow, ShadowVerdict
 from telemetry.stats.sequential import DifferenceTest
 
 

@@ -15,7 +15,7 @@ from gateway.copies.compare.asking import level_for
 from gateway.copies.compare.state import State
 from gateway.copies.compare.wording import count, percent
 from gateway.copies.reports import ShadowSays
-from policies.snapshot import Shadow
+from policies.snapshot.release import Shadow
 from telemetry.stats.sequential import LARGEST, PairTest
 
 # Failures and late labels are two ways to be worse; each gets half of alpha.

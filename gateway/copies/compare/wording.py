@@ -8,7 +8,7 @@ from gateway.copies.compare.numbers import LEAST_COSINE
 from gateway.copies.compare.probabilities import MOST_DIVERGENCE, MOST_GAP
 from gateway.copies.compare.ranking import LEAST_OVERLAP
 from gateway.copies.compare.tallies import OutputTally
-from policies.snapshot import Compare
+from policies.snapshot.release import Compare
 
 _OF_ITS_TYPE = "what its datatype allows"
 

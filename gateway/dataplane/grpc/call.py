@@ -28,7 +28,7 @@ from gateway.decide.decision import Refusal
 from gateway.errors import REASONS
 from model_pod.wire.http1 import RequestHead
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 from telemetry.conventions import REQUEST_ID
 from telemetry.http2.fields import Head, field
 from telemetry.http2.frames import Code

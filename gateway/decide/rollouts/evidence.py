@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.decide.rollouts.verdict import ArmSeen, Moment
-from policies.snapshot import Judge
+from policies.snapshot.release import Judge
 from telemetry.stats.sequential import RatioTest
 
 MOMENTS = 240

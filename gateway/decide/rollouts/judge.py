@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from gateway.decide.rollouts.evidence import StepEvidence, moment
 from gateway.decide.rollouts.verdict import ArmSeen, BurnSeen, Says, Verdict
-from policies.snapshot import Canary
+from policies.snapshot.release import Canary
 from telemetry.stats.sequential import BudgetTest
 
 SAFE_FROM_SHARE = 0.25

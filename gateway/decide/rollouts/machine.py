@@ -28,7 +28,8 @@ from gateway.decide.rollouts.judge import requires_safe
 from gateway.decide.rollouts.progress import JUDGE, POLICY, Progress, RolloutState, Sight, Wait, percent
 from gateway.decide.rollouts.room import Lack, is_measured, lack_of_room, stable_can_take
 from gateway.decide.rollouts.verdict import Says, Verdict
-from policies.snapshot import Canary, Route
+from policies.snapshot.release import Canary
+from policies.snapshot.route import Route
 from policies.units import duration_text
 
 TRICKLE_SHARE = 0.01

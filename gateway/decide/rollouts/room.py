@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from gateway.decide.rollouts.progress import Sight, VersionSeen, Wait, percent
-from policies.snapshot import Canary
+from policies.snapshot.release import Canary
 
 # So many requests tell what a version costs.
 MEASURED_BY = 20

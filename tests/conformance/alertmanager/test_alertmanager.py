@@ -18,7 +18,7 @@ from gateway.control.alerting.delivery import AlertDelivery
 from gateway.control.alerting.outbox import Outboxes
 from gateway.control.alerting.receivers import receivers_of
 from gateway.control.slo_kept import Notice
-from policies.snapshot import Alerting, Webhook
+from policies.snapshot.mesh import Alerting, Webhook
 from tests.fakes.receiver import AlertReceiver
 from tests.fakes.told import Told
 from tests.gateway.control.alerting.notices import notice

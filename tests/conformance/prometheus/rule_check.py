@@ -11,7 +11,7 @@ from deploy.prometheus.promtool import Case, rule_test, unit_tests
 from deploy.prometheus.rule import Places
 from deploy.prometheus.rule_file import RULES_FILE, rules
 from deploy.prometheus.scenarios import Scenario
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 
 MODEL = "digits"
 

@@ -17,7 +17,7 @@ from deploy.prometheus.scenarios import Scenario, Stretch, spans
 from gateway.control.slo_kept import AlertKey
 from gateway.control.slo_notices import labels_of
 from policies.burn_alerts import usual_alerts
-from policies.snapshot import Guards
+from policies.snapshot.slos import Guards
 from telemetry.slo.alerts import Tier
 from telemetry.slo.budget import remaining_ratio
 from telemetry.slo.events import EventCount

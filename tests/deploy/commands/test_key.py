@@ -23,7 +23,7 @@ from gateway.control.key_reports import (
 )
 from gateway.decide.api_keys import is_key, sha256_hex
 from policies.load import load_directory
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from tests.demo_policies import lay_out_digits
 
 LEAKED = RevocationReport("key:ops-1", "it was in a chat", "2027-01-15T08:00:00Z")

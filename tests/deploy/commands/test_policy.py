@@ -17,7 +17,7 @@ from gateway.decisions.records import framed, record_at
 from gateway.trial.past import past_report
 from gateway.trial.tried_policy import tried
 from policies.load import load_directory
-from policies.snapshot import Limit
+from policies.snapshot.limits import Limit
 from tests.demo_policies import DEMO
 from tests.gateway.policy import policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id

@@ -16,7 +16,8 @@ from deploy.commands.running_stages import PATH, running_stages, stage_of
 from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.control.runtime_file import FILE_NAME, RunningMesh, publish
 from gateway.decide.stage import Stage
-from policies.snapshot import Canary, CanaryStep, Judge, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Canary, CanaryStep, Judge
 from tests.gateway.policy import policy
 
 TOLD = {

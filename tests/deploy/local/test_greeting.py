@@ -6,7 +6,7 @@ import json
 import shlex
 
 from deploy.local.greeting import curl_line, expected_answer, greeted_route, promised_url
-from policies.snapshot import Launch, Route, Static, Version
+from policies.snapshot.route import Launch, Route, Static, Version
 
 
 def route(model: str, *, launched: bool) -> Route:

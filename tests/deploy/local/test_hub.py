@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.hub import hub_argv
-from policies.snapshot import Listen
+from policies.snapshot.mesh import Listen
 
 STATE = Path("/state")
 

@@ -18,7 +18,9 @@ import pytest
 from gateway.control import last_good
 from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
 from model_pod.wire.status import PodStatus
-from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Launch, Route, Version
 from tests.readable import readable_within
 
 GONE_WITHIN_S = 20.0

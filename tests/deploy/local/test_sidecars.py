@@ -11,7 +11,7 @@ from pathlib import Path
 
 from deploy.local.sidecars import ATTRIBUTES_FILE, TARGETS_FILE, SidecarPlaces, Sidecars
 from gateway.control.desired_pods import DesiredPod
-from policies.snapshot import Tracing
+from policies.snapshot.mesh import Tracing
 
 PROGRAM = (sys.executable, "-m", "tests.deploy.local.programs.side")
 ENDED_WITHIN_S = 20.0

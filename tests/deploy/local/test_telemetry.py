@@ -16,7 +16,9 @@ import pytest
 
 from deploy.local.companion import NICENESS
 from gateway.control import last_good
-from policies.snapshot import Export, Launch, Listen, Mesh, Route, Snapshot, Tracing, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Export, Listen, Mesh, Tracing
+from policies.snapshot.route import Launch, Route, Version
 from tests.deploy.local.test_mesh import RunningMesh, pod, wait_until_gone, write_desired
 
 TRACING = Tracing()

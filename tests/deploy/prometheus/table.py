@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from deploy.prometheus.scenarios import Scenario, Span, Stretch
 from policies.burn_alerts import usual_alerts
-from policies.snapshot import Guards, Objective
+from policies.snapshot.slos import Guards, Objective
 
 STEP_S: Final = 60
 _DAY: Final = 1440

@@ -14,7 +14,7 @@ from deploy.prometheus.mesh_rules import HUB_JOB, SIDECARS_JOB
 from deploy.prometheus.rule import Places
 from deploy.prometheus.rule_file import RULES_FILE
 from policies.load import load_directory
-from policies.snapshot import DEFAULT_LISTEN
+from policies.snapshot.mesh import DEFAULT_LISTEN
 from telemetry.conventions import GATEWAY_JOB
 
 ROOT = Path(__file__).parents[3]

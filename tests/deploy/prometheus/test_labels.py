@@ -11,7 +11,7 @@ from deploy.prometheus.slo_rules import slo_group
 from gateway.control.slo_blame import Blame
 from gateway.control.slo_kept import AlertKey, Notice
 from gateway.control.slo_notices import blamed, labels_of, notice
-from policies.snapshot import Alerting, Mesh
+from policies.snapshot.mesh import Alerting, Mesh
 from telemetry.slo.alerts import Alert, alerts_of
 from telemetry.slo.evaluate import evaluate
 from telemetry.slo.events import EventCount

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from deploy.prometheus.rule import Places, Record
 from deploy.prometheus.rule_file import groups, rules
-from policies.snapshot import BurnAlert, Guards
+from policies.snapshot.slos import BurnAlert, Guards
 from tests.deploy.prometheus.table import objective
 
 

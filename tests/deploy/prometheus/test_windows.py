@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from deploy.prometheus.windows import selected, step_s
 from policies.burn_alerts import usual_alerts
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.alerts import windows
 from tests.deploy.prometheus.table import objective
 

@@ -6,7 +6,10 @@ from gateway.control.messages import RequestCounts, SloEvents, Tally
 from gateway.control.slo_engine import SloEngine
 from gateway.copies.messages import LabelEvent
 from model_pod.wire.status import LoadEnded, PodState, PodStatus
-from policies.snapshot import BurnAlert, Guards, Launch, Mesh, Objective, Route, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Launch, Route, Version
+from policies.snapshot.slos import BurnAlert, Guards, Objective
 
 PAGE = BurnAlert("page", "page 1h", 14.4, 3600.0, 300.0)
 TICKET = BurnAlert("ticket", "ticket 1d", 3.0, 86_400.0, 7200.0)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.control import asgi_server
 from gateway.control.asgi_server import make_server
 from gateway.control.listeners import Listener, Listeners
-from policies.snapshot import Listen, Mesh, Tls
+from policies.snapshot.mesh import Listen, Mesh, Tls
 from tests.certificates import Authority, client_context
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"

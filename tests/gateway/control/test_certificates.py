@@ -9,7 +9,7 @@ import pytest
 
 from gateway.control.certificates import Certificate, KeptOut, Taken, dns_names
 from gateway.tls import TlsMaterial, TlsRefused
-from policies.snapshot import ClientCerts, Listen, Tls
+from policies.snapshot.mesh import ClientCerts, Listen, Tls
 from tests.certificates import Authority
 
 AUTHORITY = Authority()

@@ -22,7 +22,11 @@ from gateway.copies.messages import (
     ToCopies,
 )
 from gateway.copies.reports import Difference, Fourfold, LabelReport, ReplayReport, ShadowReport, ShadowSays
-from policies.snapshot import Mesh, Route, Shadow, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.release import Shadow
+from policies.snapshot.route import Route
+from policies.snapshot.tenant import Tenant
 
 REPORT = ShadowReport(
     model="digits",

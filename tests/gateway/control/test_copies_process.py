@@ -24,7 +24,9 @@ from gateway.copies.kept import read_kept
 from gateway.copies.messages import CopyCounts, LateLabel, LateLabels
 from gateway.copies.reports import ShadowReport
 from model_pod.wire.frames import encode
-from policies.snapshot import Privacy, Recording, Route, Shadow, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Privacy, Recording, Shadow
+from policies.snapshot.route import Route, Version
 from tests.fakes.link_pod import LinkPod, Script
 from tests.fakes.told import Told
 from tests.gateway.copies.requests import answered

@@ -15,7 +15,9 @@ from gateway.control.desired import (
     socket_address,
 )
 from gateway.control.desired_pods import DesiredPod
-from policies.snapshot import Batching, Health, Launch, Mesh, Route, Snapshot, Static, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Batching, Health, Launch, Route, Static, Version
 
 STATE = PurePath("/state")
 

@@ -11,7 +11,10 @@ from msgspec.structs import replace
 from gateway.control.drift_desk import DriftDesk
 from gateway.control.drift_watch import DriftWatch
 from gateway.control.messages import Drifting
-from policies.snapshot import Mesh, Route, Sampling, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Route
+from policies.snapshot.samples import Sampling
 from telemetry.drift.reports import DriftReport, VersionReport
 
 DRIFTS = VersionReport("digits", "1", "drifts", "1", 0.0, 0.0, 0, 3600.0, 0.2, ())

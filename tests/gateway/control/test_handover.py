@@ -22,7 +22,9 @@ from gateway.control.handover import (
 )
 from gateway.control.pod_table import PodRecord, PodTable
 from model_pod.wire.status import PodState
-from policies.snapshot import Launch, Mesh, Route, Snapshot, Static, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Launch, Route, Static, Version
 
 LAUNCHED = {name: Version(name, launch=Launch(f"digits-{name}.mar")) for name in ("1", "2")}
 STATIC = {"1": LAUNCHED["1"], "2": Version("2", static=Static(("host:8500",)))}

@@ -17,7 +17,7 @@ from gateway.control.jwks_keeper import Fetch, JwksKeeper
 from gateway.control.messages import IssuerKeys, UnknownKid
 from gateway.control.worker_process import WorkerProcess
 from gateway.decide.tokens import verify
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 from tests.fakes.issuer import NOW_S, Issuer, SigningKey, trusted_issuer
 from tests.fakes.jwks import JwksServer
 

@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from gateway.control.key_reports import OtherRevocationReport, RevocationReport
 from gateway.control.key_states import EXPIRING_WITHIN_S, KeyUse, Revocation, is_known, keys_report, state_of
-from policies.snapshot import Key, Mesh, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import Key, Tenant
 from tests.fakes.issuer import trusted_issuer
 
 NOW_S = 1_800_000_000.0

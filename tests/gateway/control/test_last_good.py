@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gateway.control import last_good
-from policies.snapshot import Limit, Mesh, Snapshot, Tier
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, Tier
+from policies.snapshot.mesh import Mesh
 
 SNAPSHOT = Snapshot(3, "digest", Mesh("m"), tiers={"free": Tier("free", Limit("tier/free", rate_per_s=5.0, burst=5))})
 

@@ -12,7 +12,9 @@ from gateway.control import limit_rows as module
 from gateway.control.limit_rows import lack_of_rows, limit_rows
 from gateway.decide.tables import Tables
 from gateway.limits.table import LimitTable, RowKind
-from policies.snapshot import Limit, Quota, SharedLimit, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit
+from policies.snapshot.tenant import Quota
 from tests.gateway.policy import limits_memory, policy
 
 

@@ -19,7 +19,7 @@ from gateway.control.listeners import (
     split_address,
     url,
 )
-from policies.snapshot import ClientCerts, Listen, Mesh, Tls
+from policies.snapshot.mesh import ClientCerts, Listen, Mesh, Tls
 from tests.certificates import Authority
 
 

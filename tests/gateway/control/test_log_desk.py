@@ -11,7 +11,7 @@ import pytest
 from gateway.control.audit.log import AuditLog
 from gateway.control.log_desk import LogDesk
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Logs, Mesh
+from policies.snapshot.mesh import Logs, Mesh
 from telemetry.logs.settings import FILE_NAME, Changed, LogSettings
 from tests.gateway.control.objectives import SNAPSHOT
 

@@ -27,7 +27,9 @@ from gateway.control.slo_view import activity_report, history_report, slo_report
 from gateway.control.view import pods_report, policy_report, readiness_report
 from model_pod.wire.status import PodState
 from policies.errors import PolicyError
-from policies.snapshot import Launch, Mesh, Route, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.route import Launch, Route, Version
 from tests.gateway.control.admin import asking
 from tests.gateway.control.objectives import START_S, engine, events, requests, tally
 

@@ -21,7 +21,7 @@ from gateway.copies.messages import CopyCounts
 from gateway.decide.rollouts.progress import RolloutState
 from gateway.decide.rollouts.verdict import ArmSeen, Says, Verdict
 from model_pod.wire.status import PodState
-from policies.snapshot import Quota
+from policies.snapshot.tenant import Quota
 from telemetry.conventions import MESH_METRICS
 from tests.gateway.control.objectives import (
     AVAILABILITY,

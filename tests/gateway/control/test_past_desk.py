@@ -14,7 +14,7 @@ from gateway.control.past_desk import PastDesk
 from gateway.decisions.folder import FOLDER, file_name
 from gateway.decisions.records import framed
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Limit
+from policies.snapshot.limits import Limit
 from tests.gateway.policy import policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id
 

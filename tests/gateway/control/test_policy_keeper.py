@@ -18,7 +18,7 @@ from gateway.control.policy_changes import PolicyChange
 from gateway.control.policy_keeper import PolicyKeeper, Surroundings
 from gateway.control.workers import GenerationBlob
 from model_pod.wire.status import PodState, PodStatus
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
 

@@ -16,7 +16,7 @@ from gateway.control.desired import PodPlace
 from gateway.control.pod_table import Finding, Foreign, Silence
 from gateway.control.probe import PROBE_EVERY_S, READY_EVERY_S, PodProbes, probe
 from model_pod.wire.status import PodState, PodStatus
-from policies.snapshot import Health
+from policies.snapshot.route import Health
 from tests.cut_off import cut_off_next
 
 STATUS = PodStatus("digits", "1", PodState.READY, was_ready=True, device="cpu")

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.control.ledger.protocol import Grant, Lease
 from gateway.control.quota_book import OfTenant, QuotaBook, Rate, Reading, quotas_of
-from policies.snapshot import LadderStep, Mesh, Quota, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import LadderStep, Quota, Tenant
 
 NOW = 1_782_907_200.0
 LADDER = (LadderStep(0.8, "warn"), LadderStep(1.0, "demote"), LadderStep(1.2, "refuse"))

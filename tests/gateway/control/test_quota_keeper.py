@@ -19,7 +19,9 @@ from gateway.control.worker_process import WorkerProcess
 from gateway.decide.quota_windows import SETTLED_BEFORE_END_S
 from gateway.limits.table import LimitTable, RowKind, head_of, table_bytes
 from policies.budgets import MAX_COUNTERS
-from policies.snapshot import LadderStep, Mesh, Quota, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import LadderStep, Quota, Tenant
 from tests.fakes.told import Told
 
 ACCOUNT = "tenant/ads/quota/day/requests"

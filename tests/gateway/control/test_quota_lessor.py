@@ -16,7 +16,9 @@ from gateway.control.quota_lessor import AT_ONCE, QuotaLessor
 from gateway.decide.tables import account_of
 from gateway.limits import table as limit_table
 from gateway.limits.table import LimitTable, QuotaRow, RowKind, head_of, table_bytes
-from policies.snapshot import LadderStep, Mesh, Quota, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.tenant import LadderStep, Quota, Tenant
 
 NOW = 1_782_907_200.0
 ACCOUNT = "tenant/ads/quota/day/requests"

@@ -11,7 +11,7 @@ from gateway.control.ledger.protocol import Grant
 from gateway.control.quota_metrics import SHOWN_QUOTAS, quota_families, shown
 from gateway.control.quota_view import Standing, amount_of, amount_text, exhausted_at_s, grants_report, quotas_report
 from gateway.decide.tables import account_of
-from policies.snapshot import Quota
+from policies.snapshot.tenant import Quota
 from policies.units import UnitError
 
 NOW = 1_782_907_200.0  # noon, UTC

@@ -9,7 +9,7 @@ from gateway.control.request_totals import DurationKind, Durations
 from gateway.control.slo_blame import EXAMPLE_IS_FRESH_S, Blame, blame
 from gateway.control.slo_counts import SloCounts
 from gateway.control.slo_kept import Series
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.events import EventCount
 from tests.gateway.control.objectives import AVAILABILITY, EDGES_S, LATENCY, LOADS, START_S, requests
 

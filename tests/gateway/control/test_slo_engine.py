@@ -9,7 +9,7 @@ from gateway.control.slo_counts import MAX_APART, SloCounts
 from gateway.control.slo_engine import SloEngine, alert_key
 from gateway.control.slo_kept import Remembered, Series, SlotRow
 from model_pod.wire.status import LoadEnded
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.slo.events import NO_EVENTS, EventCount
 from telemetry.slo.windows import LEVELS, Slots
 from tests.gateway.control.objectives import (

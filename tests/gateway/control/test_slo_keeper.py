@@ -18,7 +18,7 @@ from gateway.control.slo_engine import alert_key
 from gateway.control.slo_keeper import SloKeeper, is_on_time, next_due_s
 from gateway.control.worker_process import WorkerProcess
 from model_pod.wire.status import LoadEnded
-from policies.snapshot import Alerting, Mesh, Webhook
+from policies.snapshot.mesh import Alerting, Mesh, Webhook
 from telemetry.slo.alerts import Firing
 from telemetry.slo.events import EventCount
 from tests.fakes.told import Told

@@ -9,7 +9,7 @@ from gateway.control.slo_blame import Blame
 from gateway.control.slo_engine import SloEngine
 from gateway.control.slo_kept import AlertKey, Notice
 from gateway.control.slo_notices import blamed, labels_of
-from policies.snapshot import DEFAULT_LISTEN, Alerting, Listen, Mesh
+from policies.snapshot.mesh import DEFAULT_LISTEN, Alerting, Listen, Mesh
 from telemetry.slo.alerts import LIKELY_NAME, Tier
 from tests.gateway.control.objectives import AVAILABILITY, DAY_S, SNAPSHOT, START_S, engine, events, requests, tally
 

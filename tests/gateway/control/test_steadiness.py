@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from gateway.control.pod_table import Finding, Foreign, Silence
 from gateway.control.steadiness import Steady
 from model_pod.wire.status import PodState, PodStatus
-from policies.snapshot import Health
+from policies.snapshot.route import Health
 
 UP = Foreign(is_ready=True)
 DOWN = Foreign(is_ready=False)

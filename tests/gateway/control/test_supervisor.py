@@ -24,7 +24,8 @@ from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import RunningMesh, publish
 from gateway.control.slo_keeper import SloKeeper
 from gateway.control.supervisor import SupervisorConfig, supervise
-from policies.snapshot import Objective, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.slos import Objective
 from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
 from tests.fakes.worker import THIRST

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from deploy.prometheus.scenarios import Scenario, Span
 from gateway.control.messages import SloEvents, Tally
 from gateway.control.slo_engine import SloEngine
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.evaluate import Evaluation
 from tests.deploy.prometheus.table import S1, S2, S5, S8, S10, TABLE, objective
 from tests.gateway.control.objectives import ROUTE, SNAPSHOT, START_S

@@ -22,7 +22,8 @@ from gateway.control.messages import WAIT_EDGES_S, Counts, Pods, PodView, Revoke
 from gateway.control.worker_process import WorkerSpec, ending
 from gateway.control.workers import GenerationBlob, Workers, with_ended
 from model_pod.wire.status import PodState
-from policies.snapshot import Mesh, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
 from tests.fakes.told import Told
 from tests.gateway.policy import limits_memory
 

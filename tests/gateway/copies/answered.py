@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from gateway.copies.compare.answer import Answer
 from gateway.copies.messages import Answered
-from policies.snapshot import Feedback, Mesh, Recording, Route, Shadow, Snapshot, Tenant, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.release import Feedback, Recording, Shadow
+from policies.snapshot.route import Route, Version
+from policies.snapshot.tenant import Tenant
 
 AT_S = 1_700_000_000.0
 JSON = b"content-type: application/json\r\n"

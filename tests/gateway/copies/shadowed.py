@@ -17,7 +17,11 @@ from gateway.copies.reports import ShadowReport
 from gateway.copies.sending import Sending
 from gateway.copies.shadowing import Shadowing
 from model_pod.wire.status import PodState
-from policies.snapshot import Feedback, Mesh, Recording, Route, Shadow, Snapshot, Tenant, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.release import Feedback, Recording, Shadow
+from policies.snapshot.route import Route, Version
+from policies.snapshot.tenant import Tenant
 from tests.fakes.link_pod import LinkPod, Script, Stream
 from tests.gateway.copies.requests import answered
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.copies.budget import NOT_TOLD, DeviceBudget, cost_us
-from policies.snapshot import ShadowLimits
+from policies.snapshot.release import ShadowLimits
 
 HOUR = ShadowLimits(device_s=2.0, device_per_s=3600.0)
 

@@ -12,7 +12,7 @@ from gateway.copies import label_book as module
 from gateway.copies.label_book import WAIT_S, Joined, LabelBook, Pair
 from gateway.copies.messages import LateLabel, LateLabels
 from gateway.decide.stage import Stage
-from policies.snapshot import Feedback
+from policies.snapshot.release import Feedback
 from tests.gateway.copies.answered import AT_S, answer, answered, snapshot
 
 FEEDBACK = Feedback("/label", keep_s=600.0)

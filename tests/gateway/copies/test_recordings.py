@@ -11,7 +11,7 @@ import pytest
 from gateway.copies import recordings as module
 from gateway.copies.recordings import Recordings, remove_unrecorded
 from gateway.copies.segments import Recorded, Segment
-from policies.snapshot import LeftOut, Recording
+from policies.snapshot.release import LeftOut, Recording
 from tests.gateway.copies.answered import AT_S, JSON, answer, answered, snapshot
 
 RECORD = Recording(sample=1.0)

@@ -15,7 +15,7 @@ from gateway.copies.messages import AskReplay
 from gateway.copies.recordings import Recordings
 from gateway.copies.replay import Replays
 from gateway.copies.reports import ReplayReport, ShadowSays
-from policies.snapshot import Compare, LeftOut, Privacy, Recording, Shadow, ShadowLimits, ShadowVerdict
+from policies.snapshot.release import Compare, LeftOut, Privacy, Recording, Shadow, ShadowLimits, ShadowVerdict
 from tests.gateway.copies.answered import AT_S, answer, answered, snapshot
 
 VERDICT = ShadowVerdict(at_least=100)

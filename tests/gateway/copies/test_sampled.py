@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.copies.compare.answer import Answer
 from gateway.copies.sampled import MOST_BYTES, Sampler, subject_digest
 from gateway.copies.segments import Recorded
-from policies.snapshot import Sampling
+from policies.snapshot.samples import Sampling
 from tests.gateway.copies.answered import JSON, answer, answered
 
 KEY = b"k" * 32

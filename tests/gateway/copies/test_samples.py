@@ -12,7 +12,9 @@ from msgspec.structs import replace
 
 from gateway.copies.messages import AskSamples, PurgeSamples
 from gateway.copies.samples import Samples
-from policies.snapshot import LeftOut, Sampling, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import LeftOut
+from policies.snapshot.samples import Sampling
 from tests.gateway.copies.answered import AT_S, answer, answered, snapshot
 
 RULE = Sampling(("/text", "/label"), rate=1.0, subject="/who")

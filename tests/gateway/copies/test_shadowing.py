@@ -17,7 +17,8 @@ from gateway.copies.queue import MOST_WAITING, Memory
 from gateway.copies.shadowing import COMPARED, FAILED, NOT_REPEATED, REPEATED
 from model_pod.wire.link import CREDIT_BYTES, WINDOW_BYTES
 from model_pod.wire.status import PodState
-from policies.snapshot import LeftOut, Privacy, Shadow, ShadowLimits, Tenant
+from policies.snapshot.release import LeftOut, Privacy, Shadow, ShadowLimits
+from policies.snapshot.tenant import Tenant
 from tests.fakes.link_pod import Script, Stream
 from tests.gateway.copies.shadowed import ANSWER, BODY, Shadowed, crash, hang, policy, say, shadowed, until, views
 

@@ -18,7 +18,7 @@ from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from gateway.limits.table import LimitTable
 from model_pod.wire.status import PodState
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.record import Recorder
 from tests.fakes.pod import FakePod, Script
 from tests.gateway.policy import KEY, limits_memory, policy

@@ -18,7 +18,9 @@ from gateway.dataplane.feedback import MAX_LABELS, read_feedback
 from gateway.decide.route import FEEDBACK_BYTES
 from model_pod.wire.frames import FrameDecoder
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Feedback, Recording, Sampling, Shadow, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Feedback, Recording, Shadow
+from policies.snapshot.samples import Sampling
 from tests.fakes.pod import Answering, Script, Seen, chunks, echo
 from tests.gateway.dataplane.mesh import Mesh, in_mesh, post
 from tests.gateway.policy import policy

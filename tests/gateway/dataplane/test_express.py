@@ -16,21 +16,12 @@ from gateway.dataplane.pod_link import LinkExchange, LinkUpstream
 from gateway.decide.stage import Stage
 from gateway.limits.table import Busy
 from model_pod.wire import link
-from policies.snapshot import (
-    Canary,
-    CanaryStep,
-    ChooseRule,
-    Feedback,
-    Judge,
-    LeftOut,
-    Limit,
-    Objective,
-    Quota,
-    Shadow,
-    Snapshot,
-    Tracing,
-    When,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit
+from policies.snapshot.mesh import Tracing
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Feedback, Judge, LeftOut, Shadow, When
+from policies.snapshot.slos import Objective
+from policies.snapshot.tenant import Quota
 from tests.gateway.dataplane.two_ways import FakeTransport, World
 from tests.gateway.policy import KEY, PLAIN_KEY, STRANGER_KEY, policy
 

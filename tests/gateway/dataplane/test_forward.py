@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from gateway.dataplane.server import ClientConnection
 from model_pod.wire.status import PodState
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 from tests.fakes.pod import Answering, Seen, babble, chunks, cut_short, die, echo, never
 from tests.gateway.dataplane.mesh import Caller, Mesh, in_mesh, post, view
 from tests.gateway.policy import STRANGER_KEY, policy

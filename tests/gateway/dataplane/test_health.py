@@ -17,7 +17,7 @@ from gateway.dataplane.health import (
     most_ejected,
     outcome_of,
 )
-from policies.snapshot import Eject
+from policies.snapshot.route import Eject
 
 EJECT = Eject(after_failures=3, for_s=10.0, at_most_s=60.0)
 _OUT_AND_BACK = (Event.TOO_MANY, Event.PICKED, Event.ANSWERED)

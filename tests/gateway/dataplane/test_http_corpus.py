@@ -14,7 +14,7 @@ from gateway.control.messages import PodView
 from model_pod.wire.http1 import HeadLimits, RequestReader
 from model_pod.wire.refusals import REASONS, Refused
 from model_pod.wire.status import PodState
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 from tests.gateway.dataplane.mesh import Mesh, post, running_mesh
 from tests.gateway.policy import policy
 from tests.http_corpus.cases import GATE_REASONS, LIMIT_BYTES, Hostile, Legal, hostile, legal

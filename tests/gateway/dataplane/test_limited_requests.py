@@ -13,7 +13,8 @@ from gateway.dataplane.server import ClientConnection
 from gateway.decide.tables import account_of
 from gateway.limits.table import RowKind
 from model_pod.wire.http1.head import parse_request_head
-from policies.snapshot import LadderStep, Limit, Quota
+from policies.snapshot.limits import Limit
+from policies.snapshot.tenant import LadderStep, Quota
 from tests.fakes.pod import Answering, Script, Seen, cut_short, die, echo, never
 from tests.gateway.dataplane.mesh import Mesh, in_mesh, post
 from tests.gateway.policy import KEY, policy

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.dataplane.pace import Late, Pace, Phase, shortest_wait_s
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 
 BOUNDS = Bounds(idle_timeout_s=60.0, header_timeout_s=5.0, body_timeout_s=15.0)
 

@@ -42,7 +42,8 @@ from model_pod.wire.link import (
     frame,
 )
 from model_pod.wire.status import PodState
-from policies.snapshot import LadderStep, Quota, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import LadderStep, Quota
 from tests.fakes.link_pod import LinkPod, Script, Stream
 from tests.gateway.dataplane.mesh import Mesh, post, running_mesh
 from tests.gateway.policy import policy

@@ -13,7 +13,7 @@ from gateway.dataplane.health import Standing
 from gateway.dataplane.pods import NoPod, Pod, PodTable
 from model_pod.wire.link import LINK_VERSION
 from model_pod.wire.status import PodState
-from policies.snapshot import Balance, Eject, Route, Version
+from policies.snapshot.route import Balance, Eject, Route, Version
 
 FIRST = PodView("digits/1/0", "digits", "1", "unix:/none/0", PodState.READY, was_ready=True)
 SECOND = replace(FIRST, name="digits/1/1", address="unix:/none/1")

@@ -19,7 +19,7 @@ from gateway.dataplane.retry import (
     may_retry,
 )
 from gateway.errors import PodBroke, PodFailed, PodUnreachable
-from policies.snapshot import Retry, Route
+from policies.snapshot.route import Retry, Route
 
 ONCE = Attempts(tried=1, resets=0, answer_begun=False, body_in_hand=True, deadline_s=10.0)
 ANYTHING = Retry(("connect", "refused", "reset-before-response"), attempts=3, budget=0.2)

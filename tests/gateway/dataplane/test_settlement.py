@@ -10,7 +10,9 @@ import pytest
 
 from gateway.control.messages import RequestCounts, SloEvents
 from model_pod.wire.status import PodState
-from policies.snapshot import Objective, Snapshot, Tracing
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Tracing
+from policies.snapshot.slos import Objective
 from telemetry.record import Recorder
 from telemetry.records import GatewayRequest, Source
 from tests.fakes.pod import Answering, Script, Seen, cut_short, die, echo, never

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.dataplane.health import PROBE_WITHIN_S, Standing, most_ejected
 from gateway.dataplane.siblings import KEYS_WAIT_S, Member, NoneFree, Siblings
 from model_pod.wire.status import PodState
-from policies.snapshot import Balance, Eject
+from policies.snapshot.route import Balance, Eject
 
 READY = PodState.READY
 

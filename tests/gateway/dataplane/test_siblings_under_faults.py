@@ -13,7 +13,7 @@ import pytest
 from gateway.dataplane.retry import Attempts, Retries, Ruling, failure_of_answer
 from gateway.dataplane.siblings import Member, Siblings
 from model_pod.wire.status import PodState
-from policies.snapshot import Retry, Route
+from policies.snapshot.route import Retry, Route
 
 MODEL = "digits"
 POD_COUNT = 4

@@ -12,7 +12,7 @@ from gateway.dataplane.tally import MAX_LIMITS, MAX_SERIES, OTHER_LIMITS, OTHER_
 from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.route import Api
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.classify import classify, worst
 
 OBJECTIVES = (

@@ -20,7 +20,8 @@ from gateway.dataplane.credentials import NO_PEER, Peer
 from gateway.dataplane.server import ClientConnection
 from gateway.dataplane.tls import Door, Doors, peer_of
 from gateway.tls import TlsRefused
-from policies.snapshot import Bounds, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Bounds
 from tests.certificates import Authority, Issued, client_context
 from tests.fakes.pod import echo
 from tests.gateway.dataplane.mesh import Caller, Mesh, in_mesh, post

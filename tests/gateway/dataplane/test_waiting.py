@@ -10,7 +10,7 @@ from gateway.dataplane import waiting
 from gateway.dataplane.waiting import Tried, Waiter, WaitingRoom
 from gateway.decide.decision import Decision, Refusal
 from gateway.decide.fair_queue import Asked, Ticket
-from policies.snapshot import Tier
+from policies.snapshot.limits import Tier
 
 FAR_S = 1000.0
 USUAL = Tier("usual")

@@ -18,7 +18,7 @@ from gateway.decide.decision import Decision, Refusal
 from gateway.decide.fair_queue import Ticket
 from gateway.decisions.folder import find_record
 from model_pod.wire.status import PodState
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from tests.fakes.pod import Answering, Seen, echo
 from tests.gateway.dataplane.mesh import Answer, Caller, Mesh, in_mesh, post, view
 from tests.gateway.policy import policy

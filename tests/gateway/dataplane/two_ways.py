@@ -22,7 +22,7 @@ from gateway.dataplane.shared_limits import SharedLimits
 from model_pod.wire import link
 from model_pod.wire.frames import FrameDecoder
 from model_pod.wire.status import PodState
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.record import Recorder
 from telemetry.records import Source
 from tests.gateway.policy import limits_memory

@@ -7,7 +7,9 @@ from msgspec.structs import replace
 from gateway.decide.admission import Admitted, Work, admit
 from gateway.decide.limits import QuotaCharge, RateCharge, SlotCharge, Standing
 from gateway.decide.tables import Tables, account_of
-from policies.snapshot import LadderStep, Limit, Quota, SharedLimit, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit
+from policies.snapshot.tenant import LadderStep, Quota
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.policy import KEY, policy
 

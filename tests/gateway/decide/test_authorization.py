@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.decide.authorization import LOCAL, Actor, allowed, group_subjects, roles_of
 from policies.permissions import PERMISSIONS
-from policies.snapshot import Role
+from policies.snapshot.mesh import Role
 
 ROLES = {
     "viewer": Role("viewer", ("group:everybody",), ("policy.read", "pod.read", "slo.read", "status.read")),

@@ -11,7 +11,8 @@ from gateway.decide.decision import decide
 from gateway.decide.release import Arm
 from gateway.decide.stage import Stage
 from gateway.decide.tables import Tables
-from policies.snapshot import Feedback, LeftOut, Recording, Sampling, Shadow
+from policies.snapshot.release import Feedback, LeftOut, Recording, Shadow
+from policies.snapshot.samples import Sampling
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.decide.test_decision import FACTS
 from tests.gateway.policy import policy

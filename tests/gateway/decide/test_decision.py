@@ -15,7 +15,7 @@ from gateway.decide.release import Arm
 from gateway.decide.route import Api
 from gateway.decide.tables import Tables
 from gateway.errors import REASONS
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.policy import EXPIRED_KEY, KEY, PLAIN_KEY, STRANGER_KEY, policy
 

@@ -11,7 +11,8 @@ from gateway.decide.credentials import CertificateShown, Credential, KeyShown, N
 from gateway.decide.identity import check_still_valid, identify
 from gateway.decide.tables import Caller, Tables
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Key, Snapshot, TenantJwt
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.tenant import Key, TenantJwt
 from tests.gateway.policy import EXPIRED_KEY, KEY, PLAIN_KEY, STRANGER_KEY, key, policy
 
 NOW_S = 500.0

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from jwt.algorithms import OKPAlgorithm
 
 from gateway.decide.issuer_keys import MAX_KEYS, KeyRing, KeysUnreadable, read_keys
-from policies.snapshot import JwtIssuer
+from policies.snapshot.mesh import JwtIssuer
 from tests.fakes.issuer import ALGORITHMS, SigningKey, trusted_issuer
 
 KEYS = {algorithm: SigningKey(f"key-{algorithm}", algorithm) for algorithm in ALGORITHMS}

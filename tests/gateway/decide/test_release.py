@@ -15,7 +15,8 @@ from gateway.decide.facts import RequestFacts
 from gateway.decide.release import KEYS, Arm, StickyKeys, is_in, subject_of
 from gateway.decide.stage import Stage
 from gateway.decide.tables import Tables
-from policies.snapshot import Canary, CanaryStep, ChooseRule, Judge, LeftOut, Snapshot, When
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, LeftOut, When
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.decide.test_decision import FACTS, shown
 from tests.gateway.policy import KEY, PLAIN_KEY, policy

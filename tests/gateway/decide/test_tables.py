@@ -7,7 +7,7 @@ import hashlib
 from msgspec.structs import replace
 
 from gateway.decide.tables import Tables
-from policies.snapshot import Key, Quota
+from policies.snapshot.tenant import Key, Quota
 from tests.gateway.policy import policy
 
 

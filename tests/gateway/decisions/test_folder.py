@@ -20,7 +20,7 @@ from gateway.decisions.folder import (
     trim,
 )
 from gateway.decisions.records import Frame, framed, packed
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from tests.gateway.policy import policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id
 

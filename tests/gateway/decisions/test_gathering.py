@@ -13,7 +13,8 @@ from gateway.decide.tables import Tables
 from gateway.decisions import gathering
 from gateway.decisions.gathering import Gathering
 from gateway.decisions.records import Asked, Block, facts_of, framed, record_at
-from policies.snapshot import Limit, TenantJwt
+from policies.snapshot.limits import Limit
+from policies.snapshot.tenant import TenantJwt
 from tests.gateway.decide.counters import FakeCounters
 from tests.gateway.policy import KEY, policy
 from tests.gateway.trial.traffic_made import START_S, Call, note, recorded, request_id

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gateway.decisions.folder import Read, find_record, list_files, read_blocks
 from gateway.decisions.merging import ENOUGH_ROWS, merge_file, merged, merged_content
 from gateway.decisions.records import Block, Record, framed, frames, opened, record_at
-from policies.snapshot import Limit
+from policies.snapshot.limits import Limit
 from tests.gateway.policy import KEY, PLAIN_KEY, policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.decisions.records import Frame, framed, frames, opened, packed, record_at
-from policies.snapshot import Limit
+from policies.snapshot.limits import Limit
 from tests.gateway.policy import policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded
 

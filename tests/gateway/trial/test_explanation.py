@@ -13,7 +13,10 @@ from gateway.decide.limits import Standing
 from gateway.trial.explanation import Step, explain
 from gateway.trial.stated_counters import StatedCounters, standing_of
 from gateway.trial.tried_policy import tried_tables
-from policies.snapshot import LadderStep, Launch, Limit, Quota, SharedLimit, Snapshot, Tier, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit, Tier
+from policies.snapshot.route import Launch, Version
+from policies.snapshot.tenant import LadderStep, Quota
 from tests.gateway.policy import EXPIRED_KEY, KEY, PLAIN_KEY, policy
 
 ACCOUNT = "tenant/ads/quota/day/requests"

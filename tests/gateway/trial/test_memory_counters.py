@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.decide.limits import QuotaCharge, RateCharge, SlotCharge
 from gateway.decide.quota_windows import window_at
 from gateway.trial.memory_counters import NOT_TOLD, Costs, MemoryCounters, QuotaUse
-from policies.snapshot import Quota
+from policies.snapshot.tenant import Quota
 from tests.gateway.policy import policy
 
 ACCOUNT = "tenant/ads/quota/day/bytes"

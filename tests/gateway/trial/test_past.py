@@ -17,7 +17,9 @@ from gateway.trial.past import explained_then, past_report
 from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters
 from gateway.trial.tried_policy import tried_tables
-from policies.snapshot import Canary, CanaryStep, ChooseRule, Judge, Limit, Snapshot, When
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, When
 from tests.gateway.policy import policy
 from tests.gateway.trial.test_explanation import NOW_S, TABLES, counters, facts, limited
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id

@@ -14,20 +14,10 @@ from gateway.trial.plan import CanaryTaken, LimitImpact, Move, Plan, ReasonCount
 from gateway.trial.replay import Replay
 from gateway.trial.traffic import ordered
 from gateway.trial.tried_policy import tried
-from policies.snapshot import (
-    Canary,
-    CanaryStep,
-    ChooseRule,
-    Judge,
-    LadderStep,
-    Limit,
-    Quota,
-    SharedLimit,
-    Snapshot,
-    TenantJwt,
-    Tier,
-    When,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.limits import Limit, SharedLimit, Tier
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, When
+from policies.snapshot.tenant import LadderStep, Quota, TenantJwt
 from tests.gateway.policy import KEY, policy
 from tests.gateway.trial.traffic_made import START_S, Call, recorded
 

@@ -7,17 +7,9 @@ from msgspec.structs import replace
 
 from gateway.trial.policy_tests import failures, trials
 from policies.errors import PolicyError
-from policies.snapshot import (
-    Canary,
-    CanaryStep,
-    ChooseRule,
-    Judge,
-    LeftOut,
-    PolicyTest,
-    Quota,
-    Shadow,
-    When,
-)
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, LeftOut, Shadow, When
+from policies.snapshot.tenant import Quota
+from policies.snapshot.tests import PolicyTest
 from tests.gateway.policy import policy
 
 DAY = Quota("day", "requests", 100, "calendar-day")

@@ -14,19 +14,9 @@ from gateway.trial.explanation import Step, explain
 from gateway.trial.stages import stage_at
 from gateway.trial.stated_counters import StatedCounters
 from gateway.trial.tried_policy import tried_tables
-from policies.snapshot import (
-    Canary,
-    CanaryStep,
-    ChooseRule,
-    Feedback,
-    Judge,
-    LeftOut,
-    Recording,
-    Sampling,
-    Shadow,
-    Snapshot,
-    When,
-)
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Feedback, Judge, LeftOut, Recording, Shadow, When
+from policies.snapshot.samples import Sampling
 from tests.gateway.policy import KEY, policy
 
 CANARY = Canary("first", "2", (CanaryStep(0.05, 60.0), CanaryStep(1.0)), Judge("1"), sticky_by=("header:x-user-id",))

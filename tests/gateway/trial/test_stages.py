@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from gateway.decide.stage import Stage
 from gateway.trial.stages import stage_at, stages_after, stages_in
-from policies.snapshot import Canary, CanaryStep, Judge, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import Canary, CanaryStep, Judge
 from tests.gateway.policy import policy
 
 STEPS = (CanaryStep(0.05), CanaryStep(0.25), CanaryStep(1.0))

@@ -15,7 +15,7 @@ from gateway.decisions.gathering import Gathering
 from gateway.decisions.records import Block
 from gateway.errors import REASONS
 from gateway.trial.memory_counters import Costs, MemoryCounters
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 
 START_S = 1_800_000_000.0
 

@@ -6,7 +6,7 @@ import msgspec
 
 from model_pod.server.watch_file import WatchFile
 from model_pod.wire.inference import Watch, WatchedPart
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 
 DRIFT = Drift(0.25, inputs=(Watched("/age", 0.0, 150.0),), outputs=(Watched("/label", classes=("cat",)),))
 WATCH = Watch(0.25, (WatchedPart("/age", 0.0, 150.0),), (WatchedPart("/label", classes=("cat",)),))

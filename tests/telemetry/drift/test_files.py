@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from telemetry.drift.fields import INPUT, Field
 from telemetry.drift.files import BadWindows, VersionFiles, read_windows, write_windows
 from telemetry.drift.windows import Windows, place_of

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from telemetry.drift.fields import INPUT, OUTPUT, Field, added_up
 from telemetry.drift.judging import is_constant, judge, worst
 from telemetry.drift.reports import VersionReport, in_brief

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from policies.snapshot import BurnAlert, Objective
+from policies.snapshot.slos import BurnAlert, Objective
 from telemetry.conventions import POD_SLO_BURN_RATE
 from telemetry.sidecar.burn_rates import SERIES, BurnRates
 from tests.telemetry.sidecar.recording import POD, WALL_OFFSET_NS, frame, pod_load, pod_request

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from telemetry.conventions import TELEMETRY_DROPPED
 from telemetry.drift.fields import INPUT, OUTPUT, Field
 from telemetry.drift.judging import judge

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from policies.snapshot import Drift, Watched
+from policies.snapshot.watching import Drift, Watched
 from telemetry.drift.fields import INPUT, Field
 from telemetry.drift.files import read_windows, write_windows
 from telemetry.drift.windows import place_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.records import Record
 from telemetry.sidecar.judgement import AT_MOST, EXCEPTIONS_PER_S, MODELS, OWN_TRACES_PER_S, Judge, Kept
 from telemetry.sidecar.recent import ENOUGH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from policies.snapshot import BurnAlert, Objective
+from policies.snapshot.slos import BurnAlert, Objective
 from telemetry.conventions import (
     POD_ATTEMPTS,
     POD_SLO_BURN_RATE,

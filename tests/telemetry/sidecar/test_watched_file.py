@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from policies.snapshot import BurnAlert, Objective
+from policies.snapshot.slos import BurnAlert, Objective
 from telemetry.sidecar.watched_file import WatchedFile
 
 OBJECTIVE = Objective("a", "team", 86_400.0, 0.99, 500, 0.2, alerts=(BurnAlert("page", "fast", 14.4, 60.0, 40.0),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from policies.snapshot import BurnAlert, Guards, Objective
+from policies.snapshot.slos import BurnAlert, Guards, Objective
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86400.0
 NO_GUARDS = Guards(chance_below=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from policies.snapshot import BurnAlert, Guards
+from policies.snapshot.slos import BurnAlert, Guards
 from telemetry.slo.alerts import (
     AlertState,
     Firing,

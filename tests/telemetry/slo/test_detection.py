@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from policies.snapshot import BurnAlert, Objective
+from policies.snapshot.slos import BurnAlert, Objective
 from telemetry.slo.evaluate import evaluate
 from telemetry.slo.events import EventCount
 from telemetry.slo.simulate import Fault, Interval, simulate

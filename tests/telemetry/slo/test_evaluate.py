@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from policies.snapshot import BurnAlert, Guards, Objective
+from policies.snapshot.slos import BurnAlert, Guards, Objective
 from telemetry.slo.evaluate import Burn, Evaluation, evaluate
 from telemetry.slo.events import NO_EVENTS, EventCount
 from telemetry.slo.windows import LEVELS, Level, Slots

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from policies.snapshot import Alerting, Listen, Mesh, Objective
+from policies.snapshot.mesh import Alerting, Listen, Mesh
+from policies.snapshot.slos import Objective
 from telemetry.hub.query import parse
 from telemetry.slo.alerts import Tier
 from telemetry.slo.links import pages_of, runbook, slo_page, trace_page, traces_page

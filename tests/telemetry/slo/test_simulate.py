@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 from msgspec.structs import replace
 
-from policies.snapshot import Guards, Objective
+from policies.snapshot.slos import Guards, Objective
 from telemetry.slo.asked import changed
 from telemetry.slo.evaluate import evaluate
 from telemetry.slo.events import EventCount

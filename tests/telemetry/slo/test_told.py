@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gateway.control.slo_past_view import slots_report
 from gateway.control.slo_view import slo_report
-from policies.snapshot import Guards
+from policies.snapshot.slos import Guards
 from telemetry.slo.alerts import alerts_of
 from telemetry.slo.told import ToldLevel, ToldObjective, ToldSlots, objective_of, slots_of, unknown
 from telemetry.slo.windows import LEVELS

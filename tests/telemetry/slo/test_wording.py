@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from policies.snapshot import Objective
+from policies.snapshot.slos import Objective
 from telemetry.slo.wording import good_when
 from tests.telemetry.slo.objectives import about_labels, about_loads, objective
 

@@ -11,7 +11,8 @@ from fastapi import APIRouter
 from gateway.control.admin.sign_in import SignIn
 from gateway.control.callers import Gate
 from gateway.control.management import make_app
-from policies.snapshot import Mesh, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
 
 TOKEN = "t" * 43
 SERVER = "http://127.0.0.1:8081"

@@ -12,7 +12,7 @@ from gateway.control.callers import AdminCaller, Gate
 from gateway.control.cost_totals import Cost, CostKind, CostTotals
 from gateway.control.management import make_app
 from gateway.decide.authorization import LOCAL, Actor
-from policies.snapshot import Role
+from policies.snapshot.mesh import Role
 
 SINCE_S = 1_767_225_600.0
 OF_DIGITS = Actor("key:k1", (Role("cost", subjects=("key:k1",), may=("quota.read",), models=("digits",)),))

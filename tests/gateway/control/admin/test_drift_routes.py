@@ -14,7 +14,10 @@ from gateway.control.callers import AdminCaller, Gate
 from gateway.control.drift_desk import DriftDesk
 from gateway.control.management import make_app
 from gateway.decide.authorization import LOCAL, Actor
-from policies.snapshot import Drift, Mesh, Role, Route, Snapshot, Version, Watched
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh, Role
+from policies.snapshot.route import Route, Version
+from policies.snapshot.watching import Drift, Watched
 from telemetry.drift.fields import INPUT, Field
 from telemetry.drift.files import DIRECTORY, write_windows
 from telemetry.drift.reports import DriftReport

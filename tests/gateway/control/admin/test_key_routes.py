@@ -17,7 +17,8 @@ from gateway.control.key_book import REVOKED_FILE, KeyBook
 from gateway.control.key_desk import KeyDesk
 from gateway.control.messages import Revoked
 from gateway.tls import MAX_IDENTITY_CHARS
-from policies.snapshot import Mesh, Role, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh, Role
 from tests.fakes.issuer import trusted_issuer
 from tests.gateway.control.admin.asking import ask
 from tests.gateway.policy import KEY, PLAIN_KEY, policy

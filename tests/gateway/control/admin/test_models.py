@@ -8,7 +8,9 @@ import httpx
 import pytest
 
 from gateway.control.admin import mesh_routes, policy_routes, slo_routes
-from policies.snapshot import Key, Mesh, Role, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh, Role
+from policies.snapshot.tenant import Key, Tenant
 from tests.gateway.control.admin.asking import ask
 from tests.gateway.control.test_management import HISTORY, SLOTS, VIEW
 

@@ -20,7 +20,9 @@ from gateway.control.ledger.sqlite_ledger import FILE_NAME
 from gateway.control.quota_desk import QuotaDesk
 from gateway.control.quota_keeper import QuotaKeeper
 from gateway.limits.table import LimitTable, head_of, table_bytes
-from policies.snapshot import Key, Mesh, Quota, Role, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh, Role
+from policies.snapshot.tenant import Key, Quota, Tenant
 from tests.gateway.control.admin.asking import ask
 
 NOW = 1_782_907_200.0

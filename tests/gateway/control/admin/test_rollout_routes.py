@@ -21,7 +21,8 @@ from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.control.rollouts import store
 from gateway.control.rollouts.desk import RolloutDesk
 from gateway.control.rollouts.store import FILE_NAME
-from policies.snapshot import Key, Mesh, Role, Tenant
+from policies.snapshot.mesh import Mesh, Role
+from policies.snapshot.tenant import Key, Tenant
 from tests.gateway.control.admin.asking import ask
 from tests.gateway.control.rollouts.bench import Bench, snapshot
 

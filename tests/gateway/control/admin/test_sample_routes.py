@@ -17,7 +17,7 @@ from gateway.control.copies_desk import CopiesDesk
 from gateway.control.sample_desk import Purged, SampleDesk, SamplesReport
 from gateway.copies.messages import AskSamples, PurgeSamples, SamplesTold, ToCopies
 from gateway.copies.reports import Sample
-from policies.snapshot import Sampling
+from policies.snapshot.samples import Sampling
 from tests.gateway.control.admin.asking import ask
 from tests.gateway.copies.answered import snapshot
 

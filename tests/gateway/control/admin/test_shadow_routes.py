@@ -19,7 +19,10 @@ from gateway.control.management import make_api
 from gateway.control.shadow_desk import Forgotten, ShadowDesk, ShadowsReport
 from gateway.copies.messages import AskReplay, Forget, Replayed, Shadows, ToCopies
 from gateway.copies.reports import ReplayReport
-from policies.snapshot import Key, Mesh, Recording, Role, Shadow, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh, Role
+from policies.snapshot.release import Recording, Shadow
+from policies.snapshot.tenant import Key
 from tests.gateway.control.admin.asking import ask
 from tests.gateway.copies.answered import snapshot
 from tests.gateway.copies.shadow_reports import DIFFERS, DONE

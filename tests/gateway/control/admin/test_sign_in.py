@@ -15,7 +15,9 @@ from gateway.decide.bad_keys import TRIES
 from gateway.decide.issuer_keys import read_keys
 from gateway.decide.tokens import Trusted
 from model_pod.wire.refusals import Refused
-from policies.snapshot import Key, Mesh, Role, Snapshot, Tenant
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh, Role
+from policies.snapshot.tenant import Key, Tenant
 from tests.fakes.issuer import Issuer, claims, trusted_issuer
 
 TOKEN = "t" * 43

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gateway.control.alerting.alertmanager import alerts_body
 from gateway.control.alerting.receivers import Receiver, receivers_of
 from gateway.control.alerting.webhook import message_id, webhook_body
-from policies.snapshot import Alerting, Webhook
+from policies.snapshot.mesh import Alerting, Webhook
 from tests.gateway.control.alerting.notices import START_S, notice
 
 FIRES, OVER = notice(), notice(ended_s=START_S + 600)

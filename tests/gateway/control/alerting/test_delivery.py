@@ -17,7 +17,7 @@ from gateway.control.alerting.signature import signed
 from gateway.control.alerting.webhook import message_id, webhook_body
 from gateway.control.discovery.resolver import NotResolved
 from gateway.control.slo_kept import Notice
-from policies.snapshot import Alerting, Webhook
+from policies.snapshot.mesh import Alerting, Webhook
 from tests.fakes.receiver import AlertReceiver
 from tests.fakes.told import Told
 from tests.gateway.control.alerting.notices import START_S, notice

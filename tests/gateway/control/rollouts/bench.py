@@ -20,7 +20,11 @@ from gateway.decide.rollouts.moments import LOOKS_IN_A_MOMENT
 from gateway.decide.rollouts.progress import Progress
 from gateway.decide.stage import Stage
 from model_pod.wire.status import PodState
-from policies.snapshot import Canary, CanaryStep, Feedback, Judge, Mesh, Objective, Route, Snapshot, Version
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from policies.snapshot.release import Canary, CanaryStep, Feedback, Judge
+from policies.snapshot.route import Route, Version
+from policies.snapshot.slos import Objective
 
 T0 = 1_800_000_000.0
 NONE = ArmEvents()

@@ -21,7 +21,8 @@ from gateway.copies.messages import LabelEvent
 from gateway.decide.rollouts.machine import Command, Order
 from gateway.decide.rollouts.progress import RolloutState
 from gateway.decide.rollouts.verdict import Says
-from policies.snapshot import CanaryStep, Capacity, Judge, Snapshot
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.release import CanaryStep, Capacity, Judge
 from telemetry.slo.events import EventCount
 from tests.gateway.control.rollouts.bench import CANARY, T0, Bench, snapshot
 

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from gateway.control.rollouts.sights import burn_seen, ready_pods, smallest_budget
 from gateway.control.slo_counts import SloCounts
 from gateway.control.slo_kept import Series
-from policies.snapshot import Guards, Judge
+from policies.snapshot.release import Judge
+from policies.snapshot.slos import Guards
 from telemetry.slo.events import EventCount
 from tests.gateway.control.rollouts.bench import CANARY, OBJECTIVE, T0, pods
 

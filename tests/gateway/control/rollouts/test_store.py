@@ -26,7 +26,7 @@ from gateway.control.rollouts.words import transition
 from gateway.decide.rollouts import evidence as step_evidence
 from gateway.decide.rollouts.machine import follow
 from gateway.decide.rollouts.progress import Progress
-from policies.snapshot import Judge
+from policies.snapshot.release import Judge
 from tests.gateway.control.rollouts.bench import T0, snapshot
 
 

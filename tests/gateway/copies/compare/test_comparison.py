@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from gateway.copies.compare.answer import Answer
 from gateway.copies.compare.comparison import Comparison
 from gateway.copies.reports import Fourfold, LabelReport, ShadowReport, ShadowSays
-from policies.snapshot import Compare, Privacy, Shadow, ShadowVerdict
+from policies.snapshot.release import Compare, Privacy, Shadow, ShadowVerdict
 from tests.gateway.copies.compare.exchanges import NO_ANSWER, answered, binary, says, tensors
 
 LABEL = Compare("/label", "label")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gateway.copies.compare.keeping import MAX_SAMPLE_BYTES, kept_of, place_of, text_of
 from gateway.copies.compare.pointers import MISSING, part_at
 from gateway.copies.compare.trees import read
-from policies.snapshot import Privacy
+from policies.snapshot.release import Privacy
 from tests.gateway.copies.compare.exchanges import binary, says, tensors, text
 
 DIGESTS = Privacy()

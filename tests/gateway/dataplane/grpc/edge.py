@@ -20,7 +20,7 @@ from gateway.dataplane.grpc.connection import GrpcConnection
 from gateway.dataplane.shared_limits import SharedLimits
 from model_pod.protocols.grpc_messages import framed, message_class
 from model_pod.wire.status import PodState
-from policies.snapshot import Snapshot
+from policies.snapshot.generation import Snapshot
 from telemetry.record import Recorder
 from tests.fakes.pod import Answering, FakePod, Script, Seen
 from tests.gateway.dataplane.mesh import view

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from model_pod.protocols.grpc_messages import framed, message_class
-from policies.snapshot import Limit
+from policies.snapshot.limits import Limit
 from telemetry.record import Recorder
 from telemetry.records import GatewayRequest, Source
 from tests.fakes.pod import Answering, Seen

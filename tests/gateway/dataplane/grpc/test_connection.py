@@ -10,7 +10,7 @@ import pytest
 
 from gateway.dataplane.grpc.connection import GrpcConnection
 from model_pod.protocols.grpc_messages import framed
-from policies.snapshot import Bounds
+from policies.snapshot.mesh import Bounds
 from telemetry.http2 import frames
 from tests.fakes.pod import Answering, Script, Seen
 from tests.gateway.dataplane.grpc.edge import Edge, answering, at_edge, infer_request

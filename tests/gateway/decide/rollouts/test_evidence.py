@@ -19,7 +19,7 @@ from gateway.decide.rollouts.evidence import (
     with_events,
 )
 from gateway.decide.rollouts.verdict import ArmSeen
-from policies.snapshot import Judge
+from policies.snapshot.release import Judge
 
 JUDGE = Judge("1")
 

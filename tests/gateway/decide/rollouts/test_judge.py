@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from gateway.decide.rollouts.evidence import StepEvidence, begun, with_bad_key, with_events
 from gateway.decide.rollouts.judge import LEANS_TO_HARM, harm_proved_at, judge, requires_safe
 from gateway.decide.rollouts.verdict import BurnSeen, Moment, Says, Verdict
-from policies.snapshot import Canary, CanaryStep, Judge
+from policies.snapshot.release import Canary, CanaryStep, Judge
 from tests.gateway.decide.rollouts.test_evidence import Events
 
 STEPS = tuple(CanaryStep(share) for share in (0.01, 0.05, 0.25, 0.5, 1.0))

@@ -31,7 +31,8 @@ from gateway.decide.rollouts.progress import (
     stage_of,
 )
 from gateway.decide.rollouts.verdict import ArmSeen, Says, Verdict
-from policies.snapshot import Canary, CanaryStep, Capacity, Judge, Route, Version
+from policies.snapshot.release import Canary, CanaryStep, Capacity, Judge
+from policies.snapshot.route import Route, Version
 
 T0 = 1_782_907_200.0
 STEPS = (CanaryStep(0.05, hold_s=120.0, at_least=200), CanaryStep(0.25, hold_s=300.0, at_least=500), CanaryStep(1.0))
