@@ -13,12 +13,13 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
+from gateway.control.config import SupervisorConfig
 from gateway.control.events import say
 from gateway.control.listeners import ListenRefused
 from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import runtime_path
 from gateway.control.state_dir import StateRefused
-from gateway.control.supervisor import SupervisorConfig, supervise
+from gateway.control.supervisor import supervise
 from telemetry.logs.libraries import take_over
 from telemetry.logs.line import Facts, error
 from telemetry.logs.log import LOG, SETTINGS_VARIABLE

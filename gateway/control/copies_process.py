@@ -30,6 +30,8 @@ from policies.snapshot.generation import Snapshot
 from telemetry.logs.line import warning
 
 PROGRAM = (sys.executable, "-m", "gateway.copies")
+# What it keeps of requests: once policy wants none of it, it removes that before it leaves.
+COPIES_LEFT = ("recordings", "samples", "shadows.kept", "labels.db")
 TICK_S = 1.0
 # It tells about once a second, and gives way to everything else on a busy machine.
 SILENT_TICKS = 30

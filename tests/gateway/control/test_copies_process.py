@@ -15,9 +15,8 @@ import msgspec
 import pytest
 
 from gateway.control.copies_desk import CopiesDesk
-from gateway.control.copies_process import CopiesKeeper, CopiesSpec, wants_copies
+from gateway.control.copies_process import COPIES_LEFT, CopiesKeeper, CopiesSpec, wants_copies
 from gateway.control.messages import CopiesAt
-from gateway.control.supervisor import COPIES_LEFT
 from gateway.control.workers import GenerationBlob
 from gateway.copies.compare.comparison import Comparison
 from gateway.copies.kept import read_kept

@@ -18,12 +18,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from gateway.control.audit.inspection import inspect, places_of
+from gateway.control.config import SupervisorConfig
 from gateway.control.desired_pods import DesiredPods
 from gateway.control.ledger.sqlite_ledger import FILE_NAME as LEDGER
 from gateway.control.policy_keeper import NoPolicy
 from gateway.control.runtime_file import RunningMesh, publish
 from gateway.control.slo_keeper import SloKeeper
-from gateway.control.supervisor import SupervisorConfig, supervise
+from gateway.control.supervisor import supervise
 from policies.snapshot.generation import Snapshot
 from policies.snapshot.slos import Objective
 from tests.demo_policies import lay_out_digits

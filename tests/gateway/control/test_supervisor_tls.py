@@ -15,8 +15,9 @@ import msgspec
 import pytest
 
 from deploy.commands.running_mesh import NotReachable, Target, ask
+from gateway.control.config import SupervisorConfig
 from gateway.control.runtime_file import RunningMesh
-from gateway.control.supervisor import SupervisorConfig, supervise
+from gateway.control.supervisor import supervise
 from tests.certificates import Authority, Issued, client_context
 from tests.demo_policies import lay_out_digits
 from tests.fakes.told import Told
