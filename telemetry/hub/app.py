@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 
 from telemetry.hub import dashboard_answers as ask
-from telemetry.hub import pages
 from telemetry.hub.measured.steps import USUAL_SPAN
+from telemetry.hub.pages.routes import routes
+from telemetry.hub.pages.source import Source
 from telemetry.hub.query import BadQuery
 from telemetry.hub.reader import TooSlow
 from telemetry.hub.shown.answers import Alerts
@@ -22,7 +23,7 @@ Expose = Callable[[str], tuple[str, bytes]]
 """Called with an ``Accept`` field; returns a content type and a body."""
 
 
-def make_app(source: pages.Source, expose: Expose) -> FastAPI:
+def make_app(source: Source, expose: Expose) -> FastAPI:
     """Return the application; API and pages answer from the same source."""
     app = FastAPI(
         title="Penstock hub",
@@ -43,11 +44,11 @@ def make_app(source: pages.Source, expose: Expose) -> FastAPI:
     async def live() -> Response:
         return PlainTextResponse("ok\n")
 
-    app.router.routes.extend(pages.routes())
+    app.router.routes.extend(routes())
     return app
 
 
-def _add_api(app: FastAPI, source: pages.Source) -> None:
+def _add_api(app: FastAPI, source: Source) -> None:
     @app.get("/api/overview")
     async def overview() -> Response:
         return _json(await source.overview())
@@ -127,7 +128,7 @@ def _add_api(app: FastAPI, source: pages.Source) -> None:
         return _json(found)
 
 
-def _add_dashboards(app: FastAPI, source: pages.Source) -> None:
+def _add_dashboards(app: FastAPI, source: Source) -> None:
     @app.get("/api/red")
     async def red(span: str = USUAL_SPAN) -> Response:
         return _json(await source.measured(span))

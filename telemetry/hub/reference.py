@@ -9,7 +9,7 @@ from typing import Final, cast
 from fastapi.routing import APIRoute
 
 from telemetry.hub.app import make_app
-from telemetry.hub.pages import Source
+from telemetry.hub.pages.source import Source
 from telemetry.hub.query import SHOWN, SHOWN_AT_MOST
 
 _HEAD: Final = """\

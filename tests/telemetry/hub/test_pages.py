@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from telemetry.conventions import SpanName
-from telemetry.hub import assets, pages
+from telemetry.hub import assets
 from telemetry.hub.app import make_app
+from telemetry.hub.pages.headers import HEADERS
 from telemetry.hub.reader import TooSlow
 from telemetry.hub.shown import formats
 from telemetry.span import Link
@@ -192,12 +193,12 @@ def newest_first(count: int) -> list[str]:
 @pytest.mark.parametrize("path", [*PAGES, "/static/penstock.css", "/static/main.js"])
 def test_every_answer_has_the_policy_that_keeps_a_browser_to_our_own_files(path: str) -> None:
     headers = ask(full(), path).headers
-    for name, value in pages.HEADERS.items():
+    for name, value in HEADERS.items():
         assert headers.get_list(name) == [value]
 
 
 def test_the_policy_names_no_other_origin_and_nothing_inline() -> None:
-    policy = dict(part.strip().split(" ", 1) for part in pages.HEADERS["content-security-policy"].split(";"))
+    policy = dict(part.strip().split(" ", 1) for part in HEADERS["content-security-policy"].split(";"))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == policy["form-action"] == "'self'"
     assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
@@ -242,7 +243,7 @@ def test_every_file_that_a_page_names_is_there() -> None:
         assert ask(full(), str(file)).status_code == 200, file
 
 
-@pytest.mark.parametrize("path", ["/static/../pages.py", "/static/%2e%2e/pages.py", "/vendored/../assets.lock.json"])
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/vendored/../assets.lock.json"])
 def test_no_file_beside_those_of_a_browser_can_be_had(path: str) -> None:
     answer = ask(full(), path)
     assert answer.status_code == 404
