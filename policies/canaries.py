@@ -9,6 +9,7 @@ from policies import units
 from policies.burn_alerts import FINEST_SLOT_S, SHORTEST_WINDOW_SLOTS
 from policies.errors import PolicyError, quoted
 from policies.kinds import LIMITS, MESH, ROUTE, SLOS, TENANT, PolicyFile
+from policies.mistakes import Mistake, placed
 from policies.nodes import Mapping, Node, Scalar, Sequence, entry_of, find, text_of
 from policies.quantities import quantity_at
 from policies.references import near_name
@@ -19,14 +20,6 @@ EVERYBODY: Final = 1.0
 TENANT_KEY: Final = "tenant"
 # Headers by which nothing is decided but who calls.
 CREDENTIALS: Final = ("authorization", "proxy-authorization", "cookie")
-
-
-class Mistake(NamedTuple):
-    """What is wrong at a node, and what to do about it."""
-
-    node: Node
-    problem: str
-    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +55,6 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
         if file.kind is ROUTE and file.root is not None:
             errors += [placed(file, mistake) for mistake in _mistakes(file.root, known)]
     return errors
-
-
-def placed(file: PolicyFile, mistake: Mistake) -> PolicyError:
-    """A mistake of a file, with its place."""
-    return PolicyError(file.path, mistake.node.line, mistake.node.column, mistake.problem, mistake.fix)
 
 
 def sticky_mistakes(node: Node, name: str, *, has_issuer: bool) -> Iterator[Mistake]:

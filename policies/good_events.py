@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from collections.abc import Mapping as AnyMapping
-from typing import Final, NamedTuple
+from typing import Final
 
-from policies.nodes import Entry, Mapping, Node, Scalar, Sequence, entry_of, text_of
+from policies.mistakes import Mistake
+from policies.nodes import Entry, Mapping, Scalar, Sequence, entry_of, text_of
 from policies.quantities import quantity_at
 
 # Of the keys of `good`, those in one line are about the same sort of event.
@@ -17,14 +18,6 @@ ABOUT: Final[AnyMapping[str, str]] = {
     "label": "whether labels were right",
 }
 _TWO: Final = "Write two objectives."
-
-
-class Mistake(NamedTuple):
-    """What is wrong at a node, and what to do about it."""
-
-    node: Node
-    problem: str
-    fix: str
 
 
 def check(slo: Mapping) -> Iterator[Mistake]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
-from typing import Final, NamedTuple
+from typing import Final
 
 from policies.errors import PolicyError, quoted
 from policies.kinds import MESH, PolicyFile
-from policies.nodes import Mapping, Node, entry_of, find, text_of
+from policies.mistakes import Mistake, placed
+from policies.nodes import Mapping, entry_of, find, text_of
 
 # What the gateway serves by itself; the rest is the hub's, which has no TLS.
 WITH_TLS: Final = ("inference", "inference-grpc", "admin", "metrics")
@@ -16,16 +17,10 @@ _FOR_CALLERS: Final = ("inference", "inference-grpc")
 _MAY_BE_PLAIN: Final = (*_FOR_CALLERS, "dashboards")
 
 
-class _Mistake(NamedTuple):
-    node: Node
-    problem: str
-    fix: str
-
-
 def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
     """Every listener that would show secrets to a network, or asks for TLS in a way that means nothing."""
     return [
-        PolicyError(file.path, mistake.node.line, mistake.node.column, mistake.problem, mistake.fix)
+        placed(file, mistake)
         for file in files
         if file.kind is MESH and file.root is not None
         for found in find(file.root, "listen[]")
@@ -42,19 +37,19 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _mistakes(listen: Mapping) -> Iterator[_Mistake]:
+def _mistakes(listen: Mapping) -> Iterator[Mistake]:
     serves = text_of(listen, "serves") or "inference"
     yield from _open_to_a_network(listen, serves)
     yield from _tls(listen, serves)
     plain = entry_of(listen, "plain")
     if plain and serves not in _MAY_BE_PLAIN:
         problem = f"plain says nothing of a listener that serves {serves}"
-        yield _Mistake(plain.key, problem, "Remove it; it is for inference and dashboards.")
+        yield Mistake(plain.key, problem, "Remove it; it is for inference and dashboards.")
     elif plain and entry_of(listen, "tls"):
-        yield _Mistake(plain.key, "this listener has TLS and is plain", "Remove plain, or remove tls.")
+        yield Mistake(plain.key, "this listener has TLS and is plain", "Remove plain, or remove tls.")
 
 
-def _open_to_a_network(listen: Mapping, serves: str) -> Iterator[_Mistake]:
+def _open_to_a_network(listen: Mapping, serves: str) -> Iterator[Mistake]:
     address = entry_of(listen, "address")
     host, _, port = text_of(listen, "address").rpartition(":")
     if not address or not host or is_loopback(host):
@@ -63,23 +58,23 @@ def _open_to_a_network(listen: Mapping, serves: str) -> Iterator[_Mistake]:
     if serves == "dashboards" and not entry_of(listen, "plain"):
         problem = f"the dashboards have no TLS and may listen on loopback only, and {quoted(host)} is not that"
         fix = f"{here}; plain: allowed says that the network itself is private, and the hub then asks for a token."
-        yield _Mistake(address.value, problem, fix)
+        yield Mistake(address.value, problem, fix)
     elif serves == "admin" and not entry_of(listen, "tls"):
         problem = f"the management API without TLS may listen on loopback only, and {quoted(host)} is not that"
-        yield _Mistake(address.value, problem, f"{here}, or add tls.")
+        yield Mistake(address.value, problem, f"{here}, or add tls.")
     elif serves in _FOR_CALLERS and not entry_of(listen, "tls") and not entry_of(listen, "plain"):
         problem = f"API keys would cross a network in the clear: {quoted(host)} is not loopback, and there is no tls"
         fix = f"Add tls, or {here[:1].lower()}{here[1:]}; plain: allowed says that the network itself is private."
-        yield _Mistake(address.value, problem, fix)
+        yield Mistake(address.value, problem, fix)
 
 
-def _tls(listen: Mapping, serves: str) -> Iterator[_Mistake]:
+def _tls(listen: Mapping, serves: str) -> Iterator[Mistake]:
     tls, client_certs = entry_of(listen, "tls"), entry_of(listen, "client_certs")
     if serves not in WITH_TLS:
         for entry in (tls, client_certs):
             if entry:
                 problem = f"a listener that serves {serves} has no TLS"
-                yield _Mistake(entry.key, problem, f"Remove it; {', '.join(WITH_TLS)} have it.")
+                yield Mistake(entry.key, problem, f"Remove it; {', '.join(WITH_TLS)} have it.")
     elif client_certs and not tls:
         problem = "callers can show certificates to a listener with TLS only"
-        yield _Mistake(client_certs.key, problem, "Add tls, or remove client_certs.")
+        yield Mistake(client_certs.key, problem, "Add tls, or remove client_certs.")

@@ -7,9 +7,10 @@ from typing import Final
 from policies import units
 from policies.burn_alerts import FINEST_SLOT_S, SHORTEST_LIKELY_S, SHORTEST_WINDOW_SLOTS, unreachable
 from policies.errors import PolicyError, quoted
-from policies.good_events import Mistake, is_about_labels
 from policies.good_events import check as check_good
+from policies.good_events import is_about_labels
 from policies.kinds import ROUTE, SLOS, PolicyFile
+from policies.mistakes import Mistake, placed
 from policies.nodes import Mapping, Node, Scalar, Sequence, entry_of, find, text_of
 from policies.quantities import quantity_at
 from policies.references import texts
@@ -34,7 +35,7 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
         if file.kind is SLOS and file.root is not None:
             for found in find(file.root, "slos[]"):
                 if isinstance(found.node, Mapping):
-                    errors += [_error(file, mistake) for mistake in _mistakes(found.node)]
+                    errors += [placed(file, mistake) for mistake in _mistakes(found.node)]
                     if is_about_labels(found.node):
                         labelled.add(text_of(found.node, "name"))
                     # A model that does not exist has been told, and its routes are not to blame.
@@ -44,10 +45,6 @@ def check(files: Iterable[PolicyFile]) -> list[PolicyError]:
             errors += _of_another_model(file, models)
             errors += _without_labels(file, labelled)
     return errors
-
-
-def _error(file: PolicyFile, mistake: Mistake) -> PolicyError:
-    return PolicyError(file.path, mistake.node.line, mistake.node.column, mistake.problem, mistake.fix)
 
 
 def _mistakes(slo: Mapping) -> Iterator[Mistake]:

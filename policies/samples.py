@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from policies import units
-from policies.canaries import Mistake, placed
 from policies.errors import PolicyError
 from policies.kinds import ROUTE, PolicyFile
+from policies.mistakes import Mistake, placed
 from policies.nodes import Mapping, Node, entry_of, find
 from policies.quantities import quantity_at
 from policies.schema.release import NeverWritten

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from policies import units
-from policies.canaries import Mistake, accepts_tokens, placed, sticky_mistakes
+from policies.canaries import accepts_tokens, sticky_mistakes
 from policies.errors import PolicyError, quoted
 from policies.kinds import ROUTE, PolicyFile
+from policies.mistakes import Mistake, placed
 from policies.nodes import Mapping as MappingNode
 from policies.nodes import Node, entry_of, find, text_of
 from policies.quantities import quantity_at
