@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -152,25 +153,35 @@ class SloKeeper(WorkerListener):
             wait_s = min(_SAVE_EVERY_S, max(0.0, due_s - before_s))
             await self._sleep(wait_s)
             now_s = self._wall_s()
-            if not is_on_time(before_s + wait_s, now_s):
+            self._heed_the_clock()
+            # While a save was under way the clock may have been set: back, and the moment that is due is hours away; or
+            # either way, and the slots are empty until they are read again.
+            if not is_on_time(before_s + wait_s, now_s) or due_s > now_s + SLOT_S:
                 due_s = now_s + _CATCH_UP_S
-            elif now_s >= due_s:
+            elif now_s >= due_s and (self._is_read or self._is_failing):
                 self._judge(now_s)
                 due_s = next_due_s(now_s)
             self.engine.attended.note(now_s)
-            self._heed_the_clock()
             await self.save()
 
     def _heed_the_clock(self) -> None:
         """Go on from the file as a start does once the clock is set so far that slots in memory lose what they hold.
 
         This comes before anything is counted by the clock as it is now: what is counted then is added to the file's.
+        While the file is read, or cannot be used, this waits: whoever reads it heeds the clock, and until it can be
+        written nothing is emptied.
         """
-        was_s, self._offset_s = self._offset_s, self._wall_s() - self._steady_s()
-        if abs(self._offset_s - was_s) > _READ_AGAIN_S and self._is_read and not self._is_failing:
+        if not self._is_read or self._is_failing:
+            return
+        is_set, self._offset_s = self._is_set(), self._wall_s() - self._steady_s()
+        if is_set:
             self._unwritten = self._take_changes()
             self.engine.counts.empty_slots()
             self._is_read = False
+
+    def _is_set(self) -> bool:
+        """Whether the clock was set far since it was last heeded."""
+        return abs(self._wall_s() - self._steady_s() - self._offset_s) > _READ_AGAIN_S
 
     def _judge(self, now_s: float) -> None:
         for line in self.engine.judge_alerts(now_s):
@@ -186,15 +197,22 @@ class SloKeeper(WorkerListener):
         try:
             await self._in_thread(lambda: self._write(changes))
         except asyncio.CancelledError:
-            self.engine.not_kept(changes.slots)  # it may be under way; twice is as good as once
+            self._not_kept(changes)  # it may be under way; twice is as good as once
             raise
         except _FAILURES as error:
-            self.engine.not_kept(changes.slots)
+            self._not_kept(changes)
             self._fail(f"budgets cannot be kept in {self._path}, a restart would forget them: {error}")
         else:
             if self._is_failing:
                 self._say("budgets are kept again")
             self._is_failing = False
+
+    def _not_kept(self, changes: Changes) -> None:
+        """Try these again: from the slots, or as they were taken where the slots were emptied meanwhile."""
+        self.engine.not_kept(changes.slots)
+        if self._unwritten is not None:
+            # What was taken later comes later, for it is whole.
+            self._unwritten = replace(self._unwritten, slots=changes.slots + self._unwritten.slots)
 
     def _take_changes(self) -> Changes:
         return replace(self.engine.take_changes(self._wall_s()), untold=self.outboxes.untold)
@@ -207,9 +225,8 @@ class SloKeeper(WorkerListener):
 
     async def _read(self) -> bool:
         """Add what was kept; whether that is done. A file that cannot be read now is tried again."""
-        until_s = self._wall_s()
         try:
-            remembered = await self._in_thread(lambda: self._load(until_s))
+            remembered = await self._load_by_the_clock()
         except NewerFormat as newer:
             self._fail(f"{self._path} {newer}; it is left alone, and budgets are not kept")
         except (sqlite3.OperationalError, OSError) as error:
@@ -224,6 +241,15 @@ class SloKeeper(WorkerListener):
         else:
             self._restore(remembered)
         return self._is_read
+
+    async def _load_by_the_clock(self) -> Remembered:
+        """Return what was kept until now; once more if the clock was set meanwhile, for "until now" meant another."""
+        while True:
+            until_s = self._wall_s()
+            self._offset_s = until_s - self._steady_s()
+            remembered = await self._in_thread(partial(self._load, until_s))
+            if not self._is_set():
+                return remembered
 
     def _restore(self, remembered: Remembered) -> None:
         for line in self.engine.still_firing(remembered, self._wall_s()):

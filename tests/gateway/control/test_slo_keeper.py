@@ -19,6 +19,7 @@ from gateway.control.slo_keeper import SloKeeper, is_on_time, next_due_s
 from gateway.control.worker_process import WorkerProcess
 from model_pod.wire.status import LoadEnded
 from policies.snapshot.mesh import Alerting, Mesh, Webhook
+from policies.snapshot.slos import BurnAlert
 from telemetry.slo.alerts import Firing
 from telemetry.slo.events import EventCount
 from tests.fakes.told import Told
@@ -386,6 +387,92 @@ def test_a_clock_that_is_set_ahead_and_back_costs_no_budget(tmp_path: Path, ahea
         # One was told before each step and one after each, and one of them at the wrong time, which is to come.
         assert [counts.count(window_s, clock.wall_s) for window_s in (3600.0, 30 * DAY_S)] == [EventCount(92, 10)] * 2
         await keeper.stop()
+
+    asyncio.run(story())
+
+
+# It looks back so far that a clock which is set by some hours changes nothing.
+LONG = BurnAlert("ticket", "ticket 3d", 1.0, 3 * DAY_S, 6 * 3600.0)
+LOOKS_BACK = replace(
+    SNAPSHOT, objectives=SNAPSHOT.objectives | {AVAILABILITY.name: replace(AVAILABILITY, alerts=(LONG,))}
+)
+
+
+def test_a_clock_that_is_set_ahead_during_a_save_resolves_no_alert(tmp_path: Path) -> None:
+    async def story() -> None:
+        told, clock = Told(), Clock(START_S)
+        keeper = made(tmp_path, told, clock)
+        keeper.follow(LOOKS_BACK)
+        keeper.engine.take(1, tally(START_S, events(900, 100)), START_S)
+        async with running(keeper):
+            await clock.until(START_S + 12)  # it has judged, and saves
+            clock.wall_s += 3 * 3600.0
+            keeper.said(WORKER, tally(clock.wall_s, events(1)))
+            await clock.until(clock.wall_s + 30)
+        assert [" fires " in line for line in told.lines] == [True]
+        await keeper.stop()
+
+    asyncio.run(story())
+
+
+def test_after_a_clock_is_set_back_during_a_save_alerts_are_judged_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        told, clock = Told(), Clock(START_S + 4 * 3600.0)
+        keeper = made(tmp_path, told, clock)
+        async with running(keeper):
+            await clock.until(clock.wall_s + 12)
+            clock.wall_s -= 4 * 3600.0
+            keeper.said(WORKER, tally(clock.wall_s, events(900, 100)))
+            await clock.until(clock.wall_s + 30)
+        assert "page 1h fires" in told.lines[0]
+        await keeper.stop()
+
+    asyncio.run(story())
+
+
+def test_a_clock_that_is_set_during_a_save_that_fails_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.control.slo_store._BUSY_WITHIN_S", 0.0)
+
+    async def story() -> None:
+        told, clock = Told(), Clock()
+        keeper = made(tmp_path, told, clock)
+        await keeper.save()
+        keeper.said(WORKER, tally(NOW_S, events(90, 10)))
+        with closing(sqlite3.connect(tmp_path / "slo.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            saving = asyncio.create_task(keeper.save())
+            await asyncio.sleep(0)  # it has taken what changed, and has not heard what became of it
+            clock.wall_s += 3 * 3600.0
+            keeper.said(WORKER, tally(clock.wall_s, events(1)))
+            await saving
+            assert keeper.dropped["slo_saves", "failed"] == 1
+        await keeper.save()
+        counts = keeper.engine.counts.of("digits-availability", "digits")
+        assert counts.count(DAY_S, clock.wall_s + 10) == EventCount(91, 10)
+        await keeper.stop()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("behind_s", [3 * 3600.0, 1000 * DAY_S])
+def test_a_clock_that_is_set_right_while_the_file_is_read_costs_no_budget(tmp_path: Path, behind_s: float) -> None:
+    async def story() -> None:
+        first = await opened(tmp_path, Told())
+        first.engine.take(1, tally(NOW_S, events(90, 10)), NOW_S)
+        await first.stop()
+        clock = Clock(NOW_S + 10 - behind_s)
+        second = made(tmp_path, Told(), clock)
+        reading = asyncio.create_task(second.save())
+        await asyncio.sleep(0)  # it has asked for what was kept until now, and has not heard
+        clock.wall_s += behind_s
+        second.said(WORKER, tally(clock.wall_s, events(1)))
+        await reading
+        await second.save()
+        counts = second.engine.counts.of("digits-availability", "digits")
+        assert counts.count(DAY_S, clock.wall_s + 10) == EventCount(91, 10)
+        await second.stop()
 
     asyncio.run(story())
 
