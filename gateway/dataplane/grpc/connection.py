@@ -158,12 +158,13 @@ class GrpcConnection(asyncio.Protocol):
             self._forget_if_over(begun.stream, call)
 
     def _forget_if_over(self, stream: int, call: Call) -> None:
-        """Forget a call that was ended; what still waits to be sent is kept by the stream."""
-        if call.over and not self._has_unsent(stream):
-            self._calls.pop(stream, None)
+        """Forget a call that has ended, once its stream is gone too, which is when all of its answer was written.
 
-    def _has_unsent(self, stream: int) -> bool:
-        return stream in self.http2.streams
+        This is asked when something came for a call, and of all calls after each turn and each look. Until then the
+        call stays, for it is what notices a caller who takes nothing, and so the connection is not idle meanwhile.
+        """
+        if call.over and stream not in self.http2.streams:
+            self._calls.pop(stream, None)
 
     def _end_calls(self) -> None:
         calls, self._calls = self._calls, {}
