@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from telemetry.sidecar.left_folders import (
     FREE_FOR_S,
     KEPT_FOR_S,
+    LOOK_EVERY_S,
     MOST_BYTES,
+    MOST_FOLDERS,
     PARCELS,
     LeftFolder,
     LeftFolders,
@@ -31,9 +35,9 @@ async def gone(root: Path, name: str, first: int, parcels: int, of_each: int = 1
 class Finder(Life):
     """The sidecar that looks for what others left."""
 
-    def __init__(self, root: Path, room_bytes: int = LEAST_BYTES) -> None:
+    def __init__(self, root: Path, room_bytes: int = LEAST_BYTES, most: int = MOST_FOLDERS) -> None:
         super().__init__(Spool(root / "gateway", LEAST_BYTES))
-        self.folders = LeftFolders(root, self.queue, room_bytes)
+        self.folders = LeftFolders(root, self.queue, room_bytes, most)
 
     async def look(self, later_s: float = 0.0, wall_s: float | None = None) -> None:
         self.now_s += later_s
@@ -173,3 +177,41 @@ def test_of_too_much_the_oldest_is_given_up(tmp_path: Path) -> None:
     folders = [LeftFolder(tmp_path / str(age), MOST_BYTES // 2, 1000.0 - age) for age in range(4)]
     assert [folder.path.name for folder in given_up(folders, 1000.0)] == ["3", "2"]
     assert given_up(folders[:2], 1000.0) == []
+
+
+def test_where_folders_are_many_each_look_goes_on_where_the_last_one_ended(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def story() -> None:
+        used = [Life(Spool(tmp_path / f"a{number}", LEAST_BYTES)) for number in range(4)]
+        for life in used:
+            await life.save()
+        await gone(tmp_path, "z1", 0, 1)
+        await gone(tmp_path, "z2", 100, 1)
+        finder = Finder(tmp_path, most=2)
+        await finder.save()
+        for _ in range(2 * int(FREE_FOR_S / LOOK_EVERY_S)):
+            await finder.look(LOOK_EVERY_S)
+        assert (len(await finder.sent()), finder.lost()) == (20, {})
+        assert names(tmp_path) == ["a0", "a1", "a2", "a3", "gateway"]
+        await finder.look(LOOK_EVERY_S)
+
+    told(story)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has 7 folders, of which 2 are looked at every 5 s: what sidecars left there is found within 20 s" in line
+
+
+def test_a_folder_that_was_used_between_two_looks_at_it_is_left_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        await gone(tmp_path, "back", 0, 1)
+        await gone(tmp_path, "later", 100, 1)
+        finder = Finder(tmp_path, most=2)
+        await finder.save()
+        await finder.look()  # at "back" and its own
+        back = Life(Spool(tmp_path / "back", LEAST_BYTES))
+        await back.save()
+        await finder.look(FREE_FOR_S, wall_s=time.time() + 2 * KEPT_FOR_S)  # at "later" and "back"
+        assert names(tmp_path) == ["back", "gateway", "later"]
+        back.die()
+
+    told(story)
