@@ -88,7 +88,7 @@ def _part(
     # A reference of many bins asks for more rows: thinner periods would say "too few" for ever.
     needed = max([PERIOD_ROWS, *(_distance(name, before, before).needed for name in _names(before))])
     periods = periods_of(own, place, since_s, drift.window_s, now_s, needed) if known.is_learnt else []
-    now = periods[-1] if periods else latest(own, place, since_s if known.is_learnt else 0.0, drift.window_s)
+    now = periods[-1] if periods else latest(own, place, since_s if known.is_learnt else 0.0, drift.window_s, now_s)
     field = now.field if now is not None else Field()
     return PartReport(
         side=side,

@@ -22,7 +22,10 @@ PERIOD_WINDOWS = 24
 Place = str
 """``SIDE PATH``: where in a row something was found."""
 Windows = dict[int, dict[Place, Field]]
-"""By the second of the epoch at which a window begins."""
+"""By the second of the epoch at which a window begins, in the order in which they were begun.
+
+That order is no clock's: by it windows stay or go, so one that a wrong clock has dated goes like any other.
+"""
 
 
 class Kept(NamedTuple):
@@ -123,9 +126,11 @@ def periods_of(
     return periods
 
 
-def latest(windows: Windows, place: Place, since_s: float, window_s: float) -> Dated | None:
-    """Return what there was at a place lately, however little."""
-    starts: Sequence[int] = [start for start in sorted(windows) if start >= since_s and place in windows[start]]
+def latest(windows: Windows, place: Place, since_s: float, window_s: float, now_s: float) -> Dated | None:
+    """Return what there was at a place lately, however little; not what a clock that was ahead has dated later."""
+    starts: Sequence[int] = [
+        start for start in sorted(windows) if since_s <= start <= now_s and place in windows[start]
+    ]
     if not starts:
         return None
     starts = [start for start in starts if starts[-1] - start < PERIOD_WINDOWS * window_s]
@@ -134,8 +139,10 @@ def latest(windows: Windows, place: Place, since_s: float, window_s: float) -> D
 
 def _trim(windows: Windows) -> None:
     """Keep the first windows, the latest, and of the places in these the first of each: they may be a reference."""
-    starts = sorted(windows)
-    lately = {place: start for start in starts[-KEPT:] for place in windows[start]}
+    for start in _ahead(windows):
+        del windows[start]
+    starts = list(windows)
+    lately = {place: at for at, start in enumerate(starts[-KEPT:]) for place in windows[start]}
     places = sorted(lately, key=lambda place: (-lately[place], place))[:MAX_PLACES]
     first = {place: set(_starts_of(windows, starts, place)) for place in places}
     for start in starts[KEPT:-KEPT]:
@@ -144,6 +151,18 @@ def _trim(windows: Windows) -> None:
             windows[start] = held
         else:
             del windows[start]
+
+
+def _ahead(windows: Windows) -> list[int]:
+    """Return the windows of a clock that was set back since and stayed so: as many as are kept were begun after them.
+
+    Until then they stay, for the clock may be set right again.
+    """
+    starts = list(windows)
+    not_ahead = [at for at, start in enumerate(starts) if start <= starts[-1]]
+    if len(not_ahead) <= KEPT:
+        return []
+    return [start for start in starts[: not_ahead[-KEPT]] if start > starts[-1]]
 
 
 def _starts_of(windows: Windows, starts: Iterable[int], place: Place) -> list[int]:

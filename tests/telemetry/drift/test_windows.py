@@ -120,7 +120,46 @@ def test_windows_that_lie_far_apart_are_not_judged_together() -> None:
 
 def test_the_latest_rows_are_shown_however_few() -> None:
     windows = hours(3, 4)
-    found = latest(windows, AGE, 0.0, HOUR)
+    found = latest(windows, AGE, 0.0, HOUR, 2 * HOUR)
     assert found is not None
     assert (found.from_s, found.until_s, found.field.rows) == (0, 2 * HOUR, 7)
-    assert latest(windows, AGE, 5 * HOUR, HOUR) is None
+    assert latest(windows, AGE, 5 * HOUR, HOUR, 9 * HOUR) is None
+
+
+def counted_on(windows: Windows, first: int, count: int) -> None:
+    """Go on with one row an hour, from an hour by the clock as it is now."""
+    for hour in range(first, first + count):
+        add(windows, hour * HOUR + 5.0, HOUR, AGE, rows(1))
+
+
+YEAR = 365 * 24
+
+
+def test_after_a_clock_was_ahead_for_long_windows_are_kept_as_before() -> None:
+    windows = hours(*[1] * (2 * KEPT), first=YEAR)
+    counted_on(windows, 2 * YEAR, KEPT)  # a year ahead
+    counted_on(windows, YEAR + 3 * KEPT, 5)
+    assert [hour * 3600 in windows for hour in range(YEAR + 3 * KEPT, YEAR + 3 * KEPT + 5)] == [True] * 5
+    found = latest(windows, AGE, (YEAR + 3 * KEPT) * HOUR, HOUR, (YEAR + 3 * KEPT + 4) * HOUR + 9)
+    assert found is not None
+    assert found.field.rows == 5
+
+
+def test_windows_of_a_clock_that_was_ahead_are_not_kept_for_ever() -> None:
+    for before in (0, 2 * KEPT):
+        windows = hours(*[1] * before, first=YEAR - before)
+        counted_on(windows, 2 * YEAR, 3)
+        counted_on(windows, YEAR, KEPT - 3)
+        assert max(windows) == (2 * YEAR + 2) * 3600
+        counted_on(windows, YEAR + KEPT - 3, 4)
+        assert max(windows) == (YEAR + KEPT) * 3600
+
+
+def test_a_clock_that_is_set_back_and_right_again_costs_neither_the_reference_nor_the_latest() -> None:
+    windows = hours(*[1] * (4 * KEPT), first=YEAR)
+    before = dict(windows)
+    counted_on(windows, 10, 3)
+    assert len(windows.keys() & before.keys()) == len(before) - 3  # the latest three are three others
+    counted_on(windows, YEAR + 4 * KEPT, KEPT)
+    starts = [start // 3600 for start in sorted(windows)]
+    assert starts == [*range(YEAR, YEAR + KEPT), *range(YEAR + 4 * KEPT, YEAR + 5 * KEPT)]
