@@ -23,6 +23,7 @@ MANAGEMENT_REASONS: tuple[Reason, ...] = (
     Reason("shadow_not_found", 404, False, "ResourceNotFoundException", "The model has no shadow of this name."),
     Reason("sample_not_found", 404, False, "ResourceNotFoundException", "The model has no sample of this request."),
     Reason("replay_not_found", 404, False, "ResourceNotFoundException", "The model has no such replay."),
+    Reason("too_many_log_levels", 409, False, "ConflictStatusException", "As many log levels are changed as can be."),
     Reason("too_many_grants", 409, False, "ConflictStatusException", "As many grants count as can count at once."),
     Reason("rollout_not_found", 404, False, "ResourceNotFoundException", "The model has no canary."),
     Reason("rollout_refused", 409, False, "ConflictStatusException", "The canary does not stand where this is done."),

@@ -21,10 +21,12 @@ from telemetry.logs.log import LOG, MAX_SETTINGS_BYTES
 from telemetry.logs.settings import (
     EVERYBODY,
     FILE_NAME,
+    MAX_CHANGED,
     PARTS,
     Changed,
     LevelWord,
     LogSettings,
+    TooManyChanged,
     still,
     with_change,
     without_change,
@@ -61,6 +63,7 @@ class LogDesk:
         self._say = say
         self._clock = clock
         self._settings = _kept(self._path)
+        self._changing = asyncio.Lock()
         self._written: LogSettings | None = None
 
     @property
@@ -76,16 +79,29 @@ class LogDesk:
         """Change the level of a part, a model or, for "", the mesh, for so many seconds.
 
         Raises:
-            Refused: model_not_found, audit_unavailable; nothing changed.
+            Refused: model_not_found, too_many_log_levels, audit_unavailable; nothing changed.
         """
         self._check(of)
-        until_s = self._clock() + for_s
-        detail = {"level": level, "until": utc(until_s)}
-        await asyncio.to_thread(self._audit.record, actor, _ACTION, of or _WHOLE_MESH, detail, reason)
-        self._settings = with_change(self._settings, Changed(of, level, until_s), self._clock())
+        async with self._changing:
+            until_s = self._clock() + for_s
+            self._with(Changed(of, level, until_s))
+            detail = {"level": level, "until": utc(until_s)}
+            await asyncio.to_thread(self._audit.record, actor, _ACTION, of or _WHOLE_MESH, detail, reason)
+            # Meanwhile levels may have gone back, and policy may say another usual one.
+            self._settings = self._with(Changed(of, level, until_s))
         await self._tell()
         self._say(f"logs of {_named(of)} are of level {level} for {for_s:g} s, says {actor}: {reason}")
         return self.report
+
+    def _with(self, change: Changed) -> LogSettings:
+        try:
+            return with_change(self._settings, change, self._clock())
+        except TooManyChanged:
+            raise Refused(
+                "too_many_log_levels",
+                f"{MAX_CHANGED} levels are changed already, which is as many as can be at once; take one back "
+                "(`penstock log level usual --only PART`), or change that of pods or of the whole mesh.",
+            ) from None
 
     async def end(self, actor: str, of: str, reason: str) -> LogLevelReport:
         """End a change before its time; of "" every one.

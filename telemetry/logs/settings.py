@@ -21,6 +21,10 @@ MAX_CHANGED = 32
 _PART_OF = {"gateway": "gateway", "pod": "pods", "sidecar": "sidecars", "hub": "hub"}
 
 
+class TooManyChanged(Exception):
+    """As many levels are changed as may be at once."""
+
+
 class Changed(Struct, frozen=True):
     """A level that was changed for a while.
 
@@ -56,9 +60,15 @@ def level_for(settings: LogSettings, who: Facts, wall_s: float) -> Level:
 
 
 def with_change(settings: LogSettings, change: Changed, wall_s: float) -> LogSettings:
-    """Return the settings with one change more, which replaces an earlier one of the same; past ones are left out."""
+    """Return the settings with one change more, which replaces an earlier one of the same; past ones are left out.
+
+    Raises:
+        TooManyChanged: it would be one too many, and no other gives way to it.
+    """
     kept = [one for one in still(settings.changed, wall_s) if one.of != change.of]
-    return replace(settings, changed=(*kept[-(MAX_CHANGED - 1) :], change))
+    if len(kept) >= MAX_CHANGED:
+        raise TooManyChanged
+    return replace(settings, changed=(*kept, change))
 
 
 def without_change(settings: LogSettings, of: str, wall_s: float) -> LogSettings:

@@ -12,7 +12,7 @@ from gateway.control.audit.log import AuditLog
 from gateway.control.log_desk import LogDesk
 from model_pod.wire.refusals import Refused
 from policies.snapshot.mesh import Logs, Mesh
-from telemetry.logs.settings import FILE_NAME, Changed, LogSettings
+from telemetry.logs.settings import Changed, FILE_NAME, LogSettings, MAX_CHANGED
 from tests.gateway.control.objectives import SNAPSHOT
 
 
@@ -85,6 +85,26 @@ def test_whom_nobody_knows_is_refused_and_nothing_changes(tmp_path: Path) -> Non
     with pytest.raises(Refused, match="no model of the mesh"):
         bench.change("unknown")
     assert not (tmp_path / FILE_NAME).exists()
+
+
+def test_one_level_too_many_is_refused_and_no_other_gives_way(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    routes = {f"model-{number}": SNAPSHOT.routes["digits"] for number in range(MAX_CHANGED + 1)}
+    bench.snapshot = msgspec.structs.replace(bench.snapshot, routes=routes)
+    first, *_, last = names = list(routes)
+
+    async def all_at_once() -> list[object]:
+        changes = (bench.desk.change("local", of, "debug", 60.0, "looking") for of in names)
+        return await asyncio.gather(*changes, return_exceptions=True)
+
+    refusal = asyncio.run(all_at_once())[-1]
+    assert isinstance(refusal, Refused)
+    assert (refusal.reason, "32 levels are changed already" in str(refusal)) == ("too_many_log_levels", True)
+    assert [one.of for one in bench.written.changed] == names[:-1]
+    assert not any(last in line for line in bench.said)
+    asyncio.run(bench.desk.end("local", first, "seen enough"))
+    bench.change(last)
+    assert [one.of for one in bench.written.changed] == names[1:]
 
 
 def test_a_state_directory_that_is_gone_is_told_and_costs_nothing_else(tmp_path: Path) -> None:

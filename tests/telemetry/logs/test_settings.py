@@ -9,6 +9,7 @@ from telemetry.logs.settings import (
     MAX_CHANGED,
     Changed,
     LogSettings,
+    TooManyChanged,
     level_for,
     with_change,
     without_change,
@@ -50,12 +51,15 @@ def test_the_nearest_change_counts() -> None:
     assert level_for(settings, POD, 9.0) is Level.WARNING
 
 
-def test_a_later_change_of_the_same_replaces_the_earlier_and_changes_are_bounded() -> None:
+def test_a_later_change_of_the_same_replaces_the_earlier_and_one_too_many_is_refused() -> None:
     settings = with_change(LogSettings(), Changed("hub", "debug", 10.0), 0.0)
     settings = with_change(settings, Changed("hub", "error", 20.0), 0.0)
     assert settings.changed == (Changed("hub", "error", 20.0),)
-    for number in range(MAX_CHANGED + 5):
+    for number in range(MAX_CHANGED - 1):
         settings = with_change(settings, Changed(f"model-{number}", "debug", 20.0), 0.0)
+    with pytest.raises(TooManyChanged):
+        with_change(settings, Changed("gateway", "debug", 20.0), 0.0)
+    settings = with_change(settings, Changed("hub", "debug", 20.0), 0.0)
     assert len(settings.changed) == MAX_CHANGED
     assert with_change(settings, Changed("hub", "debug", 99.0), 20.0).changed == (Changed("hub", "debug", 99.0),)
 
