@@ -22,11 +22,13 @@ from gateway.control.events import Say
 from gateway.control.secret_places import SecretMissing, read_secret
 from gateway.control.slo_kept import Notice
 from policies.snapshot.mesh import Alerting
+from telemetry.logs.line import warning
 
 _LOOK_EVERY_S = 1.0
 # Of one body, and of one round of posts.
 _MAX_OF_A_BODY = 100
 _MAX_OF_A_ROUND = 20
+_MAX_NAMED = 3
 
 Post = Callable[[str, bytes, Mapping[str, str]], Awaitable[None]]
 """Posts a body to an address with more header fields; raises ``PostFailed``."""
@@ -126,7 +128,7 @@ class AlertDelivery:
             await self._look_up(posting.name_in(url))
             await (self._post or posting.post)(url, body, proofs)
         except posting.PostRefused as refusal:
-            self._fails(receiver, outbox, f"{refusal}; this is not tried again")
+            self._refuses(receiver, outbox, notices, str(refusal))
             outbox.refused(notices, self._steady_s(), random.random())
             self._noted(receiver, notices, Result.REFUSED, str(refusal))
             return True
@@ -160,9 +162,38 @@ class AlertDelivery:
         if self._note is not None and notices:
             self._note(receiver.name, notices, result.value, self._wall_s(), why)
 
+    def _refuses(self, receiver: Receiver, outbox: Outbox, notices: Sequence[Notice], why: str) -> None:
+        """Say what will not be told, each time; that an Alertmanager refuses what fires, once, for it is told again."""
+        if outbox.failures and not any(_is_lost(receiver, notice) for notice in notices):
+            return
+        self._say(
+            warning(f"{receiver.name} refuses to be told of {_named(notices)}: {why}; {_after_refusal(receiver)}")
+        )
+
     def _fails(self, receiver: Receiver, outbox: Outbox, why: str) -> None:
         if not outbox.failures:
             self._say(f"{receiver.name} cannot be told of alerts: {why}")
+
+
+def _is_lost(receiver: Receiver, notice: Notice) -> bool:
+    return not receiver.is_alertmanager or notice.ended_s is not None
+
+
+def _named(notices: Sequence[Notice]) -> str:
+    shown = ", ".join(f"{one.alert.name} of {one.alert.slo} of {one.alert.model}" for one in notices[:_MAX_NAMED])
+    return shown + (f" and {len(notices) - _MAX_NAMED} more" if len(notices) > _MAX_NAMED else "")
+
+
+def _after_refusal(receiver: Receiver) -> str:
+    if receiver.is_alertmanager:
+        return (
+            "it is told again within a minute of what fires, and no more of what is over. Is what alerts.alertmanager "
+            "of mesh.yaml names an Alertmanager with API v2? Its own log says more"
+        )
+    return (
+        "it is not told of that again. Does what alerts.webhooks of mesh.yaml names take the body of Alertmanager's "
+        "webhooks, version 4? Its own log says more"
+    )
 
 
 def _address(receiver: Receiver, notice: Notice, wall_s: float, body: bytes) -> tuple[str, dict[str, str]]:

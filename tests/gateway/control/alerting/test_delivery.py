@@ -192,6 +192,30 @@ def test_what_a_receiver_will_never_take_is_given_up_and_the_next_is_told() -> N
             bench.outboxes.put([FIRES, OTHER])
             await bench.tell()
             assert (len(receiver.taken), bench.waiting, bench.counts) == (2, (), {Result.REFUSED: 2})
+            name = f"webhook/127.0.0.1:{receiver.port}"
+            for line, alert in zip(bench.told.lines, ("page fast", "ticket slow"), strict=True):
+                assert f"{name} refuses to be told of {alert} of digits-availability of digits: it answers 400" in line
+                assert "it is not told of that again" in line
+                assert "alerts.webhooks of mesh.yaml" in line
+
+    asyncio.run(story())
+
+
+def test_an_alertmanager_that_refuses_is_told_again_of_what_fires_and_that_is_said_once() -> None:
+    async def story() -> None:
+        async with AlertReceiver("refuse") as receiver:
+            bench = Bench(Alerting(alertmanager=receiver.url), firing=(OTHER,))
+            (outbox,) = bench.outboxes.by_name.values()
+            for _ in range(2):
+                await bench.tell()
+                assert outbox.is_due(outbox.due_s, is_firing=True)
+            (line,) = bench.told.lines
+            assert "refuses to be told of ticket slow of digits-availability of digits: it answers 400" in line
+            assert "it is told again within a minute of what fires, and no more of what is over" in line
+            assert "alerts.alertmanager of mesh.yaml" in line
+            bench.outboxes.put([OVER])
+            await bench.tell()
+            assert len(bench.told.lines) == 2  # that one is lost
 
     asyncio.run(story())
 
