@@ -62,10 +62,12 @@ class SampleDesk:
         """Return which samples there are, without what is in them.
 
         Raises:
-            Refused: copies_unavailable or audit_unavailable.
+            Refused: model_not_found, copies_unavailable or audit_unavailable.
         """
         await self._record(actor, "sample.list", model, {"tenant": tenant, "why": why, "most": most})
         told = await self._ask(lambda number: AskSamples(number, model, tenant, why, most=most))
+        if not told.samples:
+            self._check(model)
         return SamplesReport(told.samples)
 
     async def show(self, actor: str, model: str, request_id: str) -> Sample:
@@ -84,15 +86,26 @@ class SampleDesk:
         """Remove samples.
 
         Raises:
-            Refused: copies_unavailable or audit_unavailable; nothing was removed, unless the message says
-                that it was not all.
+            Refused: model_not_found, copies_unavailable or audit_unavailable; nothing was removed, unless the
+                message says that it was not all.
         """
         by = {"tenant": wanted.tenant, "before_s": wanted.before_s, "by_subject": bool(wanted.subject)}
         await self._record(actor, "sample.purge", wanted.model, by)
         asked = wanted.model, wanted.tenant, wanted.subject, wanted.before_s
         told = await self._ask(lambda number: PurgeSamples(number, *asked))
+        if wanted.model and not told.purged:
+            self._check(wanted.model)
         self._say(f"{actor} has removed {told.purged} samples of {wanted.model or 'every model'}")
         return Purged(told.purged)
+
+    def _check(self, model: str) -> None:
+        """Tell a name that stands for nothing from a model without samples; those of one that is gone may be kept on.
+
+        Raises:
+            Refused: model_not_found.
+        """
+        if model not in self._in_force().routes:
+            raise Refused("model_not_found", f"No route is for a model {model}, and no such samples of it are kept.")
 
     async def _ask(self, make: Callable[[int], AskSamples | PurgeSamples]) -> SamplesTold:
         if all(route.samples is None for route in self._in_force().routes.values()):

@@ -101,6 +101,22 @@ def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     assert b"sample_not_found" in Room(tmp_path, SamplesTold(0)).ask("/admin/samples/digits/r9", status=404)
 
 
+def test_a_name_that_no_model_has_is_told_and_samples_of_one_that_is_gone_are_shown(tmp_path: Path) -> None:
+    room = Room(tmp_path, SamplesTold(0))
+    for answer in (
+        room.ask("/admin/samples/digist", status=404),
+        room.ask("/admin/samples/digist/purges", "POST", 404, json={"subject": WHOM}),
+    ):
+        assert b"model_not_found" in answer
+        assert b"No route is for a model digist" in answer
+    assert msgspec.json.decode(room.ask("/admin/samples/digits"), type=SamplesReport).samples == ()
+    gone = Room(tmp_path, SamplesTold(0, (ONE,), purged=1))
+    gone.snapshot = replace(SNAPSHOT, routes={"ranker": SNAPSHOT.routes["digits"]})
+    assert msgspec.json.decode(gone.ask("/admin/samples/digits"), type=SamplesReport).samples == (ONE,)
+    purged = gone.ask("/admin/samples/digits/purges", "POST", json={"all": True})
+    assert msgspec.json.decode(purged, type=Purged) == Purged(1)
+
+
 @pytest.mark.parametrize("told", [None, SamplesTold(0, problem="the disk is broken")], ids=["away", "failed"])
 def test_what_is_not_done_is_refused(tmp_path: Path, told: SamplesTold | None) -> None:
     room = Room(tmp_path, told)
