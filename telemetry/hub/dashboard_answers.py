@@ -16,6 +16,7 @@ from telemetry.hub.dashboards.red import RedList, red_list
 from telemetry.hub.dashboards.service_map import ServiceMap, service_map
 from telemetry.hub.measured.answers import Measured, ModelSeries
 from telemetry.hub.measured.steps import SPANS_S
+from telemetry.hub.query import chosen
 from telemetry.hub.shown.answers import Overview, TraceList
 
 Json = dict[str, Any]
@@ -58,15 +59,23 @@ async def the_map(source: Source, page: str, model: str) -> ServiceMap:
 
 
 async def the_executive(source: Source, span: str) -> Executive:
-    """Return the executive dashboard."""
-    span = span if span in EXECUTIVE_SPANS else EXECUTIVE_SPANS[0]
+    """Return the executive dashboard.
+
+    Raises:
+        BadQuery: it is not made of such a span.
+    """
+    span = chosen("span", span, EXECUTIVE_SPANS, EXECUTIVE_SPANS[0])
     overview, measured, changes = await asyncio.gather(source.overview(), source.measured(span), source.changes())
     return executive(_read(overview, Overview), _read(measured, Measured), _read(changes, Changes))
 
 
 async def the_on_call(source: Source, span: str, page: str) -> OnCall:
-    """Return the on-call dashboard."""
-    span = span if span in ON_CALL_SPANS else "1h"
+    """Return the on-call dashboard.
+
+    Raises:
+        BadQuery: it is not made of such a span.
+    """
+    span = chosen("span", span, ON_CALL_SPANS, "1h")
     overview, measured, changes = await asyncio.gather(source.overview(), source.measured(span), source.changes())
     return on_call(_read(overview, Overview), _read(measured, Measured), _read(changes, Changes), number(page))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -21,6 +21,17 @@ _LAST = "\U0010ffff"
 
 class BadQuery(Exception):
     """The query cannot be understood; the message is a sentence for whoever asked."""
+
+
+def chosen(key: str, value: str, choices: Iterable[str], usual: str) -> str:
+    """Return what a query says of something that has few values; the usual one where it says nothing.
+
+    Raises:
+        BadQuery: it is none of them.
+    """
+    if value and value not in choices:
+        raise BadQuery(f"{key} is one of {', '.join(choices)}.")
+    return value or usual
 
 
 class Place(Struct, frozen=True, order=True):

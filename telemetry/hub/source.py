@@ -147,12 +147,20 @@ class HubSource:
         return releases_json(await self._mesh.changes(), time.time())
 
     async def measured(self, span: str) -> Json:
-        """Return what ``GET /api/red`` answers; a span that is none is the usual one."""
+        """Return what ``GET /api/red`` answers.
+
+        Raises:
+            BadQuery: there is no such span.
+        """
         known, pods = self._counted.known(span), self._counted.pods()
         return await self._in_thread(lambda _: self._counted.all(span, pods)) if known is None else known
 
     async def measured_model(self, model: str, version: str, span: str) -> Json:
-        """Return what ``GET /api/red/{model}`` answers; a version of "" is all of them."""
+        """Return what ``GET /api/red/{model}`` answers; a version of "" is all of them.
+
+        Raises:
+            BadQuery: there is no such span.
+        """
         return await self._in_thread(lambda _: self._counted.one(model, version, span))
 
     async def traces(self, query: Mapping[str, str]) -> Json:

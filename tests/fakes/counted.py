@@ -11,8 +11,9 @@ import msgspec
 from telemetry.hub.measured import answers
 from telemetry.hub.measured.answers import Kept, PodStep, PodSum, Row, Slot, pod_sum
 from telemetry.hub.measured.cells import Cell, Part, Shown, added
+from telemetry.hub.measured.desk import spanned
 from telemetry.hub.measured.fold import WHOLE
-from telemetry.hub.measured.steps import SPANS_S, USUAL_SPAN, level_for, start_of
+from telemetry.hub.measured.steps import SPANS_S, level_for, start_of
 
 Json = dict[str, Any]
 
@@ -126,7 +127,7 @@ class Counted:
 
     def all(self, span: str) -> Json:
         """Return what ``GET /api/red`` answers."""
-        span = span if span in SPANS_S else USUAL_SPAN
+        span = spanned(span)
         each = kept(span, self.versions)
         found = answers.measured(
             as_one(kept(span, self.versions, is_fine=True)), each, span, pods(self.pods), self.error
@@ -135,7 +136,7 @@ class Counted:
 
     def one(self, model: str, version: str, span: str) -> Json:
         """Return what ``GET /api/red/{model}`` answers."""
-        span = span if span in SPANS_S else USUAL_SPAN
+        span = spanned(span)
         mine = [one for one in self.versions if one[0] == model]
         return _json(
             answers.series(kept(span, mine, of=model, trace_ids=self.trace_ids), model, version, span, self.error)

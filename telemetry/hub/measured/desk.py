@@ -15,6 +15,7 @@ from telemetry.hub.measured.fold import WHOLE, Version
 from telemetry.hub.measured.point_file import read
 from telemetry.hub.measured.reader import CounterReader
 from telemetry.hub.measured.steps import EVERY_S, SPANS_S, USUAL_SPAN, level_for
+from telemetry.hub.query import chosen
 
 Json = dict[str, Any]
 
@@ -64,5 +65,9 @@ class CountedSteps:
 
 
 def spanned(span: str) -> str:
-    """Return the span that is asked for; the usual one where it is none."""
-    return span if span in SPANS_S else USUAL_SPAN
+    """Return the span that is asked for, or the usual one.
+
+    Raises:
+        BadQuery: it is none.
+    """
+    return chosen("span", span, SPANS_S, USUAL_SPAN)

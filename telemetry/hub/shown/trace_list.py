@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from telemetry.conventions import SpanName
+from telemetry.hub.query import chosen
 from telemetry.hub.shown.answers import TraceList
 from telemetry.hub.shown.axis import Bar, Tick, bar, log_scale
 from telemetry.hub.shown.formats import date, duration, duration_ns, moment, percent
@@ -76,11 +77,15 @@ class ListView(Struct, frozen=True):
 
 
 def wanted(url_query: Mapping[str, str], now_s: float) -> dict[str, str]:
-    """Return what to ask the store for: the URL's filters, ``last`` as the moment it means."""
+    """Return what to ask the store for: the URL's filters, ``last`` as the moment it means.
+
+    Raises:
+        BadQuery: ``last`` is no time of those that there are.
+    """
     asked = {key: url_query[key] for key in (*FILTERS, "cursor") if url_query.get(key)}
-    last_s = LAST_S.get(asked.pop("last", ""))
-    if last_s is not None and "since" not in asked:
-        asked["since"] = f"{now_s - last_s:.3f}"
+    last = chosen("last", asked.pop("last", ""), LAST_S, "")
+    if last and "since" not in asked:
+        asked["since"] = f"{now_s - LAST_S[last]:.3f}"
     return asked
 
 

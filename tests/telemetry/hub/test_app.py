@@ -217,11 +217,31 @@ def test_answers_are_json_all_through(store: Path) -> None:
     assert answer["spans"][0]["attributes"]["penstock.batch.rows"] == 4
 
 
-@pytest.mark.parametrize("path", ["red", "red/digits", "map", "executive", "on-call", "changes"])
+@pytest.mark.parametrize(
+    "path", ["red?span=15m", "red/digits?span=", "map", "executive?span=30d", "on-call", "changes"]
+)
 def test_the_dashboards_have_their_json_though_nothing_was_counted(store: Path, path: str) -> None:
-    answer = ask(store, f"/api/{path}?span=15m")
+    answer = ask(store, f"/api/{path}")
     assert answer.status_code == 200
     assert answer.json()["error"]
+
+
+SPANS = "15m, 1h, 6h, 1d, 7d, 30d"
+
+
+@pytest.mark.parametrize(
+    ("path", "spans"),
+    [
+        ("red", SPANS),
+        ("red/digits", SPANS),
+        ("debug/digits", SPANS),
+        ("executive", "7d, 30d, 1d"),
+        ("on-call", "15m, 1h, 6h"),
+    ],
+)
+def test_a_span_that_is_none_is_refused_with_those_that_there_are(store: Path, path: str, spans: str) -> None:
+    answer = ask(store, f"/api/{path}?span=8h")
+    assert (answer.status_code, answer.json()) == (400, {"error": f"span is one of {spans}."})
 
 
 def test_a_model_that_nobody_knows_has_no_debug_dashboard(store: Path) -> None:

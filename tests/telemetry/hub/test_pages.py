@@ -408,7 +408,18 @@ def test_an_objective_is_found_by_its_name_alone() -> None:
     assert "fast of text" in read(full(), "/slos/fast?model=text").text
 
 
-@pytest.mark.parametrize(("span_asked", "seconds"), [("15m", 900), ("30d", 2592000), ("forever", 3600), ("", 3600)])
+@pytest.mark.parametrize("page", ["/red", "/red/digits", "/debug/digits", "/executive", "/on-call", "/slos/fast"])
+def test_a_span_that_is_none_is_refused_with_those_that_there_are(page: str) -> None:
+    seen = read(full(), f"{page}?span=8h", 400)
+    assert "span is one of" in seen.text
+    assert "30d" in seen.text or "6h" in seen.text
+
+
+def test_traces_of_a_time_that_is_none_are_refused_rather_than_shown_from_all_times() -> None:
+    assert "last is one of 5m, 15m, 1h, 6h, 24h." in read(full(), "/traces?last=8h", 400).text
+
+
+@pytest.mark.parametrize(("span_asked", "seconds"), [("15m", 900), ("30d", 2592000), ("", 3600)])
 def test_the_charts_ask_for_the_time_that_was_chosen(span_asked: str, seconds: int) -> None:
     seen = read(full(), f"/slos/fast?model=digits&span={span_asked}")
     if not assets.are_installed():

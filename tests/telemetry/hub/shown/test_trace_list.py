@@ -6,10 +6,11 @@ import asyncio
 from urllib.parse import parse_qs
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from telemetry.hub.query import parse
+from telemetry.hub.query import BadQuery, parse
 from telemetry.hub.shown.answers import TraceList
 from telemetry.hub.shown.formats import duration
 from telemetry.hub.shown.trace_list import FILTERS, LAST_S, list_view, scatter, trace_row, wanted
@@ -40,7 +41,8 @@ def test_filters_go_to_the_store_as_they_are_and_empty_ones_do_not() -> None:
 def test_the_last_minutes_become_a_moment_unless_a_moment_is_given() -> None:
     assert wanted({"last": "15m"}, NOW_S) == {"since": f"{NOW_S - 900:.3f}"}
     assert wanted({"last": "15m", "since": "5"}, NOW_S) == {"since": "5"}
-    assert wanted({"last": "fortnight"}, NOW_S) == {}
+    with pytest.raises(BadQuery, match="last is one of 5m, 15m, 1h, 6h, 24h"):
+        wanted({"last": "fortnight"}, NOW_S)
 
 
 def test_every_filter_of_the_form_is_one_that_the_store_understands() -> None:
