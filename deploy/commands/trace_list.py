@@ -10,10 +10,13 @@ from msgspec import Struct
 
 from deploy.commands.table import table
 from deploy.commands.waterfall import plain
+from telemetry.conventions import SpanName
 
 SHOWN, SHOWN_AT_MOST = 20, 1000
 # What the hub's list is narrowed by, as its URLs are.
 FILTERS = ("model", "version", "tenant", "status", "reason", "min_ms", "max_ms", "q")
+# The hub lists them beside requests, and their models and versions look the same.
+_NO_REQUESTS = {SpanName.POD_LOAD: "load", SpanName.POD_BATCH: "batch"}
 
 
 class StageReport(Struct, frozen=True):
@@ -82,17 +85,24 @@ def describe(found: ListReport) -> str:
 def _row(one: SummaryReport) -> tuple[str | int | None, ...]:
     at = datetime.fromtimestamp(one.start_ns / 1e9, UTC)
     what = f"{one.model}/{one.version}" if one.version else one.model or one.name
-    status = " ".join(str(word) for word in (one.http_status or one.status, one.reason) if word)
     return (
         f"{at:%m-%d %H:%M:%S}.{at.microsecond // 1000:03d}",
         plain(one.request_id or one.trace_id),
         plain(what),
-        plain(status),
+        plain(_status(one)),
         f"{one.duration_ns / 1e6:9.3f}",
         _longest(one.stages),
         one.batch_rows,
         plain(one.kept) or None,
     )
+
+
+def _status(one: SummaryReport) -> str:
+    """Return how a request ended; what is no request says first what it is, and nothing more where all is well."""
+    what = _NO_REQUESTS.get(one.name)
+    ended = one.http_status or one.status
+    said = (what, "" if what and one.status == "ok" else ended, one.reason)
+    return " ".join(str(word) for word in said if word)
 
 
 def _longest(stages: Sequence[StageReport]) -> str | None:

@@ -223,6 +223,29 @@ def test_a_list_is_asked_for_with_its_filters(hub: HubServer, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["next"] == "9.a"
 
 
+def test_what_is_no_request_is_marked_in_a_list_and_json_is_as_it_was(
+    hub: HubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = LISTED | {"request_id": "", "name": "pod.load", "http_status": None, "reason": "", "stages": [], "kept": ""}
+    listed = [
+        load | {"status": "ok"},
+        load | {"status": "error", "reason": "OutOfMemory"},
+        load | {"name": "pod.batch", "status": "ok"},
+        load | {"name": "nightly job", "model": "", "version": "", "status": "ok"},
+    ]
+    hub.answers = [(200, msgspec.json.encode({"traces": listed, "next": None}))]
+    assert main(["trace", "list", "--hub", hub.url]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split("aaaa ")[1].split("  12.346")[0].split() for row in rows] == [
+        ["digits/1", "load"],
+        ["digits/1", "load", "error", "OutOfMemory"],
+        ["digits/1", "batch"],
+        ["nightly", "job", "ok"],
+    ]
+    assert main(["trace", "list", "--hub", hub.url, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["traces"] == json.loads(msgspec.json.encode(listed))
+
+
 def test_an_empty_list_and_a_hub_that_refuses_say_so(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
     hub.answers = [(200, b'{"traces": [], "next": null}')]
     assert main(["trace", "list", "--hub", hub.url]) == 0
