@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ class HubFacts(Struct, frozen=True):
         files: of its store, the newest first.
         posts: of spans, by the status that was answered.
         retain_s, most_bytes: how much it keeps.
+        dropped: what the supervisor's counters say was not counted, not told or not copied, by what and why.
     """
 
     started_s: float
@@ -33,6 +35,7 @@ class HubFacts(Struct, frozen=True):
     most_bytes: int
     log_lines: dict[str, int]
     log_suppressed: int
+    dropped: Mapping[tuple[str, str], int] = {}
 
 
 def drift_json(told: Told, now_s: float) -> Json:
@@ -63,6 +66,7 @@ def telemetry_json(asked: Asked, hub: HubFacts) -> Json:
         "sidecars": [sidecar_json(heard, "health") for heard in asked.heard],
         "left_out": asked.left_out,
         "hub": _hub_json(hub),
+        "supervisor": [{"what": what, "why": why, "count": count} for (what, why), count in hub.dropped.items()],
         "error": asked.error,
     }
 

@@ -189,6 +189,7 @@ class _Hub:
             limits.max_bytes,
             dict(LOG.lines),
             LOG.suppressed,
+            self._counters.dropped,
         )
 
     async def _close(self) -> None:

@@ -350,6 +350,7 @@ def telemetry(**changed: Any) -> Json:
             {"name": "gateway", "error": "", "health": behind()},
             {"name": "text/1/1", "error": "It does not answer.", "health": None},
         ],
+        "supervisor": [],
         "left_out": 0,
         "hub": hub,
         "error": "",
@@ -368,4 +369,5 @@ class ScriptedFleet:
 
 def facts() -> HubFacts:
     """Return what a hub knows of itself."""
-    return HubFacts(1.0, StoreCounts(10, 2, {"disk": 3}, 4, 5, 6), (), {"200": 1}, 60.0, 2**20, {"info": 2}, 0)
+    counts, dropped = StoreCounts(10, 2, {"disk": 3}, 4, 5, 6), {("copies", "away"): 7}
+    return HubFacts(1.0, counts, (), {"200": 1}, 60.0, 2**20, {"info": 2}, 0, dropped)

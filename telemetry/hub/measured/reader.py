@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from telemetry.conventions import STAGE_DURATION_SECONDS
+from telemetry.conventions import STAGE_DURATION_SECONDS, TELEMETRY_DROPPED
 from telemetry.hub.events import say
 from telemetry.hub.measured.answers import PODS_S, PodStep, PodSum, pod_sum
 from telemetry.hub.measured.cells import merged
@@ -84,6 +84,12 @@ class CounterReader:
     def error(self) -> str:
         """Why the newest step has nothing; "" when the counters were read last time."""
         return self._error
+
+    @property
+    def dropped(self) -> dict[tuple[str, str], int]:
+        """What the supervisor's counters said last of what was not counted, not told or not copied, and why."""
+        counters = {} if self._read is None else self._read.counters
+        return {(key[1], key[2]): round(count) for key, count in counters.items() if key[0] == TELEMETRY_DROPPED.name}
 
     def pods(self) -> list[PodSum]:
         """Return what each pod did in the last five minutes."""

@@ -15,6 +15,8 @@ LEFT_OUT = "left_out"
 BEHIND_S = 30.0
 """Spans that wait for longer than this are behind."""
 LOSSES = 200
+_GATEWAY, _SUPERVISOR = "gateway", "gateway supervisor"
+_RECORDS = "records"
 RECEIVERS = 3
 _KINDS = {
     "gateway_requests": "requests at the gateway",
@@ -45,6 +47,19 @@ _WHY = {
     ("windows", "damaged_file"): "what drift had counted could not be read at the start",
     ("summaries", "unwatched"): "of a part that policy does not watch any more",
     ("processes", "too_many"): "more processes than are told of",
+    ("copies", "away"): "of requests, for shadows and the like: the process that takes them was away",
+    ("copies", "behind"): "of requests, for shadows and the like: more came than could be taken",
+    ("copies", "too_large"): "of requests, for shadows and the like: a body is larger than what is copied",
+    ("requests", "malformed"): "could not be counted",
+    ("tallies", "malformed"): "could not be counted: a defect of ours",
+    ("slo_events", "unknown_objective"): "of an objective that policy does not have any more",
+    ("slo_events", "series_full"): "counted in their objective, but not in its version or tier: no room",
+    ("slo_events", "too_late"): "from before any window",
+    ("slo_loads", "untold"): "loads that a pod no longer told of when it was asked",
+    ("slo_series", "series_full"): "kept of versions and former objectives, and no room for them",
+    ("slo_saves", "failed"): "slo.db could not be read or written: a restart would forget",
+    ("series", "full"): "metrics have no room for more series",
+    ("audit_records", "unavailable"): "the audit log could not be written",
     ("gpu_readings", "failed"): "the driver did not answer a question",
 }
 _UNDECIDED = {
@@ -165,7 +180,7 @@ def difference(spans: SpansHealth) -> int:
 
 
 def _rank(row: SidecarRow) -> tuple[int, bool, str]:
-    return (("page", "ticket", "none", "ok").index(row.level), row.name != "gateway", row.name)
+    return (("page", "ticket", "none", "ok").index(row.level), row.name != _GATEWAY, row.name)
 
 
 def _row(one: TelemetrySidecar, at_s: float) -> SidecarRow:
@@ -277,7 +292,15 @@ def _fate(kind: str, fates: Counter[str]) -> FateRow:
 
 def _losses(told: Telemetry) -> list[LossRow]:
     rows = [_loss(one.name, loss) for one in told.sidecars if one.health for loss in one.health.lost if loss.count]
+    rows += [_loss(_SUPERVISOR, loss) for loss in _only_there(told) if loss.count]
     return rows + [_loss("hub", Lost("spans", why, held)) for why, held in told.hub.lost.items() if held]
+
+
+def _only_there(told: Telemetry) -> Iterable[Lost]:
+    """Yield what the supervisor lost, less what workers could not hand to their sidecar and that tells as well."""
+    healths = (one.health for one in told.sidecars if one.name == _GATEWAY)
+    also = {(loss.what, loss.why) for health in healths if health is not None for loss in health.lost}
+    return (loss for loss in told.supervisor if loss.what != _RECORDS or (loss.what, loss.why) not in also)
 
 
 def _loss(where: str, loss: Lost) -> LossRow:

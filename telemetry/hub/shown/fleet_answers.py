@@ -163,10 +163,15 @@ class HubHealth(Struct, frozen=True):
 
 
 class Telemetry(Struct, frozen=True):
-    """The answer of ``/api/telemetry``."""
+    """The answer of ``/api/telemetry``.
+
+    Attributes:
+        supervisor: what the gateway's own counters say was lost: copies, counts, labels, records.
+    """
 
     at_s: float
     hub: HubHealth
     sidecars: tuple[TelemetrySidecar, ...] = ()
+    supervisor: tuple[Lost, ...] = ()
     left_out: int = 0
     error: str = ""

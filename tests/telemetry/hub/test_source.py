@@ -47,6 +47,13 @@ def with_source(directory: Path, at: Supervisor, use: Callable[[HubSource], Awai
     asyncio.run(run())
 
 
+def test_telemetry_tells_what_the_gateway_dropped_too(tmp_path: Path, supervisor: Supervisor) -> None:
+    async def use(source: HubSource) -> None:
+        assert (await source.telemetry())["supervisor"] == [{"what": "copies", "why": "away", "count": 7}]
+
+    with_source(tmp_path, supervisor, use)
+
+
 def test_a_fault_is_simulated_for_the_objective_that_the_mesh_tells_of(tmp_path: Path, supervisor: Supervisor) -> None:
     async def use(source: HubSource) -> None:
         answer = await source.simulation({"slo": "fast", "bad_share": "2%", "for": "1h"})

@@ -247,6 +247,20 @@ def test_a_mesh_without_counters_says_so(desk: Desk) -> None:
     desk.run(scene)
 
 
+def test_what_the_supervisor_dropped_is_told_as_it_said_last(desk: Desk) -> None:
+    def dropped(count: int) -> str:
+        return f'{requests(5)}penstock_telemetry_dropped_total{{what="copies",why="away"}} {count}\n'
+
+    async def scene(counters: CounterReader, steps: CountedSteps) -> None:
+        assert counters.dropped == {}
+        for count in (3, 5):
+            desk.supervisor.text = dropped(count)
+            await counters.look()
+        assert counters.dropped == {("copies", "away"): 5}
+
+    desk.run(scene)
+
+
 def test_an_answer_about_all_models_is_given_again_for_a_while(desk: Desk) -> None:
     async def scene(counters: CounterReader, steps: CountedSteps) -> None:
         assert steps.known("1h") is None

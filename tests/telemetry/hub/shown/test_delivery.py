@@ -88,6 +88,23 @@ def test_losses_are_said_in_words_the_most_first() -> None:
     assert (shown.hub.says, shown.hub.level) == ("has lost spans", "ticket")
 
 
+def test_copies_and_counts_that_the_gateway_lost_stand_with_the_others_each_loss_once() -> None:
+    lost = [("copies", "away", 50), ("slo_saves", "failed", 8), ("copies", "too_large", 0)]
+    records = [("records", "ring_full", 7), ("records", "tally", 2)]  # the first the gateway's sidecar tells too
+    told = [{"what": what, "why": why, "count": count} for what, why, count in (*lost, *records)]
+    shown = view(supervisor=told)
+    assert [(loss.where, loss.what, loss.amount) for loss in shown.losses] == [
+        ("gateway", "spans", 100),
+        ("gateway supervisor", "copies", 50),
+        ("gateway supervisor", "slo saves", 8),
+        ("gateway", "records", 7),
+        ("gateway supervisor", "records", 2),
+    ]
+    assert shown.losses[1].why == "of requests, for shadows and the like: the process that takes them was away"
+    silent = [{"name": "gateway", "error": "It does not answer.", "health": None}]
+    assert [loss.amount for loss in view(supervisor=told, sidecars=silent).losses] == [50, 8, 7, 2]
+
+
 def test_the_hub_tells_what_it_stores_and_turned_away() -> None:
     facts = dict(view().hub.facts)
     assert facts["Posts turned away"] == "2 with 503"
