@@ -626,6 +626,13 @@ HUB_SPANS = Metric(
 HUB_QUEUE = Metric("penstock_hub_queue", "gauge", "", (), "Spans received that wait to be stored.")
 HUB_FILES = Metric("penstock_hub_files", "gauge", "", (), "Files of the trace store.")
 HUB_FILE_BYTES = Metric("penstock_hub_file_bytes", "gauge", "bytes", (), "Size of the trace store.")
+HUB_READINGS_LOST = Metric(
+    "penstock_hub_readings_lost_total",
+    "counter",
+    "",
+    (),
+    "Readings of the mesh's counters that points.db did not keep: charts have gaps there.",
+)
 
 HUB_METRICS = (
     HUB_POSTS,
@@ -633,6 +640,7 @@ HUB_METRICS = (
     HUB_QUEUE,
     HUB_FILES,
     HUB_FILE_BYTES,
+    HUB_READINGS_LOST,
     TELEMETRY_DROPPED,
     LOG_LINES,
     LOG_SUPPRESSED,

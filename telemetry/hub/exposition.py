@@ -13,6 +13,7 @@ from telemetry.conventions import (
     HUB_FILES,
     HUB_POSTS,
     HUB_QUEUE,
+    HUB_READINGS_LOST,
     HUB_SPANS,
     LOG_LINES,
     LOG_SUPPRESSED,
@@ -28,10 +29,15 @@ Family = CounterMetricFamily | GaugeMetricFamily
 
 
 class Exposition:
-    """The metrics as they are whenever somebody reads them."""
+    """The metrics as they are whenever somebody reads them.
 
-    def __init__(self, store: Callable[[], StoreCounts]) -> None:
+    Args:
+        readings_lost: returns how many readings of the mesh's counters could not be kept.
+    """
+
+    def __init__(self, store: Callable[[], StoreCounts], readings_lost: Callable[[], int]) -> None:
         self._store = store
+        self._readings_lost = readings_lost
         self._posts: Counter[str] = Counter()
 
     @property
@@ -62,6 +68,7 @@ class Exposition:
         yield _family(HUB_QUEUE, {(): counts.waiting})
         yield _family(HUB_FILES, {(): counts.file_count})
         yield _family(HUB_FILE_BYTES, {(): counts.file_bytes})
+        yield _family(HUB_READINGS_LOST, {(): self._readings_lost()})
         yield _family(LOG_LINES, {(level,): count for level, count in LOG.lines.items()})
         yield _family(LOG_SUPPRESSED, {(): LOG.suppressed})
 

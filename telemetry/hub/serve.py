@@ -122,9 +122,10 @@ class _Hub:
         self._stopped = stopped
         self._started_s = time.time()
         self._writer = Writer(TraceFiles(config.store, config.limits), _from_thread(stopped.set))
-        exposition = self._exposition = Exposition(self._writer.counts)
+        points = PointFile(config.store)
+        exposition = self._exposition = Exposition(self._writer.counts, lambda: points.lost)
         self._mesh = Mesh(config.mesh)
-        self._counters = CounterReader(self._mesh, PointFile(config.store))
+        self._counters = CounterReader(self._mesh, points)
         self._sidecars = Sidecars(config.sidecars)
         reader = Reader(config.store, self._writer.suspect)
         counted = CountedSteps(config.store, self._counters)

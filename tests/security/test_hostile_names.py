@@ -266,7 +266,7 @@ def test_whatever_the_hub_is_told_is_stored_within_its_bytes_and_is_no_series(tm
     max_bytes = 64 * 2**20
     store = Writer(TraceFiles(tmp_path, Limits(86_400 * 365 * 100, max_bytes)), lambda: None)
     store.start()
-    page = Exposition(store.counts)
+    page = Exposition(store.counts, lambda: 0)
     watched = Watched()
     wanted = names(is_utf8=True)
 

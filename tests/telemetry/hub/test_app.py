@@ -20,7 +20,7 @@ from telemetry.hub.exposition import Exposition
 from telemetry.hub.gate import COOKIE, Gate
 from telemetry.hub.gatekeeper import Gatekeeper
 from telemetry.hub.measured.desk import CountedSteps
-from telemetry.hub.measured.point_file import PointFile
+from telemetry.hub.measured.point_file import FILE_NAME, PointFile
 from telemetry.hub.measured.reader import CounterReader
 from telemetry.hub.mesh import Mesh
 from telemetry.hub.reader import Reader
@@ -56,10 +56,11 @@ def ask(
 
     async def one_request() -> httpx.Response:
         mesh = Mesh(store / "mesh.json")
-        counters = CounterReader(mesh, PointFile(store))
+        points = PointFile(store)
+        counters = CounterReader(mesh, points)
         sidecars = Sidecars(None)
         source = HubSource(Reader(store, nobody), mesh, CountedSteps(store, counters), sidecars, facts)
-        exposition = Exposition(lambda: StoreCounts(10, 2, {"disk": 3}, 4, 5, 6))
+        exposition = Exposition(lambda: StoreCounts(10, 2, {"disk": 3}, 4, 5, 6), lambda: points.lost)
         exposition.told(200)
         app = Gatekeeper(make_app(source, exposition.expose), door or Door(gate or Gate("127.0.0.1")))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=URL) as client:
@@ -160,9 +161,19 @@ def test_metrics_are_whole_in_both_formats(store: Path) -> None:
         ("penstock_hub_queue",): 4,
         ("penstock_hub_files",): 5,
         ("penstock_hub_file_bytes",): 6,
+        ("penstock_hub_readings_lost_total",): 0,
         ("penstock_log_suppressed_total",): 0,
     }
     assert ask(store, "/metrics", headers={"accept": "application/openmetrics-text"}).text.endswith("# EOF\n")
+
+
+def test_readings_that_are_not_kept_are_counted(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    points = PointFile(tmp_path)
+    for at_s in (NOW_S, NOW_S + 10.0):
+        points.add(at_s, [], 10.0, "")
+    exposition = Exposition(lambda: StoreCounts(0, 0, {}, 0, 0, 0), lambda: points.lost)
+    assert b"penstock_hub_readings_lost_total 2.0\n" in exposition.expose("")[1]
 
 
 def test_the_probe_answers(store: Path) -> None:
