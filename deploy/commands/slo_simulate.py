@@ -20,7 +20,7 @@ from policies.errors import PolicyRefused
 from policies.load import load_directory
 from policies.snapshot.slos import Objective
 from policies.units import duration_text, percent_text, rate_text
-from telemetry.slo.asked import CannotBe, changed, fault_of, never, past_of
+from telemetry.slo.asked import NO_THRESHOLD, THRESHOLDS, CannotBe, changed, fault_of, never, past_of
 from telemetry.slo.simulate import (
     COARSE_S,
     Course,
@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="penstock slo simulate",
         description=SUMMARY,
-        epilog="Without a mesh that runs; but with --last, what it has counted is judged anew.",
+        epilog=f"Without a mesh that runs; but with --last, what it has counted is judged anew. {NO_THRESHOLD}",
     )
     parser.add_argument("name", metavar="NAME", help="an objective of slos.yaml")
     parser.add_argument("--bad-share", metavar="SHARE", help="share of requests that are bad: 2%%")
@@ -56,6 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--factor", metavar="ALERT=X", action="append", default=[], help='or by this factor: "page fast=10x"'
     )
+    for threshold in THRESHOLDS:
+        option = f"--{threshold.replace('_', '-')}"
+        parser.add_argument(option, dest=threshold, type=_no_threshold, help=argparse.SUPPRESS)
     parser.add_argument("--policies", metavar="DIR", default=POLICIES, help=f"policy files; {POLICIES} when left out")
     add_arguments(parser)
     options = parser.parse_args(arguments)
@@ -70,6 +73,10 @@ def run(arguments: Sequence[str]) -> int:
     except (NotReachable, NoObjective) as error:
         print(f"penstock slo simulate: {error}", file=sys.stderr)
     return 1
+
+
+def _no_threshold(_: str) -> None:
+    raise argparse.ArgumentTypeError(NO_THRESHOLD)
 
 
 class NoObjective(Exception):

@@ -14,7 +14,7 @@ from policies.snapshot.slos import Objective
 from policies.units import UnitError, duration_text, moment_unix_s
 from telemetry.hub.query import TEXT_CHARACTERS, BadQuery
 from telemetry.slo.alerts import Alert, windows
-from telemetry.slo.asked import CannotBe, changed, fault_of, never, past_of
+from telemetry.slo.asked import NO_THRESHOLD, THRESHOLDS, CannotBe, changed, fault_of, never, past_of
 from telemetry.slo.budget import remaining_ratio
 from telemetry.slo.burn_rate import burn_rate
 from telemetry.slo.evaluate import Counted
@@ -69,6 +69,8 @@ def parse(query: Mapping[str, str]) -> Asked:
         BadQuery: a name or a value is wrong; the sentence says what to write.
     """
     given = {key: value.strip() for key, value in query.items() if value.strip()}
+    if given.keys() & set(THRESHOLDS):
+        raise BadQuery(NO_THRESHOLD)
     strangers = sorted(given.keys() - set(KEYS))
     if strangers:
         raise BadQuery(f"{', '.join(strangers)[:64]} says nothing here: {', '.join(KEYS)} do.")

@@ -18,6 +18,13 @@ SLOT_S: Final = LEVELS[0].slot_s
 LONGEST_S: Final = 30 * 86_400
 # As far back as slots are kept that are finer than the windows of alerts.
 LONGEST_PAST_S: Final = LEVELS[1].reach_s
+THRESHOLDS: Final = ("within", "first_byte_within", "loads_within")
+"""What an objective may say of time, as policy files name it, and no simulation can change."""
+NO_THRESHOLD: Final = (
+    "Another latency threshold cannot be tried: requests are counted as good or bad by that of slos.yaml, and "
+    "counts do not keep how long each took. Change it there, and judge from then on; what can be tried is another "
+    "target, and other factors of alerts."
+)
 # A rate is written per second, minute, hour or day: this is finer than any that is not 0.
 _FINEST_RATE: Final = 10**9
 

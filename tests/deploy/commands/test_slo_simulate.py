@@ -47,6 +47,16 @@ def test_another_target_and_another_factor_are_tried(capsys: pytest.CaptureFixtu
     assert "page slow waits" not in out
 
 
+@pytest.mark.parametrize("option", ["--within", "--first-byte-within", "--loads-within"])
+def test_another_latency_threshold_cannot_be_tried_and_that_says_why_and_what_can(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert simulated("digits-latency", "--last", "6h", option, "100ms") == 2
+    said = capsys.readouterr().err
+    assert "do not keep how long each took" in said
+    assert "what can be tried is another target, and other factors of alerts" in said
+
+
 def test_for_programs_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert simulated("digits-availability", *FAULT, "--json") == 0
     told = json.loads(capsys.readouterr().out)

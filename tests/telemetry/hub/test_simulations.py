@@ -62,6 +62,7 @@ def test_a_beginning_is_utc_where_it_names_no_zone(start: str, at_s: float) -> N
         ("for=1h&start=2027-02-30T08:00", "is not a day and time that exists"),
         ("last=6h&for=1h", "write either."),
         ("for=1h&alert=page 1h", "alert and factor go together"),
+        ("last=6h&within=100ms", "Another latency threshold cannot be tried"),
         ("for=1h&colour=red", "colour says nothing here: slo, model, bad_share"),
         (f"for={'1' * 300}h", "A value has at most 256 characters."),
     ],
