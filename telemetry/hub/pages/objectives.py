@@ -11,7 +11,7 @@ from starlette.responses import Response
 from telemetry.hub import simulations
 from telemetry.hub.pages.drawing import LIST_LIVE_S, LIVE_S, Page, draw_page, sorry
 from telemetry.hub.pages.source import Json, read, source_of
-from telemetry.hub.query import BadQuery
+from telemetry.hub.query import BadQuery, chosen
 from telemetry.hub.shown.answers import Alerts, Changes, Objective, Overview, Simulation
 from telemetry.hub.shown.objectives import EXHAUSTED, SPANS_S, objective_row
 from telemetry.hub.shown.past_alerts import CHOICES, alert_list, episodes_of, spans_over
@@ -31,17 +31,17 @@ async def _slo(request: Request) -> Response:
     found = _find_objective(overview, request.path_params["slo"], request.query_params.get("model", ""))
     if found is None:
         return sorry(404, "No such objective", overview.error or "No model of the policy in force names it.", LIVE_S)
+    span = chosen("span", request.query_params.get("span", ""), SPANS_S, "1h")
     told, changes = await asyncio.gather(source.alerts(), source.changes_of(found.model))
     alerts = read(told, Alerts)
-    span = request.query_params.get("span", "1h")
     return draw_page(
         "slo.html",
         error=overview.error or alerts.error,
         refresh_s=LIVE_S,
         row=objective_row(found),
         spans=tuple(SPANS_S),
-        span=span if span in SPANS_S else "1h",
-        span_s=SPANS_S.get(span, SPANS_S["1h"]),
+        span=span,
+        span_s=SPANS_S[span],
         plots=[alert for alert in found.alerts if alert.tier != EXHAUSTED],
         over=_json_text(spans_over(alerts, found.name, found.model)),
         marks=_json_text(read(changes, Changes).changes),

@@ -12,7 +12,7 @@ from gateway.control.audit.log import AuditLog
 from gateway.control.log_desk import LogDesk
 from model_pod.wire.refusals import Refused
 from policies.snapshot.mesh import Logs, Mesh
-from telemetry.logs.settings import Changed, FILE_NAME, LogSettings, MAX_CHANGED
+from telemetry.logs.settings import FILE_NAME, MAX_CHANGED, Changed, LogSettings
 from tests.gateway.control.objectives import SNAPSHOT
 
 
