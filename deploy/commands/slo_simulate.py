@@ -37,6 +37,8 @@ from telemetry.slo.told import ToldObjective, ToldSlots, objective_of, slots_of,
 SUMMARY = "Say when each alert of an objective would begin and end if requests were bad for a while."
 POLICIES = "policies/demo"
 _NAMED = 20
+# No options: who tries them is told why.
+_THRESHOLDS = tuple(f"--{name.replace('_', '-')}" for name in THRESHOLDS)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,11 +58,10 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--factor", metavar="ALERT=X", action="append", default=[], help='or by this factor: "page fast=10x"'
     )
-    for threshold in THRESHOLDS:
-        option = f"--{threshold.replace('_', '-')}"
-        parser.add_argument(option, dest=threshold, type=_no_threshold, help=argparse.SUPPRESS)
     parser.add_argument("--policies", metavar="DIR", default=POLICIES, help=f"policy files; {POLICIES} when left out")
     add_arguments(parser)
+    if any(argument.partition("=")[0] in _THRESHOLDS for argument in arguments):
+        parser.error(NO_THRESHOLD)
     options = parser.parse_args(arguments)
     if bool(options.last) == bool(options.bad_share and options.length):
         parser.error("write --bad-share and --for, or --last")
@@ -73,10 +74,6 @@ def run(arguments: Sequence[str]) -> int:
     except (NotReachable, NoObjective) as error:
         print(f"penstock slo simulate: {error}", file=sys.stderr)
     return 1
-
-
-def _no_threshold(_: str) -> None:
-    raise argparse.ArgumentTypeError(NO_THRESHOLD)
 
 
 class NoObjective(Exception):

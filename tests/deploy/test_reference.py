@@ -24,12 +24,7 @@ def test_every_option_of_a_command_is_in_its_section(command: str) -> None:
         section = commands_markdown().partition(f"# `{parser.prog}`\n")[2].partition("\n## ")[0]
         common = commands_markdown().partition("\n## Which mesh\n")[2].partition("\n## ")[0]
         told = set(re.findall(r"`(-[\w-]+)", section)) | set(re.findall(r"`(-[\w-]+)", common))
-        options = {
-            name
-            for action in parser._actions
-            if action.help != argparse.SUPPRESS  # there to be refused with a reason
-            for name in action.option_strings
-        }
+        options = {name for action in parser._actions for name in action.option_strings}
         assert options - told == {"-h", "--help"}
 
 
