@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from telemetry.sampling import in_share, share
+from telemetry.sampling import random_part, share, threshold
 
 # The rate that decides the share forgets what is older than about this.
 RATE_OVER_S = 1.0
@@ -23,18 +23,22 @@ class HeadSampler:
     def __init__(self, kept_per_s: float) -> None:
         self.kept_per_s = kept_per_s
         self.others_rate_per_s = 0.0
-        self._share = 1.0
+        self._least_kept = threshold(1.0)
         self._rate_per_s = 0.0
         self._begun = 0
 
     def keeps(self, trace_id: str) -> bool:
         """Count a trace that begins, and say whether it is of the share."""
+        return self.keeps_random(random_part(trace_id))
+
+    def keeps_random(self, random: int) -> bool:
+        """Do what ``keeps`` does, with the 56 random bits of a trace's id."""
         self._begun += 1
-        return self._share >= 1.0 or in_share(trace_id, self._share)
+        return random >= self._least_kept
 
     def measure(self, elapsed_s: float) -> None:
         """Fit the share to the rate of what began since the last time."""
         weight = 1.0 - math.exp(-elapsed_s / RATE_OVER_S)
         self._rate_per_s += weight * (self._begun / elapsed_s - self._rate_per_s)
         self._begun = 0
-        self._share = share(self.kept_per_s, self._rate_per_s + self.others_rate_per_s)
+        self._least_kept = threshold(share(self.kept_per_s, self._rate_per_s + self.others_rate_per_s))

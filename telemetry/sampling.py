@@ -28,7 +28,17 @@ def in_share(trace_id: str, share: float) -> bool:
     Source: OpenTelemetry, "TraceState: probability sampling": the trace id's last 56 bits are random (W3C Trace Context
     level 2), and a trace is kept when they reach the rejection threshold. So other samplers there keep the same traces.
     """
-    return int(trace_id[-_RANDOM_DIGITS:], 16) >= (1.0 - share) * _RANDOM_END
+    return random_part(trace_id) >= threshold(share)
+
+
+def random_part(trace_id: str) -> int:
+    """Return what of a trace's id decides whether it is kept: the last 56 bits."""
+    return int(trace_id[-_RANDOM_DIGITS:], 16)
+
+
+def threshold(share: float) -> float:
+    """Return which random part is the least that is kept."""
+    return (1.0 - share) * _RANDOM_END
 
 
 def is_slow(duration_s: float, p99_s: float | None, within_s: float | None) -> bool:

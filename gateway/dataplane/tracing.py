@@ -18,8 +18,9 @@ from telemetry.trace_context import (
     may_go_on,
 )
 
-# Request, trace, span and attempt.
-_ID_BITS = 4 * (32 + 32 + 16 + 16)
+# Request, span, attempt and trace, as bytes; what decides whether a trace is kept comes last.
+_ID_BYTES = 16 + 8 + 8 + 16
+_RANDOM_BITS = 2**56 - 1
 
 
 class Trace(Struct, frozen=True, gc=False):
@@ -78,15 +79,15 @@ class Tracer:
 
     def _trace_of(self, caller: Inbound, baggage: str) -> Trace:
         # All ids of the request in one draw; one that is all zeros has no chance worth a question.
-        ids = f"{self._random_bits(_ID_BITS):096x}"
-        own_id = ids[:32]
+        bits = self._random_bits(8 * _ID_BYTES)
+        ids = bits.to_bytes(_ID_BYTES).hex()
         # By our own chance even where the trace is the caller's: it could choose an id that is of every share.
-        kept = self._sampler.keeps(own_id) and self.is_on
+        kept = self._sampler.keeps_random(bits & _RANDOM_BITS) and self.is_on
         return Trace(
-            ids[32:64],
-            caller.trace_id or own_id,
-            ids[64:80],
-            ids[80:],
+            ids[:32],
+            caller.trace_id or ids[64:],
+            ids[32:48],
+            ids[48:64],
             caller.parent_id,
             kept if caller.sampled is None else caller.sampled,
             caller.trace_state,
@@ -105,11 +106,12 @@ class Tracer:
             caller = inbound(self._callers, given.decode("ascii"), state.decode("ascii")) if given else NOTHING_INBOUND
             return self._trace_of(caller, "")
         # As ``_trace_of`` does it, without an ``Inbound`` in between: most requests come here.
-        ids, text, kept_state = f"{self._random_bits(_ID_BITS):096x}", given.decode("ascii"), state.decode("ascii")
-        kept = self._sampler.keeps(ids[:32]) and self.is_on
+        bits, text, kept_state = self._random_bits(8 * _ID_BYTES), given.decode("ascii"), state.decode("ascii")
+        ids = bits.to_bytes(_ID_BYTES).hex()
+        kept = self._sampler.keeps_random(bits & _RANDOM_BITS) and self.is_on
         if kept_state and not may_go_on(kept_state):
             kept_state = ""
-        return Trace(ids[32:64], text[3:35], ids[64:80], ids[80:], text[36:52], kept, kept_state, "", "")
+        return Trace(ids[:32], text[3:35], ids[32:48], ids[48:64], text[36:52], kept, kept_state, "", "")
 
     def new_span_id(self) -> str:
         """Return 16 hex digits, for the span of an attempt that is not the first."""
