@@ -172,7 +172,7 @@ class Passage:
         ):
             self._as_forward().send(now_s)
             return
-        timeout_s = self.deadline_s - now_s
+        timeout_ms = int((self.deadline_s - now_s) * 1000)
         pod.sent(now_s)
         self._pod = pod
         self._attempt_s = gateway.now_s()
@@ -183,7 +183,7 @@ class Passage:
                 trace.request_id,
                 way.tenant,
                 f"00-{trace.trace_id}-{trace.attempt_id}-{'01' if trace.sampled else '00'}",
-                max(1, int(timeout_s * 1000)),
+                timeout_ms if timeout_ms > 0 else 1,
                 self._body_bytes,
                 "",
                 self._fields,

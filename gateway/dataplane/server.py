@@ -29,7 +29,9 @@ _WRITE_BUFFER_BYTES = 64 * 1024
 # A copy of a small body costs less than another buffer to write.
 _JOINED_BYTES = 16 * 1024
 _NO_LINGER = struct.pack("ii", 1, 0)
-_BETWEEN = (Phase.FIRST_BYTE, Phase.IDLE)
+# What every request looks at: a name of a class of names is looked for anew each time.
+_IDLE, _ANSWER = Phase.IDLE, Phase.ANSWER
+_BETWEEN = (Phase.IDLE, Phase.FIRST_BYTE)
 _ENDED = (Phase.LINGERING, Phase.CLOSING)
 # A client that has sent its last byte is looked for this soon, and then this often.
 _FIRST_LOOK_S = 0.02
@@ -145,7 +147,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader.pass_over()
         gateway.in_flight += 1
         pace = self._pace
-        pace.phase = Phase.ANSWER
+        pace.phase = _ANSWER
         pace.since_s = now_s
         pace.request_deadline_s = deadline_s = passage.deadline_s
         if deadline_s < self.look_at_s:
@@ -259,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
         gateway.in_flight -= 1
         pace.request_deadline_s = math.inf
         self._reader.start_next()
-        pace.phase = Phase.IDLE
+        pace.phase = _IDLE
         pace.since_s = now_s
 
     def go_on_as(self, was: object, forward: Request) -> None:

@@ -29,6 +29,7 @@ _STARTS_ANEW_WITHIN_S = 10.0
 _LEAVES_FOR_S = KEYS_WAIT_S
 # By these a pod is left out because of what it did; a trial that tells nothing in time only ends.
 _FAILURES = (Event.TOO_MANY, Event.FAILED)
+_PROBING = Standing.PROBING  # at hand for every answer: a name of a class of names is looked for anew each time
 # 2**64 by the golden ratio: a product's upper bits, which decide, depend on every bit of what is multiplied.
 _SPREAD, _MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 
@@ -132,7 +133,7 @@ class Member(Load):
     def answered(self, now_s: float, latency_s: float, queued_rows: int = 0, ahead_us: int = 0) -> None:
         """Its answer has begun, and says nothing against the pod."""
         Load.answered(self, now_s, latency_s, queued_rows, ahead_us)
-        if self.health.worked(now_s) is Standing.PROBING:
+        if self.health.worked(now_s) is _PROBING:
             self._family.step(self, Event.ANSWERED, now_s)
 
     def refused(self, now_s: float, latency_s: float, status: int, reason: str, fields: bytes = b"") -> None:
