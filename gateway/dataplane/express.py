@@ -8,6 +8,7 @@ with 200, a ``Forward`` takes over where the request stands. Tests send the same
 
 from __future__ import annotations
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.dataplane.client import Piece, UsualClient
@@ -39,9 +40,9 @@ def take(gateway: Gateway, client: UsualClient, form: Form, data: bytes, now_s: 
         return None
     target, credential, traceparent, tracestate, body_at, fields = usual
     way = gateway.ways.of(target.partition(b"?")[0], credential)
-    if way is None or len(data) - body_at > way.most_body_bytes or body_at > gateway.head_limits.head_bytes:
-        return None
     body_bytes = len(data) - body_at
+    if way is None or body_bytes > way.most_body_bytes or body_at > gateway.head_limits.head_bytes:
+        return None
     room_bytes = may_hold_bytes(body_bytes) if body_bytes > SMALL_BODY_BYTES else 0
     if room_bytes and gateway.bodies.take(room_bytes) is not None:
         return None
@@ -51,13 +52,28 @@ def take(gateway: Gateway, client: UsualClient, form: Form, data: bytes, now_s: 
     trace = gateway.tracer.begin_usual(traceparent, tracestate)
     if trace.trace_state:
         fields.append((b"tracestate", tracestate))
-    passage = Passage(gateway, client, way, chosen, target, data, body_at, room_bytes, fields, trace, now_s)
+    passage = Passage(
+        gateway,
+        client,
+        way,
+        chosen,
+        target,
+        data,
+        body_at,
+        body_bytes,
+        room_bytes,
+        fields,
+        trace,
+        now_s,
+        gateway.wall_s(),
+        now_s + way.placed.usual_timeout_s,
+    )
     gateway.turn.add(passage)
     return passage
 
 
-class Passage:
-    """A usual request, from its bytes to its answer.
+class Passage(Struct, eq=False):
+    """A usual request, from its bytes to its answer; a struct, since making one is what a class of ours is slow at.
 
     Attributes:
         way: of the caller to what it asks.
@@ -65,64 +81,26 @@ class Passage:
         is_over: it goes on as a ``Forward``, or nobody waits for it any more.
     """
 
-    __slots__ = (
-        "_attempt_s",
-        "_body_at",
-        "_body_bytes",
-        "_chosen",
-        "_client",
-        "_data",
-        "_exchange",
-        "_fields",
-        "_gateway",
-        "_lefts",
-        "_pod",
-        "_room_bytes",
-        "_started_s",
-        "_successor",
-        "_target",
-        "_trace",
-        "_wall_s",
-        "deadline_s",
-        "is_over",
-        "way",
-    )
-
-    _exchange: LinkExchange
-    _attempt_s: float
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        client: UsualClient,
-        way: Way,
-        chosen: Chosen,
-        target: bytes,
-        data: bytes,
-        body_at: int,
-        room_bytes: int,
-        fields: Fields,
-        trace: Trace,
-        now_s: float,
-    ) -> None:
-        self._gateway = gateway
-        self._client = client
-        self.way = way
-        self._chosen = chosen
-        self._target = target
-        self._data = data
-        self._body_at = body_at
-        self._body_bytes = len(data) - body_at
-        self._room_bytes = room_bytes
-        self._fields = fields
-        self._trace = trace
-        self._started_s = now_s
-        self._wall_s = gateway.wall_s()
-        self._pod: Pod | None = None
-        self._lefts: tuple[int, ...] | None = None  # of its limits, once they are charged
-        self._successor: Forward | None = None
-        self.deadline_s = now_s + way.placed.usual_timeout_s
-        self.is_over = False
+    _gateway: Gateway
+    _client: UsualClient
+    way: Way
+    _chosen: Chosen
+    _target: bytes
+    _data: bytes
+    _body_at: int
+    _body_bytes: int
+    _room_bytes: int
+    _fields: Fields
+    _trace: Trace
+    _started_s: float
+    _wall_s: float
+    deadline_s: float
+    _attempt_s: float = 0.0
+    _pod: Pod | None = None
+    _exchange: LinkExchange | None = None
+    _lefts: tuple[int, ...] | None = None  # of its limits, once they are charged
+    _successor: Forward | None = None
+    is_over: bool = False
 
     # --- the way to a pod
 
@@ -280,7 +258,7 @@ class Passage:
         self._as_forward().on_body_end()
 
     def hold_answer(self, held: bool) -> None:
-        if self._pod is not None:
+        if self._exchange is not None:
             self._exchange.hold(held)
 
     def client_gone(self) -> None:
@@ -310,7 +288,7 @@ class Passage:
         self._client.go_on_as(self, forward)
         if self._lefts is not None:
             forward.admitted(self.way.facts(len(body), self._wall_s), self.way.decision(self._lefts, self._chosen))
-        if self._pod is not None:
+        if self._pod is not None and self._exchange is not None:
             forward.is_at(self._pod, self._exchange, self._attempt_s, self._fields)
             self._exchange.receiver = forward
         return forward

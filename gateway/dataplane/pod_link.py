@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 import msgspec
+from msgspec import Struct
 
 from gateway.dataplane.client import Piece
 from gateway.dataplane.defects import OnDefect, unheard
@@ -131,8 +132,8 @@ class LinkUpstream:
             link.fail(PodUnreachable(f"no connection to the pod: {error}", is_pods_fault=not is_ours(error)))
 
 
-class LinkExchange:
-    """One exchange on a link, a stream of frames.
+class LinkExchange(Struct, eq=False):
+    """One exchange on a link, a stream of frames; a struct, since there is one for each request.
 
     Attributes:
         receiver: who gets the answer; None once it has the end of it.
@@ -140,19 +141,16 @@ class LinkExchange:
         is_whole: the request is, though some of it may wait here.
     """
 
-    # What most streams never change is the class's; there are many streams.
-    room_bytes = WINDOW_BYTES
+    _link: _Link
+    number: int
+    receiver: Receiver | None
+    is_whole: bool = False
+    room_bytes: int = WINDOW_BYTES
     _unsent: deque[Piece] | None = None  # what waits for the pod to take what was sent
-    is_whole = False
-    _is_held = False
-    _ahead_bytes = 0  # of the answer that the pod has not been credited for
-    has_answered = False  # with a head, of which there is one
-    is_bodyless = False  # the answer has no body
-
-    def __init__(self, link: _Link, number: int, receiver: Receiver) -> None:
-        self._link = link
-        self.number = number
-        self.receiver: Receiver | None = receiver
+    _is_held: bool = False
+    _ahead_bytes: int = 0  # of the answer that the pod has not been credited for
+    has_answered: bool = False  # with a head, of which there is one
+    is_bodyless: bool = False  # the answer has no body
 
     # --- the request, as the one who forwards sees it
 
