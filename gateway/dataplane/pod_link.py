@@ -46,7 +46,7 @@ from model_pod.wire.link import (
     decode_reset,
     encode_head,
     frame,
-    whole_frame,
+    frame_header,
 )
 from model_pod.wire.refusals import REASONS
 
@@ -144,8 +144,8 @@ class LinkExchange(Struct, eq=False):
     _link: _Link
     number: int
     receiver: Receiver | None
-    is_whole: bool = False
-    room_bytes: int = WINDOW_BYTES
+    is_whole: bool
+    room_bytes: int
     _unsent: deque[Piece] | None = None  # what waits for the pod to take what was sent
     _is_held: bool = False
     _ahead_bytes: int = 0  # of the answer that the pod has not been credited for
@@ -295,26 +295,25 @@ class _Link(asyncio.Protocol):
         return self._transport is not None
 
     def open(self, request: PodRequest, body: Sequence[Piece], receiver: Receiver, is_whole: bool) -> Exchange:
-        stream = self._new_stream(receiver)
+        stream = self._new_stream(receiver, False, WINDOW_BYTES)
         stream.begin(request, body, is_whole)
         return stream
 
     def send_whole(self, head: bytes, body: bytes, receiver: Receiver) -> LinkExchange:
-        stream = self._new_stream(receiver)
-        stream.is_whole = True
-        stream.room_bytes = WINDOW_BYTES - len(body)
-        self._out.append(whole_frame(_REQUEST_LAST, stream.number, head, body))
+        head_bytes, body_bytes = len(head), len(body)
+        stream = self._new_stream(receiver, True, WINDOW_BYTES - body_bytes)
+        self._out += (frame_header(head_bytes + body_bytes, stream.number, head_bytes, _REQUEST_LAST), head, body)
         if not self._is_flushing:
             self._is_flushing = True
             self._soon(self._flush)
         return stream
 
-    def _new_stream(self, receiver: Receiver) -> LinkExchange:
+    def _new_stream(self, receiver: Receiver, is_whole: bool, room_bytes: int) -> LinkExchange:
         number = self._next_number
         self._next_number = number + 1
         if number >= _LAST_STREAM - 1:
             self.takes_new = False
-        stream = self._streams[number] = LinkExchange(self, number, receiver)
+        stream = self._streams[number] = LinkExchange(self, number, receiver, is_whole, room_bytes)
         return stream
 
     def forget(self, stream: LinkExchange) -> None:

@@ -232,7 +232,7 @@ class SharedLimits:
     def _charge_one(self, request: Charged, now_ns: int) -> tuple[int, ...] | None:
         words = self._words
         lefts: list[int] = []
-        tats_ns: list[int] = []
+        moved: list[tuple[int, int]] = []
         for at, interval_ns, burst_ns in request.rates:
             tat_ns = words[at]
             new_tat_ns = (tat_ns if tat_ns > now_ns else now_ns) + interval_ns
@@ -240,13 +240,13 @@ class SharedLimits:
             if ahead_ns > burst_ns or tat_ns < 0:
                 return None
             lefts.append((burst_ns - ahead_ns) // interval_ns)
-            tats_ns.append(new_tat_ns)
+            moved.append((at, new_tat_ns))
         for columns, most, _ in request.slots:
             left = most - 1 - sum(words[columns])
             if left < 0:
                 return None
             lefts.append(left)
-        for (at, _, _), new_tat_ns in zip(request.rates, tats_ns, strict=True):
+        for at, new_tat_ns in moved:
             words[at] = new_tat_ns
         for _, _, at in request.slots:
             words[at] += 1

@@ -13,6 +13,7 @@ description.
 from __future__ import annotations
 
 import struct
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -37,6 +38,8 @@ LAST = 0x80  # with REQUEST, ANSWER, DATA: the body ends with this frame
 _HEADER = struct.Struct("<IIIB")
 _CREDIT = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
+frame_header: Final = _HEADER.pack
+"""Bytes of the payload, stream, bytes of the head in it, kind: what a frame begins with."""
 NOT_TOLD = -1
 
 Buffer = bytes | bytearray | memoryview
@@ -137,12 +140,6 @@ def frame(kind: int, stream: int, head: bytes = b"", body: Buffer = b"") -> list
     """Return a frame as pieces to write."""
     prefix = _HEADER.pack(len(head) + len(body), stream, len(head), kind) + head
     return [prefix, body] if len(body) else [prefix]
-
-
-def whole_frame(kind: int, stream: int, head: bytes, body: bytes) -> bytes:
-    """Return a frame in one piece."""
-    head_bytes = len(head)
-    return _HEADER.pack(head_bytes + len(body), stream, head_bytes, kind) + head + body
 
 
 def credit(stream: int, byte_count: int) -> bytes:
