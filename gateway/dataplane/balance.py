@@ -195,7 +195,8 @@ class Load:
 
     def others_rows(self, now_s: float) -> float:
         """Return how many rows it has of others than this process, by what it said last; 0 a second after that."""
-        return self._others_rows * max(0.0, 1.0 - (now_s - self._reported_s) / _REPORT_HOLDS_S)
+        held = 1.0 - (now_s - self._reported_s) / _REPORT_HOLDS_S
+        return self._others_rows * held if held > 0.0 else 0.0
 
     def predicted_wait_s(self, now_s: float) -> float:
         """Return how long a further request would wait for its turn, by what the pod said last; 0 if it said nothing.

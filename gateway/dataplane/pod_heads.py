@@ -47,7 +47,8 @@ _IDEMPOTENCY_KEY = re.compile(rb"\"?([\x21\x23-\x7e]{1,255})\"?")
 # What a field's value may hold (RFC 9110 5.5).
 _OF_VALUES = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 # What our own pods tell of most answers, found sooner than it is judged line by line.
-_AS_OURS_TELL = re.compile(rb"content-type: [a-z0-9/+.; =-]+\r\n(?:penstock-usage: [a-z_=;0-9]+\r\n)?")
+_AS_OURS_TELL = re.compile(rb"content-type: [a-z0-9/+.; =-]+\r\n(?:penstock-usage: [a-z_=;0-9]+\r\n)?").fullmatch
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
 _PHRASE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _USAGE = conventions.USAGE.encode()
 _REASON = REASON_HEADER.encode()
@@ -181,8 +182,8 @@ def answer_of(response: ResponseHead, *, has_body: bool) -> PodAnswer:
 def is_for_clients(answer: PodAnswer) -> bool:
     """Whether the header lines that a pod gives for its caller are lines, and none is the gateway's to write."""
     return (
-        (_AS_OURS_TELL.fullmatch(answer.fields) is not None or _are_for_clients(answer.fields))
-        and not answer.timing.translate(None, _OF_VALUES)
+        (_AS_OURS_TELL(answer.fields) is not None or _are_for_clients(answer.fields))
+        and _VALUE(answer.timing) is not None
         and (not answer.phrase or _PHRASE.fullmatch(answer.phrase) is not None)
     )
 
