@@ -55,8 +55,8 @@ class Client(Protocol):
 class UsualClient(Client, Protocol):
     """A connection that may say a usual request in one go; see ``gateway.dataplane.express``."""
 
-    def answer_usual(self, fields: bytes, body: Piece, now_s: float) -> None:
-        """Do what ``answer`` does with 200."""
+    def answer_usual(self, fields: tuple[bytes, ...], body: Piece, now_s: float) -> None:
+        """Do what ``answer`` does with 200; the fields are in pieces."""
         ...
 
     def go_on_as(self, was: object, forward: Request) -> None:

@@ -66,7 +66,7 @@ def take(gateway: Gateway, client: UsualClient, form: Form, data: bytes, now_s: 
         trace,
         now_s,
         gateway.wall_s(),
-        now_s + way.placed.usual_timeout_s,
+        now_s + way.timeout_s,
     )
     gateway.turn.add(passage)
     return passage
@@ -197,22 +197,30 @@ class Passage(Struct, eq=False):
             *lefts,
             (attempt_s - started_s) * 1000,
         )
+        trial, copies = self._chosen
         gateway.settlement.settle_usual(
             way,
             trace,
-            (started_s, now_s, self._wall_s),
-            [(trace.attempt_id, name, attempt_s, now_s, "", 200)],
+            started_s,
+            attempt_s,
+            now_s,
+            self._wall_s,
+            name,
             answer,
-            (self._body_bytes, len(body)),
+            self._body_bytes,
+            len(body),
             lefts,
-            self._chosen[0],
+            trial,
         )
         if gateway.waiting.count:
             gateway.waiting.on_free(*way.version_key, now_s)
         timing = answer.timing
-        own = fields.encode() + (b", %b\r\n" % timing if timing else b"\r\n")
-        self._client.answer_usual(answer.fields + own, body, now_s)
-        copies = self._chosen[1]
+        own = (
+            (answer.fields, fields.encode(), b", ", timing, b"\r\n")
+            if timing
+            else (answer.fields, fields.encode(), b"\r\n")
+        )
+        self._client.answer_usual(own, body, now_s)
         if copies is not None:
             self._hand_copy_over(copies, answer, body, now_s)
 

@@ -251,12 +251,13 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.writelines((head, body))
         self._answered(keep_alive)
 
-    def answer_usual(self, fields: bytes, body: Piece, now_s: float) -> None:
+    def answer_usual(self, fields: tuple[bytes, ...], body: Piece, now_s: float) -> None:
         pace, gateway = self._pace, self._gateway
         if not self._is_smooth or gateway.draining or len(body) > _JOINED_BYTES or self._transport.is_closing():
-            self.answer(200, b"", fields, body)
+            self.answer(200, b"", b"".join(fields), body)
             return
-        self._transport.write(b"%b%bcontent-length: %d\r\n%b" % (_OK, fields, len(body), gateway.head_end) + body)
+        length = b"content-length: %d\r\n" % len(body)
+        self._transport.write(b"".join((_OK, *fields, length, gateway.head_end, body)))
         self._forward = None
         gateway.in_flight -= 1
         pace.request_deadline_s = math.inf

@@ -115,28 +115,31 @@ class Settlement:
         self,
         way: Way,
         trace: Trace,
-        since_s: tuple[float, float, float],
-        attempts: list[AttemptTuple],
+        started_s: float,
+        attempt_s: float,
+        now_s: float,
+        wall_s: float,
+        pod: str,
         answer: PodAnswer,
-        body_bytes: tuple[int, int],
+        request_bytes: int,
+        answer_bytes: int,
         lefts: tuple[int, ...],
-        trial: Trial | None = None,
+        trial: Trial | None,
     ) -> None:
         """Do what ``settle`` does, for a request of a known way that the first pod answered with 200.
 
         Args:
-            since_s: when it began and when it ended, on the monotonic clock, and when it began by the wall's.
-            body_bytes: of the request and of the answer.
+            wall_s: when it began, by the wall's clock.
+            pod: its name.
+            request_bytes, answer_bytes: of the bodies.
             lefts: what is left of each of its limits.
         """
         try:
-            started_s, now_s, wall_s = since_s
-            request_bytes, answer_bytes = body_bytes
             took_s = now_s - started_s
             self._limits.give_back(way.charged)
-            key_id = way.placed.caller.key.id
-            if key_id in self._key_uses or self._has_room_for_keys:
-                self._key_uses[key_id] = wall_s
+            key_id, key_uses = way.key_id, self._key_uses
+            if key_id in key_uses or len(key_uses) < MAX_KEY_USES:
+                key_uses[key_id] = wall_s
             device_us, tokens = answer.device_us, answer.tokens
             if device_us > 0 and self.requests % _LEARN_EACH == 0:
                 self._limits.estimates.learn(way.kind[0], way.kind[1], "device_time", device_us)
@@ -147,10 +150,11 @@ class Settlement:
             is_traced = self._tracer.is_on
             outcome = series.add(took_s, trace.trace_id if trace.sampled and is_traced else "")
             if trial is not None:
-                in_canary = way.placed.arm is Arm.CANARY
+                in_canary = way.arm is Arm.CANARY
                 self._trials.note(trial, outcome, 200, trace.trace_id, in_canary=in_canary)
             series.body_bytes += request_bytes + answer_bytes
-            series.tokens += tokens
+            if tokens:
+                series.tokens += tokens
             if device_us != NOT_TOLD:
                 series.device_us += device_us
             if way.alike is not None and self.decisions is not None:
@@ -167,12 +171,26 @@ class Settlement:
                     trace.request_id,
                 )
             if LOG.is_debug:
-                _tell(way.placed.api, way.kind[:3], way.placed.arm, trace, (200, "", took_s))
+                _tell(way.api, way.kind[:3], way.arm, trace, (200, "", took_s))
             if self.recorder is not None and is_traced:
-                asked = ("POST", way.placed.api, 200, "", trace.request_id, way.generation)
-                model, version, tenant = way.kind[:3]
-                given = (tenant, model, version, way.placed.arm)
-                self._record(trace, started_s, now_s, asked, given, outcome, attempts)
+                model, version = way.version_key
+                self._record(
+                    trace,
+                    started_s,
+                    now_s,
+                    "POST",
+                    way.api,
+                    200,
+                    "",
+                    trace.request_id,
+                    way.generation,
+                    way.tenant,
+                    model,
+                    version,
+                    way.arm,
+                    outcome,
+                    [(trace.attempt_id, pod, attempt_s, now_s, "", 200)],
+                )
         except Exception as error:
             self._note_uncounted(error)
 
@@ -213,33 +231,43 @@ class Settlement:
             _tell(decision.api or "", of, decision.arm, trace, (settled.status, settled.reason, took_s))
         if self.recorder is None or not is_traced:
             return
-        asked = (
+        self._record(
+            trace,
+            settled.started_s,
+            now_s,
             settled.method,
             decision.api or "",
             settled.status,
             settled.reason,
             settled.request_id,
             decision.generation,
+            decision.tenant,
+            decision.model,
+            decision.version,
+            decision.arm,
+            outcome,
+            settled.attempts,
         )
-        given = (decision.tenant, decision.model, decision.version, decision.arm)
-        self._record(trace, settled.started_s, now_s, asked, given, outcome, settled.attempts)
 
     def _record(
         self,
         trace: Trace,
         started_s: float,
         now_s: float,
-        asked: tuple[str, str, int, str, str, int],
-        given: tuple[str, str, str, str],
+        method: str,
+        api: str,
+        status: int,
+        reason: str,
+        request_id: str,
+        generation: int,
+        tenant: str,
+        model: str,
+        version: str,
+        arm: str,
         outcome: str,
         attempts: list[AttemptTuple],
     ) -> None:
-        """Tell the sidecar of a request, in the order of ``telemetry.records.GatewayRequest``.
-
-        Args:
-            asked: method, API, status, reason, the request's id and the generation.
-            given: tenant, model, version and arm.
-        """
+        """Tell the sidecar of a request, in the order of ``telemetry.records.GatewayRequest``."""
         assert self.recorder is not None  # noqa: S101 - whoever calls has looked
         self.recorder.record(
             (
@@ -250,8 +278,16 @@ class Settlement:
                 trace.sampled,
                 started_s,
                 now_s,
-                *asked,
-                *given,
+                method,
+                api,
+                status,
+                reason,
+                request_id,
+                generation,
+                tenant,
+                model,
+                version,
+                arm,
                 outcome,
                 attempts,
                 trace.trace_state,

@@ -51,22 +51,31 @@ class Way:
         fields: the gateway's own header lines of an answer with 200, to be filled in; see ``usual_fields``.
         alike: what its decision records share; None where there are none.
         kind: what its answers with 200 are counted as.
+        key_id: of the caller.
+        api, arm: as ``placed`` says.
+        timeout_s: how long its requests may take.
+        is_varied: its requests differ in more than their bodies: in the version, or in what they are copied for.
         variants: the ways by version and why, where the version is chosen for each request.
     """
 
     __slots__ = (
         "alike",
+        "api",
+        "arm",
         "budget",
         "charged",
         "credential",
         "fields",
         "generation",
+        "is_varied",
+        "key_id",
         "kind",
         "most_body_bytes",
         "path",
         "placed",
         "pod_in_flight",
         "tenant",
+        "timeout_s",
         "variants",
         "version_key",
     )
@@ -95,11 +104,10 @@ class Way:
         self.variants: dict[tuple[str, str, str], Way] = {}
         caller, model = placed.caller, placed.route.model
         self.kind: Kind = (model, placed.version, caller.tenant.name, caller.tier.name, 200, "", INFERENCE)
-
-    @property
-    def is_varied(self) -> bool:
-        """Whether its requests differ in more than their bodies: in the version, or in what they are copied for."""
-        return self.placed.fork is not None or self.placed.copying is not None
+        self.key_id = caller.key.id
+        self.api, self.arm = placed.api, placed.arm
+        self.timeout_s = placed.usual_timeout_s
+        self.is_varied = placed.fork is not None or placed.copying is not None
 
     def facts(self, content_length: int, wall_s: float) -> RequestFacts:
         """Return what a request of this way was decided by."""
