@@ -207,7 +207,7 @@ class SharedLimits:
         except Busy:
             return None
         try:
-            return [self._charge_one(request, now_ns) for request in requests]
+            return self._charge_each(requests, now_ns)
         finally:
             self._unlock(domains)
 
@@ -228,6 +228,37 @@ class SharedLimits:
             self._table.unlock(domains)
         else:
             self._table.unlock_all()
+
+    def _charge_each(self, requests: Sequence[Charged], now_ns: int) -> list[tuple[int, ...] | None]:
+        told: list[tuple[int, ...] | None] = []
+        at, end = 0, len(requests)
+        while at < end:
+            request = requests[at]
+            lefts = self._charge_one(request, now_ns)
+            told.append(lefts)
+            at += 1
+            more = 0
+            while at < end and requests[at] is request:
+                at += 1
+                more += 1
+            if more:
+                told += self._charge_more(request, lefts, more)
+        return told
+
+    def _charge_more(
+        self, request: Charged, lefts: tuple[int, ...] | None, count: int
+    ) -> Sequence[tuple[int, ...] | None]:
+        """Charge so many more that have the same limits as one to which so much was left: each finds one less."""
+        if not lefts:  # there was no room for that one, or there are no limits
+            return [lefts] * count
+        admitted = min(count, *lefts)
+        words = self._words
+        for at, interval_ns, _ in request.rates:
+            words[at] += admitted * interval_ns
+        for _, _, at in request.slots:
+            words[at] += admitted
+        told = zip(*[range(left - 1, left - 1 - admitted, -1) for left in lefts], strict=True)
+        return [*told, *[None] * (count - admitted)]
 
     def _charge_one(self, request: Charged, now_ns: int) -> tuple[int, ...] | None:
         words = self._words

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.dataplane.estimates import Estimates
-from gateway.dataplane.shared_limits import Committed, SharedLimits
-from gateway.decide.limits import QuotaCharge, RateCharge, SlotCharge, charge_rate
+from gateway.dataplane.shared_limits import Charged, Committed, SharedLimits
+from gateway.decide.limits import NS, QuotaCharge, RateCharge, SlotCharge, charge_rate
+from gateway.decide.tables import Admission, RateBound, SlotBound
 from gateway.limits.table import LimitTable, RowKind
 from tests.gateway.policy import limits_memory
 
@@ -106,6 +107,32 @@ def test_requests_that_four_workers_charge_together_get_what_there_is_and_not_on
         worker.communicate(timeout=60)
     # A worker that finds the locks taken for too long charges nothing, and may find them free the next time.
     assert [sum(each) for each in zip(*told, strict=True)] == [1500, 300]
+
+
+def charged(limits: SharedLimits, tenant: str, burst: int | None, most: int | None) -> Charged:
+    """Return the limits of a tenant, of ten requests a second."""
+    rates = () if burst is None else (RateBound(f"tenant/{tenant}/rate", "r", 10.0, NS // 10, burst, False),)
+    slots = () if most is None else (SlotBound(f"tenant/{tenant}/in_flight", "s", most, False),)
+    found = limits.charged(Admission(rates, slots, (), ""))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("burst", "most"), [(5, 9), (9, 5), (5, None), (None, 5), (None, None), (20, 20), (1, 1), (7, 7)]
+)
+def test_requests_of_one_turn_are_charged_as_those_that_come_one_after_the_other(
+    fd: int, burst: int | None, most: int | None
+) -> None:
+    limits = SharedLimits(fd)
+    together, apart = charged(limits, "a", burst, most), charged(limits, "b", burst, most)
+    for now_ns in (NS, NS + NS // 4, 3 * NS):
+        told = limits.charge([together] * 7, now_ns)
+        assert told == [lefts for _ in range(7) for lefts in limits.charge([apart], now_ns) or ()]
+        assert limits.tat_ns("tenant/a/rate") == limits.tat_ns("tenant/b/rate")
+        assert limits.in_flight("tenant/a/in_flight") == limits.in_flight("tenant/b/in_flight")
+        for charge in (together, apart):
+            limits.give_back(charge)
 
 
 def test_a_charge_against_an_old_reading_is_not_written(fd: int) -> None:
