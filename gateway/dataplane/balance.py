@@ -189,8 +189,10 @@ class Load:
         if slow_s > latency_s:
             latency_s = slow_s
         rows = self.outstanding + 1.0
-        if self._others_rows:
-            rows += self.others_rows(now_s)
+        if self._others_rows:  # ``others_rows`` written out: each request asks this of two pods
+            held = 1.0 - (now_s - self._reported_s) / _REPORT_HOLDS_S
+            if held > 0.0:
+                rows += self._others_rows * held
         return latency_s * rows
 
     def others_rows(self, now_s: float) -> float:

@@ -144,7 +144,7 @@ class ClientConnection(asyncio.Protocol):
         self._forward = passage
         self._request = USUAL_HEAD
         self._answer_begun = False
-        self._reader.pass_over()
+        self._reader.has_ended = True
         gateway.in_flight += 1
         pace = self._pace
         pace.phase = _ANSWER
@@ -261,7 +261,7 @@ class ClientConnection(asyncio.Protocol):
         self._forward = None
         gateway.in_flight -= 1
         pace.request_deadline_s = math.inf
-        self._reader.start_next()
+        self._reader.has_ended = False
         pace.phase = _IDLE
         pace.since_s = now_s
 

@@ -176,12 +176,13 @@ class FrameReader:
         unpack_from = _HEADER.unpack_from
         while end - at >= HEADER_BYTES:
             payload_bytes, stream, head_bytes, kind = unpack_from(data, at)
-            if head_bytes > MAX_HEAD_BYTES or not head_bytes <= payload_bytes <= head_bytes + WINDOW_BYTES:
+            if head_bytes > MAX_HEAD_BYTES or not 0 <= payload_bytes - head_bytes <= WINDOW_BYTES:
                 raise BadLink(f"a frame of {payload_bytes} bytes with a head of {head_bytes} is over the limit")
             head_at = at + HEADER_BYTES
-            body_at, stop = head_at + head_bytes, head_at + payload_bytes
+            stop = head_at + payload_bytes
             if stop > end:
                 break
+            body_at = head_at + head_bytes
             frames.append((kind, stream, data[head_at:body_at], data[body_at:stop]))
             at = stop
         self._pending = data[at:]

@@ -36,13 +36,18 @@ END: Final = End.MESSAGE
 
 
 class _Reader:
-    """The part of reading that requests and responses share: unread bytes, and the body."""
+    """The part of reading that requests and responses share: unread bytes, and the body.
+
+    Attributes:
+        has_ended: the message is whole, and the next one is not to be read yet; also set by one who has read a whole
+            message past the reader.
+    """
 
     def __init__(self) -> None:
         self._unread = memoryview(b"")
         self._scanned = 0  # bytes of _unread known to hold no end of a head
         self._body: Body | None = None
-        self._ended = False
+        self.has_ended = False
 
     def feed(self, data: bytes) -> None:
         """Add what the socket gave."""
@@ -56,15 +61,11 @@ class _Reader:
     @property
     def between_messages(self) -> bool:
         """Nothing of a message has come yet."""
-        return self._body is None and not self._ended and not self._unread
+        return self._body is None and not self.has_ended and not self._unread
 
     def start_next(self) -> None:
         """Forget the finished message; the next one may be read."""
-        self._ended = False
-
-    def pass_over(self) -> None:
-        """Somebody else has read a whole message."""
-        self._ended = True
+        self.has_ended = False
 
     def _take_head(self, limit_bytes: int) -> bytes | None:
         """Return the head that is now whole, or None; raises ValueError when it is over its limit."""
@@ -92,7 +93,7 @@ class _Reader:
 
     def _end(self) -> End:
         self._body = None
-        self._ended = True
+        self.has_ended = True
         return END
 
 
@@ -114,12 +115,12 @@ class RequestReader(_Reader):
             Refused: as ``next_event`` does.
         """
         end = data.find(_HEAD_END, 0, self._limits.head_bytes + len(_HEAD_END)) + len(_HEAD_END)
-        if end < len(_HEAD_END) or self._unread or self._ended or self._body is not None:
+        if end < len(_HEAD_END) or self._unread or self.has_ended or self._body is not None:
             self.feed(data)
             return None
         request = parse_request_head(data[:end], self._limits)
         if not request.chunked and len(data) - end == (request.content_length or 0):
-            self._ended = True
+            self.has_ended = True
             return request, data[end:]
         self._unread = memoryview(data)[end:]
         self._body = ChunkedBody() if request.chunked else FixedBody(request.content_length or 0)
@@ -134,7 +135,7 @@ class RequestReader(_Reader):
         Raises:
             Refused: the client's bytes break a rule; answer it and close, for nothing after it can be trusted.
         """
-        if self._ended or self._body is not None:
+        if self.has_ended or self._body is not None:
             return self._next_of_body(body_limit_bytes)
         if not self._unread:
             return None
@@ -178,7 +179,7 @@ class ResponseReader(_Reader):
         Raises:
             ValueError: the pod's bytes are not a response.
         """
-        if self._ended or self._body is not None:
+        if self.has_ended or self._body is not None:
             try:
                 return self._next_of_body(NO_BOUND)
             except Refused as refused:
@@ -199,8 +200,8 @@ class ResponseReader(_Reader):
         """The connection ended: return whether that ends the response as it should."""
         if isinstance(self._body, UntilCloseBody):
             self._body = None
-            self._ended = True
-        return self._ended
+            self.has_ended = True
+        return self.has_ended
 
     def _body_of(self, response: ResponseHead) -> Body:
         if self._request_method == "HEAD" or response.status in BODYLESS:
