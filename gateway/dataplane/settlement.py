@@ -146,7 +146,9 @@ class Settlement:
             self.requests += 1
             if now_s >= self._slot_ends_s:
                 self._begin_slot()
-            series = self._tallies.series(way.kind)
+            series = way.series
+            if series.is_taken:
+                series = way.series = self._tallies.series(way.kind)
             is_traced = self._tracer.is_on
             outcome = series.add(took_s, trace.trace_id if trace.sampled and is_traced else "")
             if trial is not None:

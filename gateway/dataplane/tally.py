@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from operator import add
+from typing import Final
 
 from gateway.control.messages import LimitUses, RequestCounts, SloEvents
 from gateway.dataplane.usage import NOT_TOLD, NOTHING_USED, Usage
@@ -72,6 +73,7 @@ class Series:
     """Requests of one kind since they were last taken.
 
     Attributes:
+        is_taken: somebody has taken what it counted; what comes is another one's to count.
         moved: what is to be added to ``buckets`` to have them by first byte; None where they are the same.
     """
 
@@ -82,6 +84,7 @@ class Series:
         "edges_s",
         "exemplar_s",
         "exemplar_trace",
+        "is_taken",
         "meanings",
         "moved",
         "outcomes",
@@ -101,6 +104,7 @@ class Series:
         self.device_us = 0
         self.body_bytes = 0
         self.tokens = 0
+        self.is_taken = False
 
     def add(self, duration_s: float, kept_trace: str) -> str:
         """Count one, and return what it meant: ``good``, ``bad``, ``ignored`` or "".
@@ -134,6 +138,10 @@ class Series:
             _summed(meanings, by_first_byte if is_first else self.buckets)
             for meanings, is_first in zip(self.meanings.by_objective, self.meanings.by_first_byte, strict=True)
         ]
+
+
+NO_SERIES: Final = Series((), Meanings((), (), 200))
+NO_SERIES.is_taken = True
 
 
 class Tallies:
@@ -197,6 +205,8 @@ class Tallies:
     def take(self) -> tuple[dict[str, tuple[float, ...]], tuple[RequestCounts, ...], tuple[SloEvents, ...]]:
         """Return edges by model, requests and events since the last time, and begin anew."""
         taken, self._series = self._series, {}
+        for series in taken.values():
+            series.is_taken = True
         edges_s = {kind[0]: series.edges_s for kind, series in taken.items()}
         requests = tuple(
             RequestCounts(

@@ -21,6 +21,7 @@ from telemetry.trace_context import (
 # Request, span, attempt and trace, as bytes; what decides whether a trace is kept comes last.
 _ID_BYTES = 16 + 8 + 8 + 16
 _RANDOM_BITS = 2**56 - 1
+_SHORT_STATE = 31  # characters of a ``tracestate`` that has too few members for any bound
 
 
 class Trace(Struct, frozen=True, gc=False):
@@ -109,7 +110,7 @@ class Tracer:
         bits, text, kept_state = self._random_bits(8 * _ID_BYTES), given.decode("ascii"), state.decode("ascii")
         ids = bits.to_bytes(_ID_BYTES).hex()
         kept = self._sampler.keeps_random(bits & _RANDOM_BITS) and self.is_on
-        if kept_state and not may_go_on(kept_state):
+        if len(kept_state) > _SHORT_STATE and not may_go_on(kept_state):
             kept_state = ""
         return Trace(ids[:32], text[3:35], ids[32:48], ids[48:64], text[36:52], kept, kept_state, "", "")
 

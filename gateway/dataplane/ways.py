@@ -14,7 +14,7 @@ from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.pod_heads import goes_to_pods
 from gateway.dataplane.retry import Retries, RetryBudget
 from gateway.dataplane.shared_limits import Charged, SharedLimits
-from gateway.dataplane.tally import INFERENCE, Kind
+from gateway.dataplane.tally import INFERENCE, NO_SERIES, Kind
 from gateway.decide.admission import Admitted
 from gateway.decide.copying import Copies
 from gateway.decide.credentials import KeyShown
@@ -51,6 +51,7 @@ class Way:
         fields: the gateway's own header lines of an answer with 200, to be filled in; see ``usual_fields``.
         alike: what its decision records share; None where there are none.
         kind: what its answers with 200 are counted as.
+        series: where they were counted last.
         key_id: of the caller.
         api, arm: as ``placed`` says.
         timeout_s: how long its requests may take.
@@ -74,6 +75,7 @@ class Way:
         "path",
         "placed",
         "pod_in_flight",
+        "series",
         "tenant",
         "timeout_s",
         "variants",
@@ -104,6 +106,7 @@ class Way:
         self.variants: dict[tuple[str, str, str], Way] = {}
         caller, model = placed.caller, placed.route.model
         self.kind: Kind = (model, placed.version, caller.tenant.name, caller.tier.name, 200, "", INFERENCE)
+        self.series = NO_SERIES
         self.key_id = caller.key.id
         self.api, self.arm = placed.api, placed.arm
         self.timeout_s = placed.usual_timeout_s

@@ -105,6 +105,25 @@ def is_taken(world: World, number: int = 0) -> bool:
     return isinstance(world.clients[number][0]._forward, Passage)
 
 
+def counted_now(world: World) -> int:
+    """Take what was settled since the last time, and return of how many requests that tells."""
+    tallies = world.gateway.settlement.take_tallies()
+    return sum(sum(counts.buckets) for tally in tallies for counts in tally.requests)
+
+
+def test_what_comes_after_a_tally_was_taken_is_counted_in_the_next(make: Make) -> None:
+    world = learnt(make())
+    ask(world)
+    assert counted_now(world) == 2
+    ask(world)
+    ask(world)
+    assert counted_now(world) == 2
+    world.use(limited(generation=2))
+    ask(world)
+    ask(world)
+    assert counted_now(world) == 2
+
+
 def test_the_second_request_of_a_client_is_taken_at_once(make: Make) -> None:
     world = learnt(make())
     world.clients[0][0].data_received(request(user="somebody-else", body=b"[1,2,3]"))
