@@ -102,6 +102,8 @@ class Passage(Struct, eq=False):
     _successor: Forward | None = None
     is_over: bool = False
 
+    __repr__ = object.__repr__  # a struct's would show the request's bytes, with the caller's credential
+
     # --- the way to a pod
 
     def start_over(self) -> None:

@@ -105,6 +105,13 @@ def is_taken(world: World, number: int = 0) -> bool:
     return isinstance(world.clients[number][0]._forward, Passage)
 
 
+def test_a_taken_request_shows_nothing_of_its_bytes(make: Make) -> None:
+    world = learnt(make())
+    world.clients[0][0].data_received(request())
+    assert is_taken(world)
+    assert KEY not in repr(world.clients[0][0]._forward)
+
+
 def counted_now(world: World) -> int:
     """Take what was settled since the last time, and return of how many requests that tells."""
     tallies = world.gateway.settlement.take_tallies()
