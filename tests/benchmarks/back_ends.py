@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.benchmarks import link_stub, stub
 from tests.benchmarks.cores import Cores
-from tests.benchmarks.processes import Program, await_answer, find_program, free_port, running
+from tests.benchmarks.processes import Program, await_answer, find_program, running
+from tests.ports import free_port
 
 READY_PATH = "/v2/health/ready"
 

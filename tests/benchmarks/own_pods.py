@@ -18,7 +18,8 @@ from tests.benchmarks.mesh_policy import MeshPolicy
 from tests.benchmarks.open_hop import Asked
 from tests.benchmarks.ours import OURS, recording_gateway
 from tests.benchmarks.pod import make_demo
-from tests.benchmarks.processes import await_answer, free_port, pinned, running
+from tests.benchmarks.processes import await_answer, pinned, running
+from tests.ports import free_port
 
 MODEL = "digits"
 ARCHIVE = "digits-1.mar"  # the smallest, so that most of what happens is not the model

@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.benchmarks.back_ends import StubAddress, nginx_start
 from tests.benchmarks.contender import Contender, Skipped
 from tests.benchmarks.cores import Cores
-from tests.benchmarks.processes import await_answer, find_program, free_port, running
+from tests.benchmarks.processes import await_answer, find_program, running
+from tests.ports import free_port
 
 PATH = "/predictions/stub"
 UNIX_PATH = "/predictions/stub-unix"  # nginx forwards it over the Unix socket

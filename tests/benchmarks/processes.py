@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -85,7 +84,7 @@ def pinned(cores: Collection[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def await_answer(address: str, path: str, program: Program, within_s: float = 20.0) -> None:
+def await_answer(address: str, path: str, program: Program, within_s: float = 120.0) -> None:
     """Wait until GET answers 200.
 
     Raises:
@@ -119,12 +118,6 @@ def find_program(name: str) -> str | None:
     """Return where a program is, None when it is not installed."""
     # Debian keeps some in /usr/sbin, which is not on every user's PATH.
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago, for programs that cannot report the one they were given."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def family(pid: int) -> list[int]:

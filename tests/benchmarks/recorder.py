@@ -27,12 +27,13 @@ from tests.benchmarks.large_policy import key_of
 from tests.benchmarks.mesh_policy import MeshPolicy
 from tests.benchmarks.ours import running_gateway
 from tests.benchmarks.pod import make_demo
-from tests.benchmarks.processes import NotStarted, Program, await_answer, cpu_s, family, free_port, pinned, running
+from tests.benchmarks.processes import NotStarted, Program, await_answer, cpu_s, family, pinned, running
 from tests.benchmarks.report import table
 from tests.benchmarks.slices import CONNECTIONS, Slice, drive, is_stub_answer
 from tests.benchmarks.spread import median_interval, pass_ratios, spread
 from tests.fakes.load import MakeRequest
 from tests.fakes.load_connection import Check
+from tests.ports import free_port
 
 POD_ARCHIVE = "digits-1.mar"
 KEEPS_ALL = 1_000_000  # traces per second: more than any load here has

@@ -22,8 +22,8 @@ from tests.benchmarks.cores import Cores
 from tests.benchmarks.large_policy import key_of
 from tests.benchmarks.mesh_policy import MeshPolicy
 from tests.benchmarks.ours import RunningGateway, running_gateway
-from tests.benchmarks.processes import free_port
 from tests.benchmarks.report import table
+from tests.ports import free_port
 
 _GENERATION = re.compile(rb"penstock-decision: gen=(\d+)")
 _IN_FORCE_WITHIN_S = 10.0

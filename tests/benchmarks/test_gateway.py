@@ -16,9 +16,10 @@ from tests.benchmarks.contender import Contender, start_all
 from tests.benchmarks.cores import Cores
 from tests.benchmarks.gateway import DIRECT, HEADLINE, answers_rightly, goals, measure, started
 from tests.benchmarks.ours import OURS
-from tests.benchmarks.processes import free_port, pinned
+from tests.benchmarks.processes import pinned
 from tests.benchmarks.slices import failures
 from tests.benchmarks.test_slices import SLICE
+from tests.ports import free_port
 
 
 def test_the_ratio_to_envoy_is_said_with_its_bound() -> None:
@@ -65,7 +66,7 @@ def test_everything_that_takes_part_answers_rightly_and_is_ended() -> None:
             contender.name for contender in found.contenders
         }
         with pinned({cores.load}):
-            slices = measure(found.contenders, HEADLINE, passes=1, slice_s=0.2)
+            slices = measure(found.contenders, HEADLINE, passes=1, slice_s=0.5)
         pids = {contender.program.pid for contender in found.contenders if contender.program}
     assert failures(slices) == 0
     assert all(taken[0].requests_per_s > 0 for taken in slices.values())

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.processes import NotStarted, await_answer, cpu_s, family, free_port, largest_rss_bytes, running
+from tests.benchmarks.processes import NotStarted, await_answer, cpu_s, family, largest_rss_bytes, running
+from tests.ports import free_port
 
 
 def test_a_program_runs_on_its_core_and_is_gone_afterwards(tmp_path: Path) -> None:

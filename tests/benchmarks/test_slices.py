@@ -13,8 +13,9 @@ import pytest
 from tests.benchmarks import stub, wrk
 from tests.benchmarks.contender import Contender
 from tests.benchmarks.heads import Requests
-from tests.benchmarks.processes import NotStarted, await_answer, free_port, running
+from tests.benchmarks.processes import NotStarted, await_answer, running
 from tests.benchmarks.slices import Slice, check_once, failures, interleaved, render, take_slice
+from tests.ports import free_port
 
 SLICE = Slice(requests_per_s=1000.0, cpu_per_request_s=20e-6, busy=0.95, p50_s=0.001, p99_s=0.002, failed=0)
 
@@ -69,8 +70,8 @@ def test_a_slice_counts_right_answers_and_the_cpu_of_the_program(
     with running(arguments, cores=os.sched_getaffinity(0), log=tmp_path / "log") as program:
         await_answer(f"127.0.0.1:{port}", "/v2/health/ready", program)
         contender = Contender("stub", f"127.0.0.1:{port}", "/predictions/stub", program)
-        taken = take_slice(contender, Requests(contender.path, "key"), 0.1, connections=4)
-        wrong = take_slice(contender, Requests("/penstock/pod", "key"), 0.1, connections=4)
+        taken = take_slice(contender, Requests(contender.path, "key"), 0.5, connections=4)
+        wrong = take_slice(contender, Requests("/penstock/pod", "key"), 0.5, connections=4)
         with pytest.raises(NotStarted, match="wrong answers"):
             check_once(contender, Requests("/penstock/pod", "key"))
     assert failures({"stub": [taken]}) == 0

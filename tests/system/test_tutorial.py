@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 import sysconfig
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.system.mesh import ROOT
 from tests.walkthrough import walk
 
@@ -30,9 +29,9 @@ def test_the_tutorial_holds_what_it_says(tmp_path: Path) -> None:
 def with_free_ports(guide: str) -> str:
     """Return the guide with other ports in place of its own, each everywhere the same one."""
     named = sorted(set(_ADDRESS.findall(guide)))
-    with ExitStack() as taken:
-        sockets = [taken.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in named]
-        free = {port: str(its.getsockname()[1]) for port, its in zip(named, sockets, strict=True)}
+    free: dict[str, str] = {}
+    while len(set(free.values())) < len(named):
+        free = {port: str(free_port()) for port in named}
     return _ADDRESS.sub(lambda address: f"127.0.0.1:{free[address[1]]}", guide)
 
 

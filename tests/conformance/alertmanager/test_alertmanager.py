@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,9 +21,10 @@ from policies.snapshot.mesh import Alerting, Webhook
 from tests.fakes.receiver import AlertReceiver
 from tests.fakes.told import Told
 from tests.gateway.control.alerting.notices import notice
-from tests.system.mesh import eventually
+from tests.ports import free_port
+from tests.system.mesh import SOON_S, eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 CONFIG = """\
@@ -40,13 +40,6 @@ def program() -> str:
     if PROGRAM is None:
         pytest.skip("no Alertmanager here: apt-get install prometheus-alertmanager")
     return PROGRAM
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 @asynccontextmanager
@@ -78,7 +71,7 @@ def answers(url: str) -> bool:
 
 
 def alerts_of(url: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = httpx.get(f"{url}/api/v2/alerts", trust_env=False).json()
+    found: list[dict[str, Any]] = httpx.get(f"{url}/api/v2/alerts", trust_env=False, timeout=SOON_S).json()
     return found
 
 

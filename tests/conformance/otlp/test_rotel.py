@@ -18,10 +18,11 @@ from telemetry.otlp.encode import encode_spans
 from telemetry.record import Recorder
 from telemetry.records import Source
 from telemetry.span import Event, Kind, Link, Span, Status
+from tests.ports import free_port
 from tests.telemetry.otlp.receiver import Receiver, receiver
 
 pytestmark = pytest.mark.system
-START_WITHIN_S = 10.0
+START_WITHIN_S = 60.0
 
 BATCH = Span(
     trace_id="a" * 32,
@@ -47,8 +48,7 @@ def _rotel(received: Receiver) -> Iterator[str]:
     found = importlib.util.find_spec("rotel")
     if found is None or found.origin is None:
         pytest.skip("rotel is not installed (pip install rotel==0.0.1a15)")
-    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as grpc:
-        ports = http.getsockname()[1], grpc.getsockname()[1]
+    ports = free_port(), free_port()
     options = {
         "otlp-http-endpoint": f"127.0.0.1:{ports[0]}",
         "otlp-grpc-endpoint": f"127.0.0.1:{ports[1]}",
@@ -79,7 +79,11 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 def test_a_batch_goes_through_another_collector_with_all_its_links() -> None:
     other = Span("c" * 32, "d" * 16, "e" * 16, "pod.inference", Kind.SERVER, 5, 6, links=(Link("a" * 32, "b" * 16),))
-    with receiver() as received, _rotel(received) as url, httpx.Client(trust_env=False) as client:
+    with (
+        receiver() as received,
+        _rotel(received) as url,
+        httpx.Client(trust_env=False, timeout=START_WITHIN_S) as client,
+    ):
         headers = {"content-type": "application/x-protobuf"}
         answered = client.post(f"{url}/v1/traces", content=encode_spans([BATCH, other]), headers=headers)
         assert answered.status_code == 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_STARTS_WITHIN_S = 60.0
+from tests.ports import free_port
+
+_STARTS_WITHIN_S = 180.0
 
 
 class Prometheus:
@@ -56,9 +57,7 @@ def running(folder: Path, configuration: str | None = "global: {}\n") -> Iterato
     config = folder / "prometheus.yml"
     if configuration is not None:
         config.write_text(configuration)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [
         "prometheus",
         f"--config.file={config}",

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from telemetry.otlp.receive import Answer, answer
 from telemetry.span import Span
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 class Receiver:

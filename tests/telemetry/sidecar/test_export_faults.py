@@ -16,6 +16,7 @@ import pytest
 
 from telemetry.span import Attributes
 from tests.certificates import Authority
+from tests.ports import free_port
 from tests.telemetry.sidecar.exported import SPANS_OF_A_REQUEST, BackEnd, Manner, packets, sample_sum
 from tests.telemetry.sidecar.test_main import Sidecar, _post, running
 
@@ -79,12 +80,6 @@ async def on_disk(sidecar: Sidecar, produced: int, exported: int = 0) -> None:
 
 def _waiting(said: str, series: str) -> float:
     return next(float(line.rpartition(" ")[2]) for line in said.splitlines() if line.startswith(series))
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port: int = bound.getsockname()[1]
-    return port
 
 
 async def kill(sidecar: Sidecar) -> None:
