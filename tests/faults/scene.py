@@ -30,7 +30,7 @@ from tests.system.mesh import eventually
 
 _Of = TypeVar("_Of")
 # The watchdog's promise is 5 s; a machine that is swamped has this long.
-_REPLACED_WITHIN_S = 20.0
+_REPLACED_WITHIN_S = 60.0
 
 
 class Proxies:
@@ -137,7 +137,7 @@ def a_worker_stopped_for_a_while(scene: Scene) -> Iterator[None]:
         yield
     finally:
         os.kill(serving[0], signal.SIGCONT)
-    eventually(lambda: "the loop stood still for" in scene.gateway.said.read_text(), "it says so", within_s=5.0)
+    eventually(lambda: "the loop stood still for" in scene.gateway.said.read_text(), "it says so")
     assert set(scene.gateway.serving()) == set(serving)
 
 
@@ -147,7 +147,7 @@ def every_worker_restarted(scene: Scene) -> Iterator[None]:
     before = set(scene.gateway.serving())
     penstock = Path(sys.executable).with_name("penstock")
     subprocess.run(
-        [penstock, "restart", "--reason", "a fault row", "--state", scene.gateway.state], check=True, timeout=60.0
+        [penstock, "restart", "--reason", "a fault row", "--state", scene.gateway.state], check=True, timeout=180.0
     )
     yield
     eventually(scene.gateway.is_whole, "as many workers serve as before", within_s=_REPLACED_WITHIN_S)

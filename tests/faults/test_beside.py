@@ -23,7 +23,7 @@ from tests.faults.scene import Proxies, Scene, a_worker_stopped_for_a_while, sce
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
 
 RATE_PER_S = 100.0
 BEFORE_S = 2.0
@@ -33,6 +33,8 @@ TIMEOUT_S = 1.0
 # Shorter than the supervisor has patience with a worker.
 STANDS_S = 2.0
 NEARLY_S = 0.5
+# Of three seconds, one moment in which a neighbour has the machine is the p99; whoever is hurt waits longer than this.
+SLACK_S = sized(400, 50) / 1000
 BESIDE = "beside"
 
 
@@ -71,10 +73,10 @@ def test_silent_pods_of_one_model_cost_those_of_another_nothing(tmp_path: Path, 
     meanwhile_s = quantile(sorted(took_s for _, took_s in control), 0.99)
     figure("I8 beside silent pods", f"p99 {usual_s * 1e3:.0f} ms before, {meanwhile_s * 1e3:.0f} ms meanwhile")
     assert check(evidence) == {}
-    assert nobody_else_is_hurt(control, usual_s) == []
+    assert nobody_else_is_hurt(control, usual_s, slack_s=SLACK_S) == []
     of_the_silent = _of("oracle", evidence.attempts, evidence.ends, 0.0, float("inf"))
     assert any(end.status == 504 for end, _ in of_the_silent)
-    assert max(took_s for _, took_s in of_the_silent) < TIMEOUT_S + 1.0
+    assert max(took_s for _, took_s in of_the_silent) < TIMEOUT_S + 5.0
     ends = [end for end, _ in of_the_silent]
     assert recovers_in_time(ends, healed_s=moments.healed_s, within_s=AFTER_S / 2) == []
 
@@ -94,7 +96,7 @@ def test_a_worker_whose_loop_stands_still_costs_those_of_others_nothing(tmp_path
         "F07 beside a worker stopped for 2 s", f"p99 {usual_s * 1e3:.0f} ms before, {stood_still_s * 1e3:.0f} ms then"
     )
     assert check(evidence) == {}
-    assert nobody_else_is_hurt(meanwhile, usual_s) == []
+    assert nobody_else_is_hurt(meanwhile, usual_s, slack_s=SLACK_S) == []
 
 
 async def _while_one_stands_still(client: LedgerClient, stage: Scene) -> Moments:

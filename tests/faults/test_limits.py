@@ -18,7 +18,7 @@ from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 from tests.system.mesh import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
 
 RATE_PER_S, BURST = 50.0, 10
 # Records tell moments of the wall's clock, limits go by another: between the two readings a worker may lose its turn.

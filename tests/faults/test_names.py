@@ -21,7 +21,7 @@ from tests.faults.requests import Mix
 from tests.faults.sizes import IS_FULL, sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 NAME = "oracles.invalid"  # no name server knows it (RFC 2606)
 RATE_PER_S = 100.0
@@ -30,7 +30,7 @@ BEFORE_S = 1.0
 MOVED_WITHIN_S = 10.0
 MOVES_S = float(sized(8, 10))
 # Long enough for a name to be asked again, whatever it was asked last.
-UNRESOLVED_S = float(sized(6, 30))
+UNRESOLVED_S = float(sized(9, 30))
 # Longer than the gateway waits for an answer.
 SLOW_S = 8.0
 

@@ -83,7 +83,7 @@ def test_a_key_that_runs_is_in_progress_and_runs_on_without_its_caller(ledger: P
         row.is_wanted = False
         _, again = submitted(oracle, b"hello", "k")
         assert b"idempotency_in_progress" in again[0]
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         assert written == []
         _, later = submitted(oracle, b"hello", "k")
         assert told(later).seq == 1
@@ -95,12 +95,12 @@ def test_a_key_that_runs_is_in_progress_and_runs_on_without_its_caller(ledger: P
 
 def test_what_waits_is_not_run_when_its_caller_is_gone(ledger: Path) -> None:
     async def run() -> None:
-        oracle.behaviour = Behaviour(delay_s=0.01, at_once=1)
+        oracle.behaviour = Behaviour(delay_s=0.1, at_once=1)
         submitted(oracle, b"first")
         row, _ = submitted(oracle, b"second")
         _, third = submitted(oracle, b"third")
         row.is_wanted = False
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         assert told(third).seq == 2
 
     with Ledger(ledger) as lines:
@@ -112,7 +112,7 @@ def test_what_waits_is_not_run_when_its_caller_is_gone(ledger: Path) -> None:
 def test_an_answer_in_pieces_ends_with_its_execution(ledger: Path) -> None:
     async def run() -> list[bytes]:
         _, written = submitted(oracle, b"hello", **{PIECES_HEADER: "3"})
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         return written
 
     with Ledger(ledger) as lines:
@@ -169,14 +169,14 @@ def test_the_link_answers_each_stream_and_credits_its_body(ledger: Path) -> None
 
 def test_a_stream_that_is_reset_or_lost_is_not_run(ledger: Path) -> None:
     async def run() -> None:
-        oracle.behaviour = Behaviour(delay_s=0.01, at_once=1)
+        oracle.behaviour = Behaviour(delay_s=0.1, at_once=1)
         end = LinkEnd(oracle, written.append)
         for number, body in enumerate((b"first", b"reset", b"after", b"waits"), 1):
             over_the_link(end, number, asked(), body)
         end.feed(b"".join(frame(RESET, 2, encode_head(Reset("client_gone")))))
-        await asyncio.sleep(0.015)
+        await asyncio.sleep(0.15)
         end.lost()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
 
     written: list[bytes] = []
     with Ledger(ledger) as lines:
@@ -191,7 +191,7 @@ def test_an_answer_in_pieces_over_the_link_ends_with_its_execution(ledger: Path)
         written: list[bytes] = []
         end = LinkEnd(oracle, written.append)
         over_the_link(end, 1, asked(fields=[(PIECES_HEADER.encode(), b"3")]), b"hello")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
         return written
 
     with Ledger(ledger) as lines:

@@ -22,7 +22,7 @@ from tests.faults.requests import Mix
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
 
 # Slow pods, so that it is not the machine that is overloaded: 2 pods, 16 at a time each, 0.2 s: 160 requests a second.
 PODS, AT_ONCE, DELAY_S = 2, 16, 0.2
@@ -100,7 +100,9 @@ def test_pods_that_refuse_all_are_not_asked_over_and_over(tmp_path: Path, figure
     figure("F11 pods that refuse all", f"{sent} requests, {asked} attempts at pods: {asked / sent:.2f} times")
     assert check(evidence) == {}
     assert all(end.outcome is Outcome.WHOLE and end.status == 503 for end in evidence.ends)
-    assert asked <= (1 + _RETRIES_PER_REQUEST) * sent + _RETRIES_PER_S * lasts_s
+    # As long as it lasted, which is longer than it should where the machine was held up.
+    lasted_s = max(end.at_s for end in evidence.ends) - min(attempt.at_s for attempt in evidence.attempts)
+    assert asked <= (1 + _RETRIES_PER_REQUEST) * sent + _RETRIES_PER_S * max(lasts_s, lasted_s)
 
 
 def _asked(pods: Sequence[LightPod]) -> int:

@@ -184,7 +184,7 @@ def test_the_gateways_records_agree_with_what_clients_saw(
     def are_written() -> bool:
         return answered <= {record.request_id for record in read_audited(folder)[0]}
 
-    eventually(are_written, "every request is on record", within_s=10.0)
+    eventually(are_written, "every request is on record")
     audited = [record for record in read_audited(folder)[0] if record.request_id in answered]
     assert check(Evidence(
         evidence.attempts, evidence.ends, evidence.executions, audited, evidence.reasons, evidence.generations

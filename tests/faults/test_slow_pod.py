@@ -22,15 +22,16 @@ from tests.faults.scene import Scene, a_pod_with, scene
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
 
 RATE_PER_S = 150.0
 BEFORE_S = 2.0
 WITHIN_S = 10.0
 JUDGED_S = float(sized(2, 30))
 USUAL_S, SLOW_S = 0.02, 0.5
-# Of the p99 without the fault; on a machine that is busy with other things the wait of a moment is in it.
-WORSE_BY, SLACK_S = 3.0, 0.05
+# Of the p99 without the fault; on a machine that is busy with other things the wait of a moment is in it, and of two
+# seconds one such moment is the p99. The slow pod is slower than that.
+WORSE_BY, SLACK_S = 3.0, sized(300, 50) / 1000
 
 
 def test_requests_go_round_a_slow_pod_within_ten_seconds(tmp_path: Path, figure: Figure) -> None:

@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(1800)]
 
 LEAVING = sized(50, 10_000)
 HALF_CLOSING = sized(50, 1000)
-# Within 100 ms, on a machine that has nothing else to do; this test may share it with others.
-LEARNS_WITHIN_S = 0.1 * 5
+# This test may share the machine with others, and of fifty the 99th in a hundred is the slowest.
+LEARNS_WITHIN_S = sized(3000, 500) / 1000
 _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 _KEEPALIVE_TIMER = "02"
 
@@ -39,7 +39,7 @@ async def leave(on: Ground, body: bytes, *, reset: bool) -> float:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
     left_s = time.monotonic()
     writer.transport.abort()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await on.pod.hung_up.wait()
     return time.monotonic() - left_s
 
