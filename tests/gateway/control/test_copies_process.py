@@ -272,9 +272,9 @@ def test_a_planted_secret_is_nowhere_in_what_is_sent_or_kept(tmp_path: Path) -> 
         await it.ask(3, body, target=f"/predictions/digits?ssn={SECRET}", **how)
         await it.ask(3, b"\x89" + planted, **how)
         await it.ask(3, b'{"x": "%b"}' % planted, tenant="bank", **how)
-        report = await it.compared(3)
+        await it.compared(3)
         await until(lambda: bool(it.report and it.report.not_copied.get("no_consent") == 3))
-        assert report.not_copied["not_redactable"] == 3
+        await until(lambda: bool(it.report and it.report.not_copied.get("not_redactable") == 3))
         for stream in it.shadow.seen:
             assert planted not in stream.body
             assert SECRET not in repr(stream.request)

@@ -34,7 +34,7 @@ def test_a_worker_that_is_gone_leaves_no_place_taken() -> None:
         folder = LimitFolder(table)
         running = asyncio.create_task(folder.run())
         folder.gone(WorkerProcess(0, 1, worker))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while table.in_flight(places):  # noqa: ASYNC110  the table has no events
                 await asyncio.sleep(0.001)
         running.cancel()

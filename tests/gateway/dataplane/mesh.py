@@ -125,10 +125,10 @@ def in_mesh(
     snapshot: Snapshot | None = None,
     recorder: Recorder | None = None,
 ) -> None:
-    """Run one test body in a mesh, within ten seconds."""
+    """Run one test body in a mesh, within a bound."""
 
     async def body() -> None:
-        async with asyncio.timeout(10), running_mesh(list(scripts), snapshot, recorder) as mesh:
+        async with asyncio.timeout(60), running_mesh(list(scripts), snapshot, recorder) as mesh:
             await test(mesh)
 
     uvloop.run(body())

@@ -79,7 +79,7 @@ async def linked(*scripts: Script, snapshot: Snapshot | None = None) -> AsyncIte
 
 def run(test: Callable[[Mesh, list[LinkPod]], Awaitable[None]], *scripts: Script) -> None:
     async def body() -> None:
-        async with asyncio.timeout(10), linked(*scripts) as (mesh, pods):
+        async with asyncio.timeout(60), linked(*scripts) as (mesh, pods):
             await test(mesh, pods)
 
     uvloop.run(body())
@@ -315,7 +315,7 @@ def charged(end: Callable[[Stream], None]) -> int:
         stream.data(b"first")
 
     async def body() -> int:
-        async with asyncio.timeout(10), linked(begin, snapshot=policy(quotas=(metered,))) as (mesh, pods):
+        async with asyncio.timeout(60), linked(begin, snapshot=policy(quotas=(metered,))) as (mesh, pods):
             row = mesh.table.find(account, RowKind.QUOTA)
             mesh.table.put_quota(row, granted=10**9, shift=0, limit=10**9, resets_at_s=4e9, rate_per_s=0.0)
             caller = await mesh.connect()

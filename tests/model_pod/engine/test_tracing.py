@@ -209,7 +209,7 @@ def test_a_receiver_that_never_answers_does_not_keep_the_process(
             _run(inference, _rows(_parent(1)), [b"x"])
             began_s = time.monotonic()
             assert inference.end() == 0
-            assert time.monotonic() - began_s < FLUSH_WITHIN_S + 2.0
+            assert time.monotonic() - began_s < FLUSH_WITHIN_S + 7.0  # OpenTelemetry alone waits for ten seconds
 
 
 def test_a_batch_says_when_it_ran(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class Served:
 
     async def until(self, is_so: Callable[[], bool]) -> None:
         """Let the loop turn until something is so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not is_so():  # noqa: ASYNC110  the true objects under test have no events for tests
                 await asyncio.sleep(0)
 
@@ -146,7 +146,7 @@ async def served(
     await edge.listen(listener)
     serving = Served(pod, edge, inferences, listener.getsockname()[1])
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             yield serving
     finally:
         for client in serving.clients:

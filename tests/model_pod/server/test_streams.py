@@ -204,7 +204,7 @@ def test_the_handler_is_told_whose_caller_left_also_before_its_batch_begins() ->
 
 def test_a_deadline_cuts_what_has_begun() -> None:
     async def scenario(pods: Served, fake: FakeInference) -> None:
-        clients, batch, _ = await asked(pods, fake, "", "penstock-timeout-ms: 50\r\n")
+        clients, batch, _ = await asked(pods, fake, "", "penstock-timeout-ms: 1000\r\n")
         await give(fake, batch.batch_id, {0: b"a", 1: b"b"}, HEAD)
         await read_head(clients[1])
         assert await clients[1].rest() == b"1\r\nb\r\n"
@@ -273,7 +273,7 @@ def test_a_piece_for_a_row_of_tensors_ends_the_process() -> None:
 
 
 def test_a_handler_that_waits_for_a_reader_or_still_sends_is_not_hung() -> None:
-    limit_s = 0.5  # a loaded machine may be a fifth of it late
+    limit_s = 1.5  # a loaded machine may be a fifth of it late
 
     async def scenario(pods: Served, fake: FakeInference) -> None:
         began_s = time.monotonic()
@@ -307,7 +307,7 @@ def test_what_a_reader_is_too_slow_for_waits_and_is_bounded_by_its_credit() -> N
                 is_first = False
                 sent, untaken = sent + PIECE_BYTES, untaken + PIECE_BYTES
                 try:
-                    message, _ = await asyncio.wait_for(fake.received(), 0.05)
+                    message, _ = await asyncio.wait_for(fake.received(), 0.2)
                     assert isinstance(message, Taken)
                     untaken -= message.byte_count
                 except TimeoutError:

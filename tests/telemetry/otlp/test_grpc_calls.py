@@ -221,7 +221,7 @@ def test_pings_without_a_call_hold_no_connection() -> None:
 
         pinging = asyncio.create_task(ping_for_ever())
         with contextlib.suppress(ConnectionError):  # a ping that comes after the end
-            async with asyncio.timeout(5.0):
+            async with asyncio.timeout(25.0):
                 await caller.until_closed()
         pinging.cancel()
         caller.writer.close()

@@ -41,8 +41,9 @@ from tests.telemetry.sidecar.recording import (
 
 pytestmark = pytest.mark.system
 
-GONE_WITHIN_S = 1.0
-HEARD_WITHIN_S = 15.0
+# At once; on a busy machine the end of a process takes a moment.
+GONE_WITHIN_S = 5.0
+HEARD_WITHIN_S = 60.0
 
 
 class ScriptedPod:
@@ -137,7 +138,7 @@ def _post(url: str, number: int, attributes: Attributes) -> None:
         data=encode_spans([span]),
         headers={"content-type": "application/x-protobuf"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
         assert answer.status == 200
 
 
@@ -147,7 +148,7 @@ def _names(text: str) -> set[str]:
 
 
 def _read(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - the sidecar's own address
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the sidecar's own address
         body: bytes = answer.read()
     return body.decode()
 
@@ -353,7 +354,7 @@ def _status_of(url: str, packed: bytes) -> int:
     headers = {"content-type": "application/x-protobuf", "content-encoding": "gzip"}
     request = urllib.request.Request(url, data=packed, headers=headers)  # noqa: S310 - the sidecar's own address
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return int(answer.status)
     except OSError:
         return 0

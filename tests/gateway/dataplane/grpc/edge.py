@@ -30,7 +30,7 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 PREDICT = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 STREAM_PREDICT = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/StreamPredictions"
-WITHIN_S = 10.0
+WITHIN_S = 60.0
 
 
 @dataclass
@@ -153,10 +153,10 @@ def at_edge(
     snapshot: Snapshot | None = None,
     recorder: Recorder | None = None,
 ) -> None:
-    """Run one test body beside an edge, within twenty seconds."""
+    """Run one test body beside an edge, within a bound."""
 
     async def body() -> None:
-        async with asyncio.timeout(20), running_edge(list(scripts), snapshot, recorder) as edge:
+        async with asyncio.timeout(90), running_edge(list(scripts), snapshot, recorder) as edge:
             await test(edge)
 
     uvloop.run(body())

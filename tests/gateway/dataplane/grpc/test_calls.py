@@ -26,6 +26,7 @@ from tests.gateway.dataplane.grpc.edge import (
     PREDICT,
     STREAM_INFER,
     STREAM_PREDICT,
+    WITHIN_S,
     Edge,
     answering,
     at_edge,
@@ -66,7 +67,7 @@ def test_a_message_reaches_the_pod_as_it_was_sent_and_its_answer_the_caller() ->
         assert (seen.fields["content-type"], seen.fields["grpc-method"]) == ("application/grpc", "ModelInfer")
         assert (seen.fields["x-user-id"], seen.fields["penstock-tenant"]) == ("7", "ads")
         assert not {"te", "authorization", "grpc-timeout", "grpc-accept-encoding"} & seen.fields.keys()
-        assert 0 < int(seen.fields["penstock-timeout-ms"]) <= 10_000
+        assert 0 < int(seen.fields["penstock-timeout-ms"]) <= WITHIN_S * 1000
 
     at_edge(test, answering(b"an answer"))
 
@@ -186,7 +187,7 @@ def test_unknown_methods_and_services_are_unimplemented(path: str) -> None:
 
 def test_a_deadline_that_passes_ends_the_call_and_the_pod_learns_of_it() -> None:
     async def test(edge: Edge) -> None:
-        told = await edge.call(INFER, infer_request(), timeout_s=0.3)
+        told = await edge.call(INFER, infer_request(), timeout_s=2.0)
         assert told.code is STATUS.DEADLINE_EXCEEDED
         await edge.pods[0].hung_up.wait()
 
@@ -457,7 +458,7 @@ def test_a_worker_that_leaves_lets_calls_finish_and_the_client_goes_elsewhere() 
 
 def test_limits_of_requests_in_flight_hold_for_calls() -> None:
     async def test(edge: Edge) -> None:
-        first = asyncio.create_task(edge.call(INFER, infer_request(), timeout_s=1.0))
+        first = asyncio.create_task(edge.call(INFER, infer_request(), timeout_s=3.0))
         await edge.pods[0].asked.wait()
         told = await edge.call(INFER, infer_request())
         assert (told.code, told.trailing["penstock-reason"]) == (STATUS.RESOURCE_EXHAUSTED, "in_flight_limited")
