@@ -15,7 +15,7 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import ConsoleMessage, Page, Request, Response, Route, sync_playwright
 
 PROGRAM = "chromium"
-_WITHIN_MS = 15_000
+_WITHIN_MS = 60_000
 
 Theme = Literal["light", "dark"]
 

@@ -28,13 +28,13 @@ from tests.demo_policies import DEMO
 from tests.fakes.load import open_loop
 from tests.fakes.records import Record
 from tests.system.digits import Digit, known_digits, request_bytes
-from tests.system.mesh import MeshUnderTest, demo_store, eventually, running_mesh
+from tests.system.mesh import SOON_S, MeshUnderTest, demo_store, eventually, running_mesh
 from tests.system.models import EVERY_MODEL
 from tests.system.seen import hub_of
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(900),
     pytest.mark.needs_program(PROGRAM),
     pytest.mark.skipif(not assets.are_installed(), reason="no charts (python -m telemetry.hub.assets)"),
 ]
@@ -177,7 +177,7 @@ def sent_just_now(mesh: MeshUnderTest, hub: RunningHub) -> str:
 
 def riders(hub: RunningHub, request_id: str) -> int:
     """Return how many of the batch that a request rode in are stored; 0 while not all of its spans are."""
-    answer = httpx.get(f"{hub.dashboards}/api/traces/{request_id}", trust_env=False)
+    answer = httpx.get(f"{hub.dashboards}/api/traces/{request_id}", trust_env=False, timeout=SOON_S)
     shown = answer.json()
     if answer.status_code != 200 or [span["name"] for span in shown["spans"]] != REQUEST_SPANS:
         return 0
@@ -189,12 +189,12 @@ def counted(loaded: Loaded) -> str:
     """Wait until the hub has read the counters of gateway and pods often enough to tell of them; return its URL."""
 
     def is_told() -> bool:
-        found = httpx.get(f"{loaded.hub}/api/red?span=15m", trust_env=False).json()
+        found = httpx.get(f"{loaded.hub}/api/red?span=15m", trust_env=False, timeout=SOON_S).json()
         known = {one["version"]: one["summed"]["requests"] for one in found["versions"] if one["model"] == "digits"}
         pods = [one for one in found["pods"] if one["model"] == "digits" and one["parts"]]
         return found["error"] == "" and min(known.get("1", 0), known.get("3", 0)) > 20 and len(pods) >= 2
 
-    eventually(is_told, "the counters are read", within_s=90.0)
+    eventually(is_told, "the counters are read")
     return loaded.hub
 
 
@@ -285,7 +285,8 @@ def test_the_alert_that_fires_is_on_top_and_its_charts_are_drawn(browser: Browse
 
 def test_the_past_is_judged_as_it_was_judged_at_the_time(loaded: Loaded) -> None:
     """The simulator by the counts that the mesh tells, and the mesh by those that it has, say the same."""
-    alerts = httpx.get(f"{loaded.hub}/api/alerts?slo=digits-availability&state=firing", trust_env=False).json()
+    url = f"{loaded.hub}/api/alerts?slo=digits-availability&state=firing"
+    alerts = httpx.get(url, trust_env=False, timeout=SOON_S).json()
     began = {one["name"]: one["began_s"] for one in alerts["alerts"]}
 
     def is_same() -> bool:

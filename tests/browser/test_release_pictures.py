@@ -22,7 +22,7 @@ from tests.system.seen import hub_of
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     pytest.mark.needs_program(PROGRAM),
     pytest.mark.skipif(not assets.are_installed(), reason="no charts (python -m telemetry.hub.assets)"),
     pytest.mark.skipif("PENSTOCK_SCREENSHOTS" not in os.environ, reason="no pictures asked for (make screenshots)"),

@@ -23,7 +23,7 @@ from tests.demo_policies import lay_out_digits
 from tests.fakes.pod import FakePod, Script
 from tests.system.processes import destroy_session
 
-SOON_S = 30.0
+SOON_S = 120.0
 _LOOK_EVERY_S = 0.02
 
 

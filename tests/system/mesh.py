@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -28,8 +28,8 @@ from tests.system import processes
 
 ROOT = Path(__file__).parents[2]
 # Bounds for a test that would hang; what is measured within them is printed, not judged.
-SOON_S = 60.0
-ENDED_WITHIN_S = 10.0
+SOON_S = 180.0
+ENDED_WITHIN_S = 30.0
 _LOOK_EVERY_S = 0.02
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -72,9 +72,9 @@ class Said:
                 for line in self.lines:
                     if line.at_s >= after_s and re.search(pattern, line.text):
                         return line
+                assert not self._has_ended, f"the mesh ended without a line like {pattern!r}:\n{self}"
                 waited = self._news.wait(give_up_s - time.monotonic())
                 assert waited, f"no line like {pattern!r} within {within_s:g} s:\n{self}"
-                assert not self._has_ended, f"the mesh ended without a line like {pattern!r}:\n{self}"
 
     def since(self, after_s: float, pattern: str = "") -> list[str]:
         """Return the lines so far from that moment on in which the pattern is found."""
@@ -244,6 +244,17 @@ def lay_out_policies(directory: Path, files: Mapping[str, str]) -> None:
         shutil.rmtree(directory / "tests")  # what they say of the demo's tenants does not hold of these
     for name, content in files.items():
         (directory / name).write_text(content)
+
+
+def files_below(folder: Path) -> dict[Path, bytes]:
+    """Return the content of every file there; one that is replaced or removed meanwhile is left out."""
+    found: dict[Path, bytes] = {}
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    found[path] = path.read_bytes()
+    return found
 
 
 def demo_store(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.readable import readable_within
 
-_GONE_WITHIN_S = 10.0
+_GONE_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)

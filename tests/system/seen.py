@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from deploy.local.hub import RunningHub, running_hub
 from deploy.local.sidecars import TARGETS_FILE
-from tests.system.mesh import MeshUnderTest, eventually
+from tests.system.mesh import SOON_S, MeshUnderTest, eventually
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -32,25 +32,32 @@ def penstock(mesh: MeshUnderTest, *arguments: str) -> subprocess.CompletedProces
     """Run a command as the mesh's owner does."""
     program = Path(sys.executable).with_name("penstock")
     environ = {**os.environ, "XDG_RUNTIME_DIR": str(mesh.state.parent / "run")}
-    return subprocess.run([program, *arguments], env=environ, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [program, *arguments], env=environ, capture_output=True, text=True, timeout=SOON_S, check=False
+    )
 
 
-def trace(mesh: MeshUnderTest, request_id: str) -> dict[str, Any]:
+def trace(mesh: MeshUnderTest, request_id: str, *options: str) -> dict[str, Any]:
     """Return what ``penstock trace`` tells of a request."""
-    told = penstock(mesh, "trace", request_id, "--json")
+    told = penstock(mesh, "trace", request_id, "--json", *options)
     assert told.returncode == 0, told.stderr
     shown: dict[str, Any] = json.loads(told.stdout)
     return shown
 
 
 def stored_trace(hub: RunningHub, request_id: str) -> dict[str, Any]:
-    """Return what the hub shows of a request, once all of it has arrived: its batch comes with its pod's spans."""
+    """Return what the hub shows of a request, once all of it has arrived: its batch comes with its pod's spans.
+
+    The gateway's come apart from those, and may be the last.
+    """
     shown: dict[str, Any] = {}
 
     def is_whole() -> bool:
-        answer = httpx.get(f"{hub.dashboards}/api/traces/{request_id}", trust_env=False)
+        answer = httpx.get(f"{hub.dashboards}/api/traces/{request_id}", trust_env=False, timeout=SOON_S)
         shown.update(answer.json())
-        return answer.status_code == 200 and any(span["name"] == "pod.request" for span in shown["spans"])
+        if answer.status_code != 200:
+            return False
+        return {"gateway.request", "pod.request"} <= {span["name"] for span in shown["spans"]}
 
     eventually(is_whole, f"the trace of {request_id} is stored")
     return shown
@@ -63,13 +70,15 @@ def objective(mesh: MeshUnderTest, name: str) -> dict[str, Any]:
 
 def sidecar_urls(mesh: MeshUnderTest) -> dict[str, str]:
     """Return where each sidecar serves its metrics, by name."""
+    eventually((mesh.state / TARGETS_FILE).exists, "the sidecars are listed")
     targets = msgspec.json.decode((mesh.state / TARGETS_FILE).read_bytes())
     return {one["labels"]["penstock_sidecar"]: f"http://{one['targets'][0]}" for one in targets}
 
 
 def sample_sum(url: str, name: str, **labels: str) -> float:
     """Return the sum of a metric's samples that have these labels."""
-    answer = httpx.get(f"{url.removesuffix('/metrics')}/metrics", headers={"accept": OPENMETRICS}, trust_env=False)
+    url = f"{url.removesuffix('/metrics')}/metrics"
+    answer = httpx.get(url, headers={"accept": OPENMETRICS}, trust_env=False, timeout=SOON_S)
     return sum(
         sample.value
         for family in text_string_to_metric_families(answer.raise_for_status().text)  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ from tests.system.digits import known_digits, request_bytes
 from tests.system.mesh import MeshUnderTest, eventually, running_mesh
 from tests.system.seen import objective
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 DEMO = Path(__file__).parents[2] / "policies" / "demo"
 # The workbook's page for 30 days (14.4 times in 1 h and 5 min), for a period of 4 days: all windows 7.5 times shorter.
@@ -45,8 +45,9 @@ slos:
 RATE_PER_S = 20.0
 # The last is as long as it takes the short window to see next to nothing of what was bad, and a slot more.
 GOOD_S, BROKEN_S, GOOD_AGAIN_S = 15.0, 15.0, 48.0
-# A slot is evaluated when it has closed and every worker has told of it; the line is printed a moment later.
-LATE_S = SLOT_S + 3.0
+# A slot is evaluated when it has closed and every worker has told of it; the line is printed a moment later, which on a
+# loaded machine is a long one.
+LATE_S = SLOT_S + 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ def test_the_page_fires_and_clears_when_the_counts_say_so(mesh: MeshUnderTest, f
     over_s = first_boundary(events, fires_s, is_firing=False)
 
     fired = mesh.said.line(r"slo digits-availability of digits: page .*fires")
-    cleared = mesh.said.line(r"slo digits-availability of digits: page .*is over", within_s=SHORT_S)
+    cleared = mesh.said.line(r"slo digits-availability of digits: page .*is over")
     fired_s, cleared_s = began_s + fired.at_s, began_s + cleared.at_s
     figure(
         "the page of a broken version",

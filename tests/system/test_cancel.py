@@ -14,12 +14,14 @@ import pytest
 
 from tests.system.conftest import Figure
 from tests.system.digits import request_bytes
-from tests.system.mesh import MeshUnderTest, eventually, running_mesh
+from tests.system.mesh import SOON_S, MeshUnderTest, eventually, running_mesh
 from tests.system.models import EVERY_MODEL, add_models, handler_archive, own_store
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
-RUN_S = 1.0
+# The pods' rows are looked at every half second: what is awaited below is seen long before a run is over.
+RUN_S = 2.0
+PATIENCE_MS = 60_000
 # One row a batch; each run is written down before it begins.
 SLOW = """
 import os
@@ -58,7 +60,7 @@ class SlowModel:
         runs = Asked(self, f"{name}-runs")
         eventually(lambda: f"{name}-runs" in self.begun(), "the first request runs")
         ready = Asked(self, f"{name}-lies-ready")
-        time.sleep(0.2)  # as long as it takes to get there, many times over
+        time.sleep(0.6)  # as long as it takes to get there, many times over
         return [runs, ready]
 
 
@@ -70,8 +72,9 @@ class Asked:
         self.sent_s = time.monotonic()
         self._statuses: list[int] = []
         address = urlsplit(model.mesh.inference)
-        self._connection = socket.create_connection((address.hostname, address.port), timeout=30.0)
+        self._connection = socket.create_connection((address.hostname, address.port), timeout=SOON_S)
         fields = {"content-type": "application/octet-stream", "connection": "close"}
+        fields["penstock-timeout-ms"] = str(PATIENCE_MS)
         fields |= {field.replace("_", "-"): value for field, value in headers.items()}
         self._connection.sendall(request_bytes(model.mesh, "/predictions/slow", name.encode(), headers=fields))
 

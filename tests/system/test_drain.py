@@ -20,7 +20,7 @@ from tests.system.mesh import ENDED_WITHIN_S, MeshUnderTest, running_mesh
 from tests.system.models import EVERY_MODEL, add_models, handler_archive, own_store
 from tests.system.processes import of_session
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 SLOW = """
 import time
@@ -28,7 +28,7 @@ import time
 def handle(data, context):
     if data is None:
         return None
-    time.sleep(0.3)
+    time.sleep(0.6)
     return [row["body"].decode() for row in data]
 """
 IN_FLIGHT = 6
@@ -46,7 +46,7 @@ def test_sigterm_finishes_what_is_in_flight_and_closes_what_is_idle(
         busy = [_connection(mesh) for _ in range(IN_FLIGHT)]
         for index, connection in enumerate(busy):
             connection.sendall(_request(mesh, f"number-{index}"))
-        time.sleep(0.2)  # all of them are in; the first of them runs
+        time.sleep(1.0)  # all of them are in; the first of them runs
 
         told_s = time.monotonic()
         mesh.signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_sigterm_under_load_fails_no_request_that_came_before_it(
     before = [record for record in (*kept, *fresh) if record.started_s < told_s]
     after = [record for record in (*kept, *fresh) if record.started_s >= told_s]
     assert [record for record in before if not record.is_right] == []
-    assert len(before) > TOLD_AFTER_S * 100
+    assert len(before) > TOLD_AFTER_S * 50
     # Whoever comes later is turned away at the door, if not served.
     assert {record.outcome for record in after if not record.is_right} <= {Outcome.NOT_CONNECTED, Outcome.LOST}
     figure("SIGTERM under 200 requests/s: failed of those before it", f"0 of {len(before)}")

@@ -18,16 +18,17 @@ from tests.fakes.pod import Answering, Seen
 from tests.system.conftest import Figure
 from tests.system.gateway_alone import GatewayAlone, gateway_alone
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 ROUNDS = int(os.environ.get("PENSTOCK_DRAINS", "0"))
 WHOLE, STREAMS = (500, 50) if ROUNDS else (60, 10)
 # A request takes so long at the pod that every one of them is in flight when the gateway is told to stop.
 TOLD_AFTER_S = 1.0
-WHOLE_S = 2.0
-PIECES = 20
+WHOLE_S = 5.0
+PIECES = 40
 PIECE_EVERY_S = 0.15
-DELAY_S = 0.5
+# Whoever asks for readiness meanwhile is told, however busy the machine is; all of the above takes longer than this.
+DELAY_S = 2.0
 WITHIN_S = 30.0
 
 
@@ -111,7 +112,7 @@ def test_nothing_that_was_taken_fails_when_the_gateway_is_told_to_stop(
     outcomes, took_s = uvloop.run(drained(tmp_path_factory.mktemp("d")))
     assert len(outcomes) == WHOLE + STREAMS + 1
     assert [outcome for outcome in outcomes if outcome] == []
-    assert took_s < DELAY_S + PIECES * PIECE_EVERY_S + WHOLE_S + 10.0
+    assert took_s < WITHIN_S
     figure(
         f"SIGTERM with {WHOLE} in flight and {STREAMS} streams, round {number}", f"failed 0, ended in {took_s:.1f} s"
     )
@@ -120,11 +121,13 @@ def test_nothing_that_was_taken_fails_when_the_gateway_is_told_to_stop(
 def test_a_stream_without_an_end_is_cut_when_its_time_is_over(tmp_path_factory: pytest.TempPathFactory) -> None:
     async def story(home: Path) -> None:
         async with gateway_alone(home, pod, "--drain-within-s", "1") as gateway:
-            endless = asyncio.create_task(ask(gateway, b"endless"))
-            await asyncio.sleep(TOLD_AFTER_S)
+            reader, writer = await asyncio.open_connection(*gateway.address)
+            writer.write(gateway.request(b"endless"))
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
             gateway.signal(signal.SIGTERM)
-            answer = await endless
-            assert answer.startswith(b"HTTP/1.1 200 ")
+            answer = await reader.read()
+            writer.transport.abort()
             assert not answer.endswith(b"0\r\n\r\n")  # no end that looks like one
             assert await gateway.ended() == 0
 

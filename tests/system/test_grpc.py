@@ -16,7 +16,7 @@ from model_pod.protocols.grpc_messages import message_class
 from tests.system.digits import Digit, known_digits
 from tests.system.mesh import MeshUnderTest, demo_store, running_mesh
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 OIP = "inference.GRPCInferenceService"
 TORCHSERVE = "org.pytorch.serve.grpc.inference.InferenceAPIsService"

@@ -17,16 +17,17 @@ from tests.fakes.load import LoadOptions, closed_loop
 from tests.fakes.records import Record, summarize
 from tests.system.conftest import Figure
 from tests.system.digits import request_bytes
-from tests.system.mesh import MeshUnderTest, eventually, running_mesh
+from tests.system.mesh import SOON_S, MeshUnderTest, eventually, running_mesh
 from tests.system.models import EVERY_MODEL, add_models, handler_archive, own_store
 from tests.system.processes import kill_now
 from tests.system.seen import hub_of, penstock, sample_sum, sidecar_urls
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 # It takes its time, so that requests that come together ride together.
 HANDLER = """
 import time
+from pathlib import Path
 
 from opentelemetry import trace
 
@@ -37,7 +38,9 @@ def handle(data, context):
         return None
     with tracer.start_as_current_span("together") as span:
         span.set_attribute("rows.count", len(data))
-        time.sleep(max(row["body"].get("takes_s", 0.05) for row in data))
+        time.sleep(0.05)
+        while any("lasts_until" in row["body"] and not Path(row["body"]["lasts_until"]).exists() for row in data):
+            time.sleep(0.02)
     answers = []
     for row in data:
         number = row["body"]["number"]
@@ -55,7 +58,7 @@ MESH_YAML = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", (DEMO / "mesh.yaml").read
 )
 SENDERS = 8
 KILLS = 4
-LASTS_S = 3.0
+PATIENT = {"penstock-timeout-ms": "60000"}
 
 Json = dict[str, Any]
 
@@ -73,9 +76,9 @@ def mesh(tmp_path_factory: pytest.TempPathFactory, model_store: Path) -> Iterato
         yield running
 
 
-def ask(mesh: MeshUnderTest, number: int, model: str = "squares", takes_s: float = 0.05) -> str:
+def ask(mesh: MeshUnderTest, number: int, model: str = "squares", **more: str) -> str:
     """Return the id of a request that was answered rightly."""
-    answer = mesh.api.post(f"/predictions/{model}", json={"number": number, "takes_s": takes_s}).raise_for_status()
+    answer = mesh.api.post(f"/predictions/{model}", json={"number": number, **more}, headers=PATIENT).raise_for_status()
     assert answer.json() == {"square": number * number}
     return str(answer.headers["x-request-id"])
 
@@ -86,16 +89,17 @@ def ask_together(mesh: MeshUnderTest, numbers: Sequence[int]) -> dict[str, int]:
         return dict(zip(callers.map(lambda number: ask(mesh, number), numbers), numbers, strict=True))
 
 
-def shown_with(mesh: MeshUnderTest, request_id: str, *names: str) -> Json:
+def shown_with(mesh: MeshUnderTest, request_id: str, *names: str, within_s: float = SOON_S) -> Json:
     """Return the trace of a request, once spans of these names are in it or in its batch."""
     shown: Json = {}
 
     def has_come() -> bool:
-        answer = httpx.get(f"{hub_of(mesh).dashboards}/api/traces/{request_id}", trust_env=False)
+        url = f"{hub_of(mesh).dashboards}/api/traces/{request_id}"
+        answer = httpx.get(url, trust_env=False, timeout=SOON_S)
         shown.update(answer.json())
         return answer.status_code == 200 and {"pod.request", *names} <= {span["name"] for span in all_spans(shown)}
 
-    eventually(has_come, f"the trace of {request_id} has spans {names}")
+    eventually(has_come, f"the trace of {request_id} has spans {names}", within_s=within_s)
     return shown
 
 
@@ -164,14 +168,16 @@ def test_attributes_that_nobody_allowed_are_gone_and_counted(mesh: MeshUnderTest
     assert redacted() - before >= NOT_ALLOWED
 
 
-def test_the_last_spans_of_a_pod_that_leaves_arrive(mesh: MeshUnderTest) -> None:
+def test_the_last_spans_of_a_pod_that_leaves_arrive(mesh: MeshUnderTest, tmp_path: Path) -> None:
     """Its route is taken away while its last request runs; the spans of that one end just before their process."""
     with ThreadPoolExecutor(1) as caller:
-        asked = caller.submit(ask, mesh, 12, "leaving", LASTS_S)
-        eventually(lambda: running_rows(mesh) == 1, "the last request runs")
-        (mesh.policies / "routes" / "leaving.yaml").unlink()
-        drains = mesh.said.line("pod leaving/1/0: drains")
-        assert not asked.done()
+        asked = caller.submit(ask, mesh, 12, "leaving", lasts_until=str(tmp_path / "drains"))
+        try:
+            eventually(lambda: running_rows(mesh) == 1, "the last request runs")
+            (mesh.policies / "routes" / "leaving.yaml").unlink()
+            drains = mesh.said.line("pod leaving/1/0: drains")
+        finally:
+            (tmp_path / "drains").touch()
         request_id = asked.result()
     mesh.said.line("pod leaving/1/0: stopped", after_s=drains.at_s)
     assert only(shown_with(mesh, request_id, "square")["spans"], "square")["attributes"]["rows.number"] == 12
@@ -204,9 +210,18 @@ def test_without_its_sidecar_a_handler_that_records_spans_answers_on(mesh: MeshU
     assert all(record.is_right for record in records), summary
     figure(f"{KILLS} times kill -9 of a sidecar whose handler records spans", f"{summary.count} requests, all right")
     assert mesh.said.since(0.0, "pod squares/1/0: .*started again") == []
-    # And the next sidecar hears of what comes next.
+    # And the next sidecar hears of what comes next, as soon as it listens.
     sidecar_pid(mesh)
-    shown_with(mesh, ask(mesh, 11), "square")
+    eventually(lambda: hears(mesh), "spans of the handler are stored again")
+
+
+def hears(mesh: MeshUnderTest) -> bool:
+    """Whether a request that is sent now leaves its handler's spans in the hub."""
+    try:
+        shown_with(mesh, ask(mesh, 11), "square", within_s=10.0)
+    except AssertionError:
+        return False
+    return True
 
 
 def sidecar_pid(mesh: MeshUnderTest) -> int:

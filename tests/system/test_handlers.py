@@ -17,7 +17,7 @@ from tests.system.digits import known_digits, request_bytes, traffic
 from tests.system.mesh import MeshUnderTest, eventually, running_mesh
 from tests.system.models import EVERY_MODEL, add_models, handler_archive, own_store
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 RAISES_AT_IMPORT = "raise RuntimeError('no weights for this one')\n"
 RAISES_IN_INITIALIZE = """

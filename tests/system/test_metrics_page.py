@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from telemetry.conventions import TS_BY_CLASS, TS_LATENCY, TS_REQUESTS
 from telemetry.reference import HEAD
 from tests.system.mesh import ROOT, eventually, running_mesh
+from tests.system.seen import hub_of
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 PAGE = ROOT / "docs" / "reference" / "metrics.md"
 TORCHSERVES = {TS_REQUESTS, TS_LATENCY, *TS_BY_CLASS.values()}
@@ -28,7 +28,7 @@ def test_every_series_of_every_process_is_on_the_page(tmp_path: Path, model_stor
         assert mesh.api.get("/predictions/none").status_code == 404
         targets = mesh.state / "prometheus-targets.json"
         eventually(lambda: len(_targets(targets)) == 2, "both sidecars are listed")
-        hub = msgspec.json.decode((mesh.state / "hub.json").read_bytes())["dashboards"]
+        hub = hub_of(mesh).dashboards
         places = [f"{mesh.published().metrics}/metrics", f"{hub}/metrics"]
         places += [f"http://{target}/metrics" for target in _targets(targets)]
         for place in places:

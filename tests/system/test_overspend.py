@@ -20,7 +20,7 @@ from gateway.limits.file import open_table
 from gateway.limits.table import LimitTable, RowKind
 from tests.system.limit_worker import ATTEMPT, QUOTA, RATES_PER_S, burst_of
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
 
 PROCESSES = 8
 REQUESTS = 100_000

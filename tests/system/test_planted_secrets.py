@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ import pytest
 
 from tests.demo_policies import DEMO
 from tests.system import processes
-from tests.system.mesh import MeshUnderTest, eventually, started_mesh
+from tests.system.mesh import MeshUnderTest, eventually, files_below, started_mesh
 from tests.system.models import handler_archive, own_store
 from tests.system.seen import OPENMETRICS, hub_of, penstock, sidecar_urls, stored_trace
 
@@ -201,11 +202,8 @@ def secrets(mesh: MeshUnderTest) -> list[bytes]:
 def files(mesh: MeshUnderTest) -> dict[str, bytes]:
     """Return the content of every file that the mesh has made."""
     places = (mesh.state, mesh.state.parent / "run")
-    found: dict[str, bytes] = {}
-    for path in (path for place in places for path in place.rglob("*")):
-        if path.is_file() and not path.is_socket():
-            found[str(path.relative_to(mesh.state.parent))] = path.read_bytes()
-    return found
+    found = [one for place in places for one in files_below(place).items()]
+    return {str(path.relative_to(mesh.state.parent)): content for path, content in found}
 
 
 def told(mesh: MeshUnderTest, request_ids: Sequence[str]) -> dict[str, bytes]:
@@ -236,7 +234,8 @@ def told(mesh: MeshUnderTest, request_ids: Sequence[str]) -> dict[str, bytes]:
         done = penstock(mesh, *words)
         found[f"penstock {' '.join(words)}"] = (done.stdout + done.stderr).encode()
     for pid in processes.of_session(mesh.session):
-        found[f"command line of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes()
+        with suppress(OSError):  # it ended meanwhile
+            found[f"command line of {pid}"] = Path(f"/proc/{pid}/cmdline").read_bytes()
     return found
 
 

@@ -58,6 +58,10 @@ def targets(server: Prometheus) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def sidecars(server: Prometheus) -> set[str]:
+    return {one["labels"]["penstock_sidecar"] for one in targets(server)["penstock-sidecars"]}
+
+
 def rules(server: Prometheus) -> list[dict[str, Any]]:
     return [rule for group in server.read("/api/v1/rules")["groups"] for rule in group["rules"]]
 
@@ -74,8 +78,7 @@ def test_it_reads_every_process_of_a_mesh_and_every_rule_can_be_evaluated(mesh: 
             within_s=WITHIN_S,
         )
         assert known_digits(mesh)  # asks for each
-        sidecars = {one["labels"]["penstock_sidecar"] for one in targets(server)["penstock-sidecars"]}
-        assert sidecars == {"gateway", "digits/1/0"}
+        eventually(lambda: sidecars(server) == {"gateway", "digits/1/0"}, "every sidecar is read", within_s=WITHIN_S)
         eventually(lambda: {one["health"] for one in rules(server)} == {"ok"}, "rules work", within_s=WITHIN_S)
         eventually(
             lambda: {*server.read("/api/v1/label/__name__/values")} >= {*READ, DEVICE_BUSY.name},

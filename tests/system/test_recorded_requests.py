@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 import pytest
 
 from tests.system.digits import Digit, known_digits
-from tests.system.mesh import MeshUnderTest, eventually, running_mesh
+from tests.system.mesh import SOON_S, MeshUnderTest, eventually, files_below, running_mesh
 from tests.system.processes import kill_now
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 _POLICIES = {
     "routes/digits.yaml": """
@@ -51,6 +52,8 @@ shadow: allow
 }
 _SECRET = "planted-secret"
 _REQUESTS = 400
+# The process that keeps them tells of it every second.
+STILL_S = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,9 @@ def predict(mesh: MeshUnderTest, digit: Digit) -> str:
 def penstock(mesh: MeshUnderTest, *words: str) -> tuple[int, str]:
     """Run a command on this mesh, and return its exit code and what it printed; what it says beside that is shown."""
     command = [str(Path(sys.executable).with_name("penstock")), *words, "--state", str(mesh.state)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PENSTOCK_TOKEN": ""}, timeout=90)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PENSTOCK_TOKEN": ""}, timeout=SOON_S
+    )
     print(done.stderr)
     return done.returncode, done.stdout
 
@@ -94,13 +99,28 @@ def recorded(mesh: MeshUnderTest, outcome: str = "recorded") -> float:
     return metric(mesh, f'penstock_recorded_requests_total{{model="digits",outcome="{outcome}"}}')
 
 
+def once_still(mesh: MeshUnderTest) -> float:
+    """Return how many requests are recorded once none is under way: what was asked before is told of later."""
+    last, changed_s = -1.0, time.monotonic()
+
+    def is_still() -> bool:
+        nonlocal last, changed_s
+        now = recorded(mesh)
+        if now != last:
+            last, changed_s = now, time.monotonic()
+        return time.monotonic() - changed_s > STILL_S
+
+    eventually(is_still, "what was asked before is recorded")
+    return last
+
+
 def labels(mesh: MeshUnderTest, outcome: str, model: str = "digits") -> float:
     return metric(mesh, f'penstock_late_labels_total{{model="{model}",outcome="{outcome}"}}')
 
 
 def test_requests_are_recorded_replayed_kept_through_a_kill_and_forgotten(mesh: MeshUnderTest) -> None:
     digits = known_digits(mesh)
-    before = recorded(mesh)
+    before = once_still(mesh)
     for number in range(_REQUESTS):
         predict(mesh, digits[number % len(digits)])
     eventually(lambda: recorded(mesh) >= before + _REQUESTS, "all requests are recorded")
@@ -120,7 +140,7 @@ def test_requests_are_recorded_replayed_kept_through_a_kill_and_forgotten(mesh: 
     code, again = replay(mesh, "1")
     assert (code, again["sent"], again["report"]["differ"]) == (0, same["sent"], 0)
 
-    assert not any(_SECRET.encode() in path.read_bytes() for path in mesh.state.rglob("*") if path.is_file())
+    assert not any(_SECRET.encode() in content for content in files_below(mesh.state).values())
     code, said = penstock(mesh, "shadow", "forget", "digits", "--recordings")
     assert code == 0, said
     code, none = replay(mesh, "1")

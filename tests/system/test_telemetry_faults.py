@@ -20,14 +20,14 @@ from tests.system.mesh import MeshUnderTest, eventually, running_mesh
 from tests.system.processes import kill_now
 from tests.system.seen import hub_of, objective, sample_sum, sidecar_urls
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 RATE_PER_S = 150.0
 LOAD_S = 5.0
 FAULT_AFTER_S = 1.0
 STOPPED_S = 3.0
-COUNTED_WITHIN_S = 5.0
-STILL_S = 2.5
+COUNTED_WITHIN_S = 60.0
+STILL_S = 4.0
 Fault = Callable[[Sequence[int]], Coroutine[None, None, None]]
 MOST_SENT = 100_000
 TELEMETRY = r"penstock (sidecar .*|hub)"
@@ -133,7 +133,7 @@ def test_what_telemetry_lost_is_counted(mesh: MeshUnderTest) -> None:
             sent += len(uvloop.run(hammer(mesh, refused)))
     finally:
         os.kill(sidecar, signal.SIGCONT)
-    assert dropped() > before
+    eventually(lambda: dropped() > before, "what was dropped is told")
     url = sidecar_urls(mesh)["gateway"]
     eventually(
         lambda: sample_sum(url, "penstock_telemetry_dropped_total") > 0, "the sidecar tells of what its recorders lost"

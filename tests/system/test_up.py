@@ -18,7 +18,7 @@ from deploy.demo.sample import read_sample, write_png
 from tests.system.conftest import Figure
 from tests.system.mesh import ENDED_WITHIN_S, SOON_S, MeshUnderTest, started_mesh
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
 _ASK_EVERY_S = 0.05
 
@@ -89,7 +89,7 @@ def test_readyz_says_no_until_a_prediction_works_and_yes_from_then_on(first_star
 
 
 def test_the_printed_curl_line_answers_with_the_promised_digit(first_start: FirstStart) -> None:
-    answer = subprocess.run(["/bin/sh", "-c", first_start.mesh.curl], check=True, capture_output=True, timeout=30)
+    answer = subprocess.run(["/bin/sh", "-c", first_start.mesh.curl], check=True, capture_output=True, timeout=120)
     promised = re.search(r"should say label (\d)", str(first_start.mesh.said))
     assert promised is not None
     assert json.loads(answer.stdout)["label"] == int(promised[1])
@@ -106,7 +106,7 @@ def test_an_image_sent_with_curl_is_read_as_the_digit_it_shows(first_start: Firs
         ],
         check=True,
         capture_output=True,
-        timeout=30,
+        timeout=120,
     )
     assert json.loads(answer.stdout)["label"] == read_sample(archive, "sample_output.json")["label"]
 
@@ -120,7 +120,7 @@ def test_ctrl_c_drains_it_and_leaves_no_process(first_start: FirstStart, figure:
 def test_a_second_start_answers_soon(model_store: Path, tmp_path: Path, figure: Figure) -> None:
     with started_mesh(tmp_path, model_store) as mesh:
         mesh.wait_until_ready()
-        answer = subprocess.run(["/bin/sh", "-c", mesh.curl], check=True, capture_output=True, timeout=30)
+        answer = subprocess.run(["/bin/sh", "-c", mesh.curl], check=True, capture_output=True, timeout=120)
         first_answer_s = time.monotonic() - mesh.started_s
     assert "label" in json.loads(answer.stdout)
     assert first_answer_s < SOON_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ slos:
     objective: 99%
 """
 USERS = 400
+# The supervisor tells what it has decided; each worker hears of it, and goes by it, a moment later.
+_HEARD_AFTER_S = 1.0
 
 
 def broken_store(store: Path, home: Path, broken_by: str, share: float = 1.0, late_s: float = 0.8) -> Path:
@@ -218,6 +221,13 @@ def ground(home: Path, store: Path, versions: dict[str, str], more: str, **files
 
 
 def until(ground: Ground, state: str, within_s: float = 60.0) -> dict[str, Any]:
-    """Return the rollout once it is in this state."""
+    """Return the rollout once it is in this state, and every worker goes by it."""
     eventually(lambda: ground.rollout()["state"] == state, f"the rollout is {state}", within_s=within_s)
+    time.sleep(_HEARD_AFTER_S)
     return ground.rollout()
+
+
+def until_shared(ground: Ground, share: float) -> None:
+    """Wait until the candidate has this share of the users at every worker."""
+    eventually(lambda: ground.rollout()["share"] == share, f"its share is {share:.0%}")
+    time.sleep(_HEARD_AFTER_S)

@@ -14,10 +14,10 @@ import uvloop
 from gateway.decide.api_keys import key_of, sha256_hex
 from tests.fakes.taking_server import TakingServer
 from tests.system.conftest import Figure
-from tests.system.mesh import MeshUnderTest, eventually, running_mesh
+from tests.system.mesh import MeshUnderTest, eventually, files_below, running_mesh
 from tests.system.releases.ground import SLOS, Ground, broken_store, ground, route
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
 
 RATE_PER_S = 100.0
 
@@ -60,7 +60,7 @@ def _check_no_caller_notices_that_copies_end(on: Ground) -> None:
     eventually(lambda: on.mesh.pids("penstock gateway copies") not in ([], [pid]), "it is started again")
     before = on.shadow("again")["compared"]
     assert before >= 200  # what it had kept
-    uvloop.run(on.ask(RATE_PER_S, 3.0))
+    uvloop.run(on.ask(RATE_PER_S, 60.0, goes_on=lambda _: on.shadow("again")["compared"] <= before))
     eventually(lambda: on.shadow("again")["compared"] > before, "it compares again")
 
 
@@ -132,6 +132,7 @@ def secretive(
     for name, consent in (("open", "allow"), ("closed", "deny")):
         policies[f"tenants/{name}.yaml"] = TENANT.format(name=name, sha256=sha256_hex(keys[name]), consent=consent)
     with running_mesh(home, model_store, policies=policies) as mesh:
+        mesh.said.line("takes copies of requests")
         eventually(lambda: mesh.pod("digits/9/0")["state"] == "ready", "the shadow's server is ready")
         yield mesh, keys
 
@@ -176,11 +177,12 @@ def _ask(mesh: MeshUnderTest, key: str, header: str, body: dict[str, Any], count
 
 
 def _is_recorded(mesh: MeshUnderTest, text: bytes) -> bool:
-    return any(text in path.read_bytes() for path in (mesh.state / "recordings").rglob("*.requests"))
+    kept = files_below(mesh.state / "recordings").items()
+    return any(text in content for path, content in kept if path.suffix == ".requests")
 
 
 def _found(mesh: MeshUnderTest, server: TakingServer, secret: str) -> list[str]:
     """Return where the secret is: what the shadow was sent, and every file of the mesh's state."""
     found = ["the shadow"] if any(secret.encode() in taken for taken in server.taken) else []
-    found += [str(path) for path in mesh.state.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+    found += [str(path) for path, content in files_below(mesh.state).items() if secret.encode() in content]
     return found
