@@ -100,7 +100,7 @@ class LogDesk:
             raise Refused(
                 "too_many_log_levels",
                 f"{MAX_CHANGED} levels are changed already, which is as many as can be at once; take one back "
-                "(`penstock log level usual --only PART`), or change that of pods or of the whole mesh.",
+                "(`penstock log level usual --only PART`).",
             ) from None
 
     async def end(self, actor: str, of: str, reason: str) -> LogLevelReport:

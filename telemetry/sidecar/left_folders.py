@@ -94,15 +94,17 @@ class LeftFolders:
         self._note(names, turn, found, now_s)
         ripe = [one.folder for one in self._free.values() if now_s - one.since_s >= FREE_FOR_S]
         # Of the others it is not known whether somebody uses them now.
-        seen = [folder for folder in ripe if folder in found]
-        gone = [folder for folder in given_up(ripe, wall_s) if folder in seen]
+        looked_at = set(found)
+        seen = [folder for folder in ripe if folder in looked_at]
+        gone = [folder for folder in given_up(ripe, wall_s) if folder in looked_at]
         for folder in gone:
             count = await self._queue.abandon(folder.path)
             if count:
                 say("", warning(f"{count} spans that the sidecar of {folder.path.name} left are given up"))
+        given_away = set(gone)
         for folder in sorted(seen, key=lambda one: one.changed_s):
             has_room = self._queue.waiting_bytes < self._room_bytes / 2
-            if folder not in gone and (not has_room or not await self._queue.take_over(folder.path, PARCELS)):
+            if folder not in given_away and (not has_room or not await self._queue.take_over(folder.path, PARCELS)):
                 return
 
     def _next_turn(self, names: Sequence[str]) -> list[str]:
