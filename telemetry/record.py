@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from telemetry.records import FRAME_VERSION, PART_SPAN_DIGITS, Source
+from telemetry.wall_offset import wall_offset_ns
 
 FLUSH_EVERY_S = 0.1
 # About 5 MB of requests: 8 s of 1,000 requests per second while a sidecar is started anew.
@@ -119,9 +120,8 @@ class Recorder:
             self._write(packet, 0)
 
     def _packet(self, records: Sequence[Packed]) -> bytes | None:
-        offset_ns = time.time_ns() - time.monotonic_ns()
         try:
-            return self._encode((FRAME_VERSION, self._source, offset_ns, self.dropped, records))
+            return self._encode((FRAME_VERSION, self._source, wall_offset_ns(), self.dropped, records))
         except (ValueError, TypeError, OverflowError):  # nothing that a request holds may end recording
             return None
 
