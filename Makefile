@@ -8,10 +8,10 @@ INSTALLED := .venv/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check format reference bench screenshots soak
+.PHONY: help up test test-alone check format reference bench screenshots soak
 
 help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # The stamp is newer than what it was installed from, so a second `make up` starts at once.
 $(INSTALLED): pyproject.toml constraints.txt deploy/demo/text/requirements.txt telemetry/hub/assets.lock.json
@@ -26,17 +26,19 @@ $(INSTALLED): pyproject.toml constraints.txt deploy/demo/text/requirements.txt t
 up: $(INSTALLED) ## install, make the demo models, and run the mesh until Ctrl-C
 	@exec $(BIN)/penstock up
 
-test: $(INSTALLED) ## run every test that needs nothing but this machine
+test: $(INSTALLED) ## run the tests: pure ones, then those with a running mesh
 	$(BIN)/pytest -q --durations 10 -n auto --dist loadfile -m 'not system'
 	$(BIN)/pytest -q --durations 10 -n 2 --dist loadfile -m 'system and not alone'
+
+test-alone: $(INSTALLED) ## run the tests that watch faults and alerts in real time, one by one
 	$(BIN)/pytest -q --durations 10 -m 'system and alone'
 
-check: $(INSTALLED) ## format, lint, types, import rules, tests: what CI runs
+check: $(INSTALLED) ## format, lint, types, import rules, all tests: what CI runs
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory test test-alone
 
 format: $(INSTALLED) ## put the code into its one format, and mend what lint can mend
 	$(BIN)/ruff format

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     decide,
     decision_log,
     gateway,
+    hop,
     plan,
     pod,
     recorder,
@@ -25,7 +26,7 @@ from tests.benchmarks.cores import Cores
 from tests.benchmarks.processes import NotStarted
 from tests.benchmarks.report import describe_run
 
-WHAT = ("gateway", "pod", "recorder", "decide", "plan", "reloads", "shadow", "sidecar", "sidecars-away", "all")
+WHAT = ("gateway", "hop", "pod", "recorder", "decide", "plan", "reloads", "shadow", "sidecar", "sidecars-away", "all")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -52,6 +53,9 @@ def run(what: str, *, is_quick: bool) -> bool:
     if what in ("gateway", "all"):
         say("")
         is_whole = gateway.run(gateway.QUICK if is_quick else gateway.FULL, cores, say)
+    if what in ("hop", "all"):
+        say("")
+        hop.run(hop.QUICK if is_quick else hop.FULL, say)
     if what in ("pod", "all"):
         say("")
         pod.run(pod.QUICK if is_quick else pod.FULL, say)
