@@ -13,7 +13,7 @@ from policies.mistakes import Mistake, placed
 from policies.nodes import Mapping, Node, Scalar, Sequence, entry_of, find, text_of
 from policies.quantities import quantity_at
 from policies.references import near_name
-from policies.release_compilation import CLAIM
+from policies.snapshot.release import CLAIM
 
 SHORTEST_BURN_S: Final = SHORTEST_WINDOW_SLOTS * FINEST_SLOT_S
 EVERYBODY: Final = 1.0

@@ -1,6 +1,11 @@
 """Releases of a route on live traffic: rules, a canary, shadows, what is recorded, late labels."""
 
+from typing import Final
+
 from msgspec import Struct
+
+CLAIM: Final = "jwt:"
+"""What a sticky key begins with that is a claim of the caller's token."""
 
 
 class When(Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policies.compilation import _tracing
+from policies.compilation.mesh import _tracing
 from policies.schema.mesh import ExportWritten, TracingWritten
 from policies.snapshot.mesh import Export, Tracing
 from policies.span_exports import LEAST_QUEUE_BYTES, LONGEST_S, SHORTEST_S

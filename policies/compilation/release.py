@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from policies import units
+from policies.compilation.values import duration
 from policies.schema.release import (
     BadEventsWritten,
     CanaryWritten,
@@ -21,6 +22,7 @@ from policies.schema.release import (
     VerdictWritten,
 )
 from policies.snapshot.release import (
+    CLAIM,
     Canary,
     CanaryStep,
     Capacity,
@@ -38,7 +40,6 @@ from policies.snapshot.release import (
 )
 from policies.snapshot.route import Route
 
-CLAIM = "jwt:"
 _HEADER = "header:"
 # Another word for a kind of output.
 _KINDS = {"float": "number"}
@@ -88,7 +89,7 @@ def shadow(written: ShadowWritten) -> Shadow:
         sample_by=_sticky_by(written.sample_by),
         never=_left_out(written.never),
         limits=_limits(written.limits or ShadowLimitsWritten()),
-        deadline_s=_duration(written.deadline, usual.deadline_s),
+        deadline_s=duration(written.deadline, usual.deadline_s),
         privacy=_privacy(written.privacy or PrivacyWritten()),
         outputs=tuple(_output(output) for output in compare.outputs or ()) or usual.outputs,
         repeat_stable=_share(noise.repeat_stable if noise else None, usual.repeat_stable),
@@ -102,7 +103,7 @@ def recording(written: RecordWritten) -> Recording:
     return Recording(
         sample=units.fraction(written.sample),
         max_bytes=usual.max_bytes if written.at_most is None else units.size_bytes(written.at_most),
-        keep_s=_duration(written.for_, usual.keep_s),
+        keep_s=duration(written.for_, usual.keep_s),
         never=_left_out(written.never),
         drop_headers=_names(written.drop_headers),
         drop_fields=_names(written.drop_fields),
@@ -114,7 +115,7 @@ def feedback(written: FeedbackWritten) -> Feedback:
     usual = Feedback("")
     return Feedback(
         label=written.label or usual.label,
-        keep_s=_duration(written.for_, usual.keep_s),
+        keep_s=duration(written.for_, usual.keep_s),
         judged=usual.judged if written.judged is None else written.judged,
     )
 
@@ -143,10 +144,6 @@ def _left_out(written: NeverWritten | None) -> LeftOut:
     return LeftOut(_names(written.tenant), _names(written.tier)) if written else LeftOut()
 
 
-def _duration(text: str | None, usual_s: float) -> float:
-    return usual_s if text is None else units.duration_s(text)
-
-
 def _share(text: str | None, usual: float) -> float:
     return usual if text is None else units.fraction(text)
 
@@ -160,7 +157,7 @@ def _step(written: StepWritten) -> CanaryStep:
     required = (written.requires or "").partition("/")[2].partition(" ")[0]
     return CanaryStep(
         share=units.fraction(written.share),
-        hold_s=_duration(written.hold, usual.hold_s),
+        hold_s=duration(written.hold, usual.hold_s),
         at_least=written.at_least or usual.at_least,
         needs_approval=written.needs == "approval",
         requires_shadow=required,
@@ -176,7 +173,7 @@ def _judge(written: JudgeWritten, stable: str) -> Judge:
         alpha=bad.alpha or usual.alpha,
         burn_above=float(burn.rollback_above) if burn else usual.burn_above,
         burn_over_s=units.duration_s(burn.over) if burn else usual.burn_over_s,
-        no_traffic_s=_duration(written.no_traffic_for, usual.no_traffic_s),
+        no_traffic_s=duration(written.no_traffic_for, usual.no_traffic_s),
     )
 
 
@@ -185,7 +182,7 @@ def _capacity(written: CapacityWritten) -> Capacity:
     return Capacity(
         ready_pods_at_least=written.ready_pods_at_least or usual.ready_pods_at_least,
         room=_factor(written.room, usual.room),
-        keep_stable_s=_duration(written.keep_stable_for, usual.keep_stable_s),
+        keep_stable_s=duration(written.keep_stable_for, usual.keep_stable_s),
     )
 
 
@@ -207,7 +204,7 @@ def _privacy(written: PrivacyWritten) -> Privacy:
         drop_headers=_names(written.drop_headers),
         drop_fields=_names(written.drop_fields),
         keep=written.keep or usual.keep,
-        keep_s=_duration(written.for_, usual.keep_s),
+        keep_s=duration(written.for_, usual.keep_s),
     )
 
 
