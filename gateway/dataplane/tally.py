@@ -38,16 +38,18 @@ class Meanings:
     """What each bucket of a model's requests with one status means.
 
     Attributes:
+        names: of the objectives.
         by_objective: one meaning per bucket, for each objective of the model.
         by_first_byte: of each of them, whether the bucket is that of the first byte, where this was not the last too.
         outcomes: per bucket, the worst of all objectives; "" without one.
     """
 
-    __slots__ = ("by_first_byte", "by_objective", "outcomes")
+    __slots__ = ("by_first_byte", "by_objective", "names", "outcomes")
 
     def __init__(
         self, objectives: Sequence[Objective], edges_s: Sequence[float], status: int, *, is_cold: bool = False
     ) -> None:
+        self.names = [objective.name for objective in objectives]
         longest_of = [*edges_s, float("inf")]
         self.by_objective = [
             [classify(objective, status, longest_s, is_cold=is_cold) for longest_s in longest_of]
@@ -130,6 +132,12 @@ class Series:
         self.moved[bucket] -= 1
         self.moved[first_byte_bucket] += 1
         return self.meanings.outcome(bucket, first_byte_bucket)
+
+    def add_buckets(self, other: Series) -> None:
+        """Count in whose meanings are the same; of them only what they meant is known from here."""
+        self.buckets = list(map(add, self.buckets, other.buckets))
+        if other.moved is not None:
+            self.moved = list(map(add, self.moved or [0] * len(self.buckets), other.moved))
 
     def events(self) -> list[EventCount]:
         """Return what they meant, for each objective of the model."""
@@ -224,10 +232,18 @@ class Tallies:
         return edges_s, requests, self._events(taken)
 
     def _events(self, taken: Mapping[Kind, Series]) -> tuple[SloEvents, ...]:
+        # Requests of thousands of tenants may mean the same: their buckets are summed before they are read.
+        alike: dict[tuple[str, str, str, Meanings], Series] = {}
+        for (model, version, _, tier, _, _, _), series in taken.items():
+            key = (model, version, tier, series.meanings)
+            sums = alike.get(key)
+            if sums is None:
+                sums = alike[key] = Series(series.edges_s, series.meanings)
+            sums.add_buckets(series)
         counts: defaultdict[tuple[str, str, str, str], EventCount] = defaultdict(EventCount)
-        for (model, version, _, tier, _, _, seen_as), series in taken.items():
-            for objective, events in zip(self._counted_by(model, seen_as), series.events(), strict=True):
-                counts[objective.name, model, version, tier] += events
+        for (model, version, tier, meanings), sums in alike.items():
+            for name, events in zip(meanings.names, sums.events(), strict=True):
+                counts[name, model, version, tier] += events
         return tuple(SloEvents(*key, events.good, events.bad, events.ignored) for key, events in counts.items())
 
     def _open(self, kind: Kind) -> Series:

@@ -31,7 +31,13 @@ AMOUNTS = st.integers(0, 2**40)
 USAGES = st.builds(Usage, st.one_of(st.just(NOT_TOLD), AMOUNTS), AMOUNTS, AMOUNTS, AMOUNTS)
 FIRST_BYTES_S = st.one_of(st.none(), st.sampled_from([0.0, 0.2345, 0.23451, 0.5]), st.floats(0, 100))
 REQUESTS = st.lists(
-    st.tuples(st.sampled_from([200, 302, 404, 429, 499, 500, 503]), DURATIONS_S, FIRST_BYTES_S, st.booleans()),
+    st.tuples(
+        st.sampled_from([200, 302, 404, 429, 499, 500, 503]),
+        DURATIONS_S,
+        FIRST_BYTES_S,
+        st.booleans(),
+        st.sampled_from(["ads", "search", "maps"]),
+    ),
     max_size=40,
 )
 
@@ -41,12 +47,13 @@ def decision(version: str = "1", tenant: str = "ads") -> Decision:
 
 
 @given(REQUESTS)
-def test_buckets_mean_what_each_request_means(requests: list[tuple[int, float, float | None, bool]]) -> None:
+def test_buckets_mean_what_each_request_means(requests: list[tuple[int, float, float | None, bool, str]]) -> None:
     tallies = Tallies({"digits": OBJECTIVES + OTHERS})
     expected: Counter[tuple[str, str]] = Counter()
-    for status, duration_s, begun_s, is_cold in requests:
+    for status, duration_s, begun_s, is_cold, tenant in requests:
         first_byte_s = None if begun_s is None else min(begun_s, duration_s)
-        outcome = tallies.add(decision(), status, "", duration_s, "", NOTHING_USED, first_byte_s, is_cold=is_cold)
+        told = decision(tenant=tenant)
+        outcome = tallies.add(told, status, "", duration_s, "", NOTHING_USED, first_byte_s, is_cold=is_cold)
         meanings = [classify(one, status, duration_s, first_byte_s, is_cold=is_cold) for one in OBJECTIVES]
         assert outcome == worst(meanings)
         expected.update(
