@@ -1,8 +1,8 @@
 """The decision log: one worker's decision records on their way to disk, which is never waited for.
 
-A request adds a row; once a second the rows become a block, which a thread compresses and writes, so that a request is
-found soon. When a file is full, its small blocks are merged. A disk that is slow or full costs records, counted in the
-next block, and nothing else.
+A request adds a row; once a second, or when there are many, the rows become a block, which a thread compresses and
+writes, so that a request is found soon. When a file is full, its small blocks are merged. A disk that is slow or full
+costs records, counted in the next block, and nothing else.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from gateway.decisions.merging import merge_file
 from gateway.decisions.records import Block, framed
 
 FLUSH_EVERY_S = 1.0
-# Blocks that wait for the disk: a second each.
-_MAX_WAITING = 4
+# A third of a second of a worker that is busy all the time. A row takes some 400 bytes until it is in a block, and as
+# much again while it gets there.
+MANY_ROWS = 8_192
+# Blocks that wait for the disk, and rows of all of them: some 20 MB.
+_MAX_WAITING, _MAX_WAITING_ROWS = 60, 65_536
 
 
 class DecisionLog:
@@ -35,17 +38,21 @@ class DecisionLog:
         worker_count: how many write there.
 
     Attributes:
-        lost: records that could not be kept, since the start.
         note_alike: keeps one settled request whose like is known; see ``Gathering.add_alike``.
     """
 
     def __init__(self, directory: Path, worker_count: int = 1) -> None:
-        self.lost = 0
+        self._unwritten = 0
         self._gathering = Gathering()
         self.note_alike = self._gathering.add_alike
         self._writer = _Writer(directory, worker_count)
         self._thread = threading.Thread(target=self._writer.run, name="decision-log", daemon=True)
         self._thread.start()
+
+    @property
+    def lost(self) -> int:
+        """How many records could not be kept, since the start."""
+        return self._gathering.left_out + self._unwritten
 
     def note(
         self,
@@ -70,12 +77,17 @@ class DecisionLog:
 
     def flush(self) -> None:
         """Hand what was noted to the disk; called about every ``FLUSH_EVERY_S``."""
-        failed = self._writer.take_failed()
-        self._gathering.lost += failed
-        self.lost += failed
+        unwritten, untold = self._writer.take_failed()
+        self._unwritten += unwritten
+        self._gathering.lost += unwritten + untold
         taken = self._gathering.take(time.time())
         if taken is not None:
             self._writer.put(*taken)
+
+    def flush_many(self) -> None:
+        """Do so now if it is much; called several times a second."""
+        if self._gathering.row_count >= MANY_ROWS:
+            self.flush()
 
     def close(self, within_s: float = 2.0) -> None:
         """Write what there is; a disk that takes longer keeps it."""
@@ -92,7 +104,9 @@ class _Writer:
         self._worker_count = worker_count
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Block, bytes]] = deque()
-        self._failed = 0
+        self._waiting_rows = 0
+        self._unwritten = 0
+        self._untold = 0
         self._is_ending = False
         self._file = -1
         self._path = directory
@@ -100,18 +114,26 @@ class _Writer:
         self._began_s = 0.0
 
     def put(self, block: Block, ids: bytes) -> None:
-        """Take a block; the oldest that waits makes room for it."""
+        """Take a block; the oldest that wait make room for it."""
         with self._changed:
-            if len(self._waiting) >= _MAX_WAITING:
-                self._failed += _records_of(*self._waiting.popleft())
+            self._waiting_rows += len(block.left)
             self._waiting.append((block, ids))
+            while len(self._waiting) > _MAX_WAITING or (
+                self._waiting_rows > _MAX_WAITING_ROWS and len(self._waiting) > 1
+            ):
+                self._lose(self._take()[0])
             self._changed.notify()
 
-    def take_failed(self) -> int:
-        """Return how many records were lost since the last time."""
+    def take_failed(self) -> tuple[int, int]:
+        """Return how many records were lost since the last time, and of how many losses nobody will read."""
         with self._changed:
-            failed, self._failed = self._failed, 0
+            failed = self._unwritten, self._untold
+            self._unwritten = self._untold = 0
             return failed
+
+    def _lose(self, block: Block) -> None:
+        self._unwritten += len(block.left)
+        self._untold += block.lost
 
     def end(self) -> None:
         """Write what waits, and end."""
@@ -127,7 +149,7 @@ class _Writer:
             except OSError:
                 self._begin_anew()
                 with self._changed:
-                    self._failed += _records_of(*taken)
+                    self._lose(taken[0])
         self._begin_anew()
 
     def _next(self) -> tuple[Block, bytes] | None:
@@ -136,7 +158,12 @@ class _Writer:
                 if self._is_ending:
                     return None
                 self._changed.wait()
-            return self._waiting.popleft()
+            return self._take()
+
+    def _take(self) -> tuple[Block, bytes]:
+        oldest = self._waiting.popleft()
+        self._waiting_rows -= len(oldest[0].left)
+        return oldest
 
     def _write(self, frame: bytes) -> None:
         now_s = time.time()
@@ -162,7 +189,3 @@ class _Writer:
         if is_full:
             with suppress(OSError):  # it stays as it is, which only takes more room
                 merge_file(self._path)
-
-
-def _records_of(block: Block, ids: bytes) -> int:
-    return block.lost + len(block.left)

@@ -176,6 +176,8 @@ class Gateway:
         now_s = self.now_s()
         self.wheel.turn(now_s)
         self.waiting.turn(now_s)
+        if self.settlement.decisions is not None:
+            self.settlement.decisions.flush_many()
 
     def facts_of(self, request: RequestHead, peer: Peer, now_s: float) -> RequestFacts:
         """Gather what the decision on a request depends on."""

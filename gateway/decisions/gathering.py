@@ -63,10 +63,16 @@ class Alike:
 
 
 class Gathering:
-    """One worker's records since its last block."""
+    """One worker's records since its last block.
+
+    Attributes:
+        lost: records of which the next block says that they were lost.
+        left_out: those that found no room here, since the start.
+    """
 
     def __init__(self) -> None:
         self.lost = 0
+        self.left_out = 0
         self._kinds: dict[tuple[Any, ...], Alike] = {}
         self._ends: dict[Ended, Ended] = {}  # one of each, which is found by itself faster than by an equal one
         self._block = -1
@@ -78,6 +84,11 @@ class Gathering:
         self._asked: dict[Asked, int] = {}
         self._ended: dict[Ended, int] = {}
         self._cells: list[Any] = []
+
+    @property
+    def row_count(self) -> int:
+        """Requests since the last block."""
+        return len(self._cells) // _CELLS
 
     def add(
         self,
@@ -122,6 +133,7 @@ class Gathering:
         """Keep one settled request of those that are alike; ``lefts`` is what is left of each limit."""
         if len(self._cells) >= MAX_ROWS * _CELLS:
             self.lost += 1
+            self.left_out += 1
             return
         if alike.block != self._block:
             self._enter(alike)

@@ -199,6 +199,7 @@ class Hop:
             if settled - self._recorded >= BUSY_PER_S * FLUSH_EVERY_S:
                 self._recorded = settled
                 self._recorder.flush()
+            self._decisions.flush_many()
             if settled - self._flushed >= BUSY_PER_S * DECISIONS_EVERY_S:
                 self._flushed = settled
                 self._decisions.flush()

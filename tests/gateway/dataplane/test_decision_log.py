@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.dataplane import decision_log
 from gateway.dataplane.decision_log import DecisionLog
 from gateway.dataplane.usage import Usage
 from gateway.decide.decision import decide
 from gateway.decide.tables import Tables
-from gateway.decisions import folder
+from gateway.decisions import folder, gathering
 from gateway.decisions.folder import Read, find_record, list_files, read_blocks
 from gateway.decisions.records import record_at
 from tests.gateway.decide.counters import FakeCounters
@@ -82,11 +83,38 @@ def test_a_folder_that_cannot_be_made_costs_the_records_and_they_are_counted(tmp
     assert log.lost == 4
 
 
-def test_a_disk_that_does_not_answer_costs_the_oldest_blocks(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("most_blocks", "most_rows", "kept"), [(4, 1000, 40), (60, 35, 30), (60, 5, 10)])
+def test_a_disk_that_does_not_answer_costs_the_oldest_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_blocks: int, most_rows: int, kept: int
+) -> None:
+    monkeypatch.setattr(decision_log, "_MAX_WAITING", most_blocks)
+    monkeypatch.setattr(decision_log, "_MAX_WAITING_ROWS", most_rows)
     log = DecisionLog(tmp_path / "decisions")
     log.close()  # from now on nobody takes what is handed over, as while a disk hangs
     for _ in range(7):
         note(log, 10)
         log.flush()
-    assert log.lost > 0
-    assert log.lost % 10 == 0
+    log.flush()
+    assert log.lost == 70 - kept
+
+
+def test_many_rows_do_not_wait_for_the_second_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision_log, "MANY_ROWS", 3)
+    log = DecisionLog(tmp_path / "decisions")
+    note(log, 2)
+    log.flush_many()
+    note(log, 1)
+    log.flush_many()
+    note(log, 1)
+    log.close()
+    blocks = list(read_blocks(tmp_path / "decisions", 0.0, float("inf"), Read()))
+    assert [len(block.left) for block in blocks] == [3, 1]
+
+
+def test_what_finds_no_room_is_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "MAX_ROWS", 2)
+    log = DecisionLog(tmp_path / "decisions")
+    note(log, 5)
+    log.close()
+    (block,) = read_blocks(tmp_path / "decisions", 0.0, float("inf"), Read())
+    assert (len(block.left), block.lost, log.lost) == (2, 3, 3)
