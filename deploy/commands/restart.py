@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deploy.commands.numbers import number
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, change, decoded, find, read
 from gateway.control.reports import RestartReport, StatusReport
 from gateway.control.rolling_restart import FINISH_WITHIN_S
@@ -18,6 +19,7 @@ _STATUS_PATH = "/admin/status"
 LOOK_EVERY_S = 0.2
 # For the starts of the successors, beside what each worker may take to finish.
 _STARTS_WITHIN_S = 30.0
+_WITHIN_AT_MOST_S = 86_400.0
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,12 +40,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why, for the audit log")
     parser.add_argument(
         "--within-s",
-        type=float,
+        type=_within_s,
         metavar="S",
         help=f"wait so long, if not {FINISH_WITHIN_S:g} s a worker and {_STARTS_WITHIN_S:g} s more; 0 does not wait",
     )
     add_arguments(parser)
     return parser
+
+
+def _within_s(text: str) -> float:
+    return number(text, 0.0, _WITHIN_AT_MOST_S, "seconds")
 
 
 def _restart(options: argparse.Namespace, target: Target) -> int:

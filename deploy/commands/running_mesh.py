@@ -72,7 +72,7 @@ def find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) ->
     Raises:
         NotReachable: there is none, or its token is not known.
     """
-    token = _given_token(options.token_file, environ)
+    token = given_token(options.token_file, environ)
     ca, cert = options.ca or _path_in(environ, CA_VARIABLE), options.cert or _path_in(environ, CERT_VARIABLE)
     path = runtime_path(environ, home) if options.state is None else options.state / FILE_NAME
     running = read_running(path)
@@ -97,13 +97,25 @@ def _path_in(environ: Mapping[str, str], variable: str) -> Path | None:
     return Path(environ[variable]) if environ.get(variable) else None
 
 
-def _given_token(path: Path | None, environ: Mapping[str, str]) -> str:
+def given_token(path: Path | None, environ: Mapping[str, str]) -> str:
+    """Return the token that the file holds, else the environment; "" where neither was given.
+
+    Raises:
+        NotReachable: what was given cannot be read, or is no token.
+    """
     if path is None:
-        return environ.get(TOKEN_VARIABLE, "").strip()
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotReachable(f"the token file {path} cannot be read: {error}") from error
+        token, where = environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
+    else:
+        try:
+            token, where = path.read_bytes().decode("latin-1").strip(), f"the token file {path}"
+        except OSError as error:
+            raise NotReachable(f"the token file {path} cannot be read: {error.strerror or error}") from error
+        if not token:
+            # Another token than the one that was meant must not be used in its place.
+            raise NotReachable(f"the token file {path} is empty: write the token into it, or leave --token-file out")
+    if not all("!" <= character <= "~" for character in token):
+        raise NotReachable(f"{where} holds no token: a token is one word of visible ASCII characters")
+    return token
 
 
 def ask(target: Target, path: str) -> bytes:

@@ -36,6 +36,7 @@ from telemetry.slo.told import ToldObjective, ToldSlots, objective_of, slots_of,
 
 SUMMARY = "Say when each alert of an objective would begin and end if requests were bad for a while."
 POLICIES = "policies/demo"
+RATE = "100/s"
 _NAMED = 20
 # No options: who tries them is told why.
 _THRESHOLDS = tuple(f"--{name.replace('_', '-')}" for name in THRESHOLDS)
@@ -51,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("name", metavar="NAME", help="an objective of slos.yaml")
     parser.add_argument("--bad-share", metavar="SHARE", help="share of requests that are bad: 2%%")
     parser.add_argument("--for", metavar="TIME", dest="length", help="for how long: 1h")
-    parser.add_argument("--rate", metavar="RATE", default="100/s", help="requests, good and bad: 100/s when left out")
+    parser.add_argument("--rate", metavar="RATE", help=f"requests, good and bad: {RATE} when left out")
     parser.add_argument("--last", metavar="TIME", help="judge this much of what the running mesh has counted: 6h")
     parser.add_argument("--model", metavar="MODEL", default="", help="of which model, with --last; else its first")
     parser.add_argument("--target", metavar="SHARE", default="", help="judge by this target instead: 99.5%%")
@@ -63,8 +64,9 @@ def run(arguments: Sequence[str]) -> int:
     if any(argument.partition("=")[0] in _THRESHOLDS for argument in arguments):
         parser.error(NO_THRESHOLD)
     options = parser.parse_args(arguments)
-    if bool(options.last) == bool(options.bad_share and options.length):
-        parser.error("write --bad-share and --for, or --last")
+    of_a_fault = (options.bad_share, options.length, options.rate)
+    if any(of_a_fault) if options.last else not (options.bad_share and options.length):
+        parser.error("write --bad-share and --for, or --last: the past is judged as it was counted")
     try:
         return _replay(options) if options.last else _simulate(options)
     except CannotBe as error:
@@ -81,7 +83,7 @@ class NoObjective(Exception):
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    fault = fault_of(options.bad_share, options.length, options.rate)
+    fault = fault_of(options.bad_share, options.length, options.rate or RATE)
     objectives = load_directory(options.policies).objectives
     if options.name not in objectives:
         names = ", ".join(objectives) or "none"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.commands.numbers import number
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, find, read
 from deploy.commands.screens.board import Board, Look, board
 from deploy.commands.screens.live import Latest, live
@@ -125,7 +126,4 @@ def _drawn(latest: Latest[Board], view: View, size: tuple[int, int]) -> list[str
 
 
 def _interval_s(text: str) -> float:
-    value_s = float(text)
-    if not LEAST_INTERVAL_S <= value_s <= MOST_INTERVAL_S:
-        raise argparse.ArgumentTypeError(f"{text} is not between {LEAST_INTERVAL_S:g} and {MOST_INTERVAL_S:g} seconds")
-    return value_s
+    return number(text, LEAST_INTERVAL_S, MOST_INTERVAL_S, "seconds")

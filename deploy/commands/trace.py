@@ -13,7 +13,8 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
-from deploy.commands.running_mesh import TOKEN_VARIABLE, NotReachable
+from deploy.commands.numbers import number
+from deploy.commands.running_mesh import TOKEN_VARIABLE, NotReachable, given_token
 from deploy.commands.trace_list import ListReport, add_filters, describe, query_of
 from deploy.commands.waterfall import TraceReport, draw, is_whole, plain, plain_json
 from deploy.local.hub import HUB_FILE, HUB_TOKEN, running_hub
@@ -52,7 +53,10 @@ class Hub:
         Raises:
             NotReachable: the hub does not answer, or refuses.
         """
-        return self._get("/api/traces", query)
+        try:
+            return self._get("/api/traces", query)
+        except NotThere as error:
+            raise self._no_hub() from error
 
     def _get(self, path: str, query: Mapping[str, str]) -> bytes:
         try:
@@ -64,12 +68,34 @@ class Hub:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotReachable(f"the hub at {self._url} does not answer ({error}): is the mesh running?") from error
         if response.status_code == 404:
+            # A hub says in JSON what it does not have; what else listens there knows no traces at all.
+            if not _is_json(response):
+                raise self._no_hub()
             raise NotThere
         if response.status_code == 401:
             raise NotReachable(f"the hub at {self._url} wants its token: give --token-file, or set {TOKEN_VARIABLE}")
         if response.status_code != 200:
-            raise NotReachable(f"the hub at {self._url} answers {response.status_code}: {plain(response.text)}")
+            raise NotReachable(f"the hub at {self._url} answers {response.status_code}: {_told(response)}")
         return response.content
+
+    def _no_hub(self) -> NotReachable:
+        return NotReachable(f"what answers at {self._url} is no hub: --hub names the address of the mesh's pages")
+
+
+def _is_json(response: httpx.Response) -> bool:
+    try:
+        msgspec.json.decode(response.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _told(response: httpx.Response) -> str:
+    """Return the sentence of a refusal, or the beginning of whatever else was answered."""
+    try:
+        return plain(str(msgspec.json.decode(response.content, type=dict[str, object])["error"])[:300])
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        return plain(response.text[:300])
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -134,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "id",
+        type=_id,
         metavar="ID",
         help="a request's id (x-request-id of its answer), or a trace's (32 hex digits), or its first 8 or more",
     )
@@ -155,7 +182,7 @@ def _add_hub(parser: argparse.ArgumentParser) -> None:
 
 def _find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) -> Hub:
     if options.hub is not None:
-        return Hub(options.hub, _token(options.token_file, environ))
+        return Hub(options.hub, given_token(options.token_file, environ))
     state = options.state
     if state is None:
         path = runtime_path(environ, home)
@@ -168,7 +195,7 @@ def _find(options: argparse.Namespace, environ: Mapping[str, str], home: Path) -
         raise NotReachable(
             f"no hub runs ({state / HUB_FILE} is not there): mesh.yaml must list one that serves dashboards"
         )
-    return Hub(hub.dashboards, _token(options.token_file, environ) or _own_token(state))
+    return Hub(hub.dashboards, given_token(options.token_file, environ) or _own_token(state))
 
 
 def _own_token(state: Path) -> str:
@@ -177,15 +204,6 @@ def _own_token(state: Path) -> str:
         return (state / HUB_TOKEN).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return ""
-
-
-def _token(path: Path | None, environ: Mapping[str, str]) -> str:
-    if path is None:
-        return environ.get(TOKEN_VARIABLE, "").strip()
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotReachable(f"the token file {path} cannot be read: {error}") from error
 
 
 def _wait_for(hub: Hub, wanted: str, wait_s: float) -> tuple[bytes, TraceReport]:
@@ -212,10 +230,14 @@ def _wait_for(hub: Hub, wanted: str, wait_s: float) -> tuple[bytes, TraceReport]
 
 
 def _wait_s(text: str) -> float:
-    value_s = float(text)
-    if not 0 <= value_s <= LONGEST_WAIT_S:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LONGEST_WAIT_S:g} seconds")
-    return value_s
+    return number(text, 0.0, LONGEST_WAIT_S, "seconds")
+
+
+def _id(text: str) -> str:
+    """An empty one, as of a variable of the shell that is not set, need not be waited for."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: name a request or a trace; `penstock trace list` has some")
+    return text
 
 
 def _bar(encoding: str | None) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from deploy.commands.numbers import number
 from deploy.commands.table import table
 from deploy.commands.waterfall import plain
 from telemetry.conventions import SpanName
@@ -55,13 +56,13 @@ class ListReport(Struct, frozen=True):
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add what narrows a list."""
-    parser.add_argument("--model", metavar="MODEL")
-    parser.add_argument("--version", metavar="VERSION")
-    parser.add_argument("--tenant", metavar="TENANT")
-    parser.add_argument("--status", choices=("ok", "error"))
+    parser.add_argument("--model", metavar="MODEL", help="of this model alone")
+    parser.add_argument("--version", metavar="VERSION", help="of this version alone")
+    parser.add_argument("--tenant", metavar="TENANT", help="of this tenant alone")
+    parser.add_argument("--status", choices=("ok", "error"), help="those that ended so")
     parser.add_argument("--reason", metavar="REASON", help="why it was refused or failed: pod_lost")
-    parser.add_argument("--min-ms", metavar="MS", help="took so long at least")
-    parser.add_argument("--max-ms", metavar="MS", help="took so long at most")
+    parser.add_argument("--min-ms", type=_ms, metavar="MS", help="took so long at least")
+    parser.add_argument("--max-ms", type=_ms, metavar="MS", help="took so long at most")
     parser.add_argument("--begins", metavar="ID", dest="q", help="ids of requests or traces that begin so")
     parser.add_argument("--limit", type=_limit, default=SHOWN, metavar="N", help=f"so many at most ({SHOWN})")
     parser.add_argument("--cursor", metavar="CURSOR", help="go on where a list before ended")
@@ -113,7 +114,12 @@ def _longest(stages: Sequence[StageReport]) -> str | None:
 
 
 def _limit(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= SHOWN_AT_MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not between 1 and {SHOWN_AT_MOST}")
-    return value
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= SHOWN_AT_MOST:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {SHOWN_AT_MOST}")
+    return int(text)
+
+
+def _ms(text: str) -> str:
+    """Return what is asked of the hub as it was written, once it is a number that the hub can take."""
+    number(text, 0.0)
+    return text

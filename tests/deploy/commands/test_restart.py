@@ -72,6 +72,17 @@ def test_without_a_wait_it_tells_what_is_left(state: Path, capsys: pytest.Captur
     assert "2 of 2 workers have yet to be replaced" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("within", ["-1", "nan", "inf", "soon", "86401"])
+def test_nothing_is_restarted_by_a_wait_that_cannot_be(
+    state: Path, capsys: pytest.CaptureFixture[str], within: str
+) -> None:
+    with pytest.raises(SystemExit) as ending:
+        run(["--reason", "a new build", "--state", str(state), "--within-s", within])
+    assert ending.value.code == 2
+    assert f"'{within}' is not between 0 and 86400 seconds" in capsys.readouterr().err
+    assert Management.asked == []
+
+
 def test_one_that_takes_too_long_is_no_success(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Management.is_stuck = True
     assert run(["--reason", "a new build", "--state", str(state), "--within-s", "0.01"]) == 1

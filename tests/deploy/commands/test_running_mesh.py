@@ -66,6 +66,28 @@ def test_a_token_file_that_is_not_there_is_said(home: Path) -> None:
         find(options("http://other", home / "none"), {}, home)
 
 
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        (b"\n", "is empty"),
+        ("tökén".encode(), "holds no token"),
+        (b"two words", "holds no token"),
+        (b"\xff\x00", "holds no token"),
+    ],
+)
+def test_a_file_without_a_token_is_said_before_another_is_used(home: Path, held: bytes, why: str) -> None:
+    file = home / "token"
+    file.write_bytes(held)
+    with pytest.raises(NotReachable, match=f"token file .* {why}"):
+        find(options(None, file), {}, home)
+
+
+@pytest.mark.parametrize("token", ["tökén", "one\ntwo"])
+def test_what_no_header_can_hold_is_no_token(home: Path, token: str) -> None:
+    with pytest.raises(NotReachable, match="PENSTOCK_TOKEN holds no token"):
+        find(options(), {"PENSTOCK_TOKEN": token}, home)
+
+
 def test_the_running_mesh_is_believed_by_the_certificate_that_it_published(tmp_path: Path) -> None:
     server = "https://127.0.0.1:8081"
     running = RunningMesh(os.getpid(), "", server, "token-of-mine", "/state", "now", certificate="PEM")

@@ -70,6 +70,8 @@ def test_for_programs_it_is_json(capsys: pytest.CaptureFixture[str]) -> None:
         (("none", *FAULT), 1, "no objective none in"),
         (("digits-availability",), 2, "write --bad-share and --for, or --last"),
         (("digits-availability", *FAULT, "--last", "6h"), 2, "write --bad-share and --for, or --last"),
+        (("digits-availability", "--last", "6h", "--bad-share", "2%"), 2, "write --bad-share and --for, or --last"),
+        (("digits-availability", "--last", "6h", "--rate", "1/s"), 2, "write --bad-share and --for, or --last"),
         (("digits-availability", "--last", "30d"), 2, "--last 30d: write 1m to 3d"),
         (("digits-availability", *FAULT, "--bad-share", "0%"), 2, "write more than 0%"),
         (("digits-availability", *FAULT, "--for", "1s"), 2, "write 10s to 30d"),

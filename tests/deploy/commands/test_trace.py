@@ -254,7 +254,37 @@ def test_an_empty_list_and_a_hub_that_refuses_say_so(hub: HubServer, capsys: pyt
         hub.answers = [answer]
         assert main(["trace", "list", "--hub", hub.url]) == 1
         assert sentence in capsys.readouterr().err
-    assert main(["trace", "list", "--limit", "0"]) == 2
+    hub.answers = [(400, b'{"error":"cursor is what the list before gave as next."}')]
+    assert main(["trace", "list", "--hub", hub.url]) == 1
+    assert capsys.readouterr().err.endswith("answers 400: cursor is what the list before gave as next.\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("list", "--limit", "0"), "0 is not a number from 1 to 1000"),
+        (("list", "--limit", "ten"), "ten is not a number from 1 to 1000"),
+        (("list", "--min-ms", "-5"), "'-5' is not a number of 0 or more"),
+        (("list", "--max-ms", "nan"), "'nan' is not a number of 0 or more"),
+        (("request-1", "--wait", "soon"), "'soon' is not between 0 and 600 seconds"),
+        (("",), "it is empty"),
+    ],
+)
+def test_a_mistake_in_the_arguments_is_told_before_anybody_is_asked(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], why: str
+) -> None:
+    assert main(["trace", *arguments, "--hub", hub.url]) == 2
+    assert why in capsys.readouterr().err
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("request-1",)])
+def test_another_server_than_the_hub_is_told_as_that(
+    hub: HubServer, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    hub.answers = [(404, b"There is /metrics and /livez.")]
+    assert main(["trace", *arguments, "--hub", hub.url]) == 1
+    assert f"what answers at {hub.url} is no hub" in capsys.readouterr().err
 
 
 def test_a_trace_for_other_tools_is_otlp(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
