@@ -17,9 +17,11 @@ from deploy.commands.running_mesh import NotReachable, Target, add_arguments, as
 from deploy.commands.table import table
 from gateway.control.sample_desk import MOST_AT_ONCE, Purged, SamplesReport
 from gateway.copies.reports import Sample
+from gateway.decide.copying import BY_RATE, DRIFT, ERROR, SHADOW_DIFFERENCE, SLOW
 from policies import units
 
 _FROM_INPUT = "-"
+WHYS = (BY_RATE, ERROR, SLOW, DRIFT, SHADOW_DIFFERENCE)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     shown = actions.add_parser("list", help="which samples of a model there are, without what is in them")
     shown.set_defaults(do=_list)
-    shown.add_argument("--why", default="", metavar="WHY", help="rate, error, slow, drift or shadow_difference only")
+    shown.add_argument("--why", default="", choices=WHYS, help="those that were kept on this alone")
     shown.add_argument("--most", type=_count, default=100, metavar="N", help="so many of the latest; default: 100")
     one = actions.add_parser("show", help="what one sample holds")
     one.set_defaults(do=_show)

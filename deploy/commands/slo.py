@@ -38,7 +38,10 @@ def run(arguments: Sequence[str]) -> int:
         return slo_simulate.run(arguments[1:])
     if arguments[:1] == ["export"]:
         return slo_export.run(arguments[1:])
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.watch and (options.check or options.json):
+        parser.error("--watch is for people: leave it out with --check or --json")
     try:
         target = find(options, os.environ, Path.home())
         if options.watch:

@@ -11,6 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from telemetry.hub import dashboard_answers as ask
 from telemetry.hub.measured.steps import USUAL_SPAN
+from telemetry.hub.mesh import MeshRefuses
 from telemetry.hub.pages.routes import routes
 from telemetry.hub.pages.source import Source
 from telemetry.hub.query import BadQuery
@@ -59,7 +60,10 @@ def _add_api(app: FastAPI, source: Source) -> None:
 
     @app.get("/api/slos/history")
     async def slo_history(request: Request) -> Response:
-        return _json(await source.slo_history(request.query_params))
+        try:
+            return _json(await source.slo_history(request.query_params))
+        except MeshRefuses as error:
+            return _json({"error": str(error)}, error.status)
 
     @app.get("/api/slos/simulate")
     async def simulation(request: Request) -> Response:

@@ -33,6 +33,14 @@ class MeshSilent(Exception):
     """The supervisor did not answer; the message is a sentence."""
 
 
+class MeshRefuses(MeshSilent):
+    """It answered that this cannot be asked so (400), or is not there (404); the message has its own sentence."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class RunningMesh(Struct, frozen=True):
     """What the supervisor publishes of itself, as far as the hub needs it.
 
@@ -53,6 +61,10 @@ class RunningMesh(Struct, frozen=True):
     def __repr__(self) -> str:
         """Say nothing of the token."""
         return f"RunningMesh(pid={self.pid}, management={self.management!r})"
+
+
+class _Refusal(Struct, frozen=True):
+    message: str
 
 
 class Mesh:
@@ -96,6 +108,7 @@ class Mesh:
         """Return the supervisor's history of one objective.
 
         Raises:
+            MeshRefuses: the query cannot be read, or there is no such objective.
             MeshSilent: it did not answer, or not with one.
         """
         return await self._get("/admin/slo/history", {key: query[key] for key in HISTORY_KEYS if key in query})
@@ -215,9 +228,19 @@ async def _body(answer: httpx.Response) -> bytes:
 
 
 def _read(status: int, body: bytes, path: str) -> dict[str, Any]:
+    if status in (400, 404) and (why := _message(body)):
+        raise MeshRefuses(f"The gateway answers {status} to {path}: {why}", status)
     if status != 200:
         raise MeshSilent(f"The gateway answers {status} to {path}.")
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise MeshSilent(f"The gateway answers something else than JSON to {path}.") from error
+
+
+def _message(body: bytes) -> str:
+    """Return the sentence of a refusal; "" where it has none."""
+    try:
+        return msgspec.json.decode(body, type=_Refusal).message
+    except (UnicodeDecodeError, msgspec.MsgspecError):
+        return ""

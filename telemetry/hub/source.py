@@ -13,7 +13,7 @@ import msgspec
 from telemetry.hub.changes import changes_of
 from telemetry.hub.fleet import HubFacts, drift_json, machine_json, sidecar_json, telemetry_json
 from telemetry.hub.measured.desk import CountedSteps
-from telemetry.hub.mesh import Mesh, MeshSilent
+from telemetry.hub.mesh import Mesh, MeshRefuses, MeshSilent
 from telemetry.hub.overview import overview_json, slos_json
 from telemetry.hub.query import parse
 from telemetry.hub.reader import Patience, Reader
@@ -60,9 +60,15 @@ class HubSource:
         return slos_json(self._mesh.known, time.time())
 
     async def slo_history(self, query: Mapping[str, str]) -> Json:
-        """Return what ``GET /api/slos/history`` answers; ``error`` says why there are no points."""
+        """Return what ``GET /api/slos/history`` answers; ``error`` says why there are no points.
+
+        Raises:
+            MeshRefuses: the query cannot be read, or there is no such objective.
+        """
         try:
             return await self._mesh.history(query) | {"error": ""}
+        except MeshRefuses:
+            raise
         except MeshSilent as silent:
             named = {"slo": query.get("slo", ""), "model": query.get("model", "")}
             return {**named, "step_s": 0, "points": [], "error": str(silent)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from telemetry.hub.dashboards.known import models
+from telemetry.hub.dashboards.known import commonest, models
 from telemetry.hub.measured.answers import Measured, ModelSeries, Of, PodSum
 from telemetry.hub.shown.answers import Objective, Overview, Pod
 from telemetry.hub.summary import Summary
@@ -46,6 +46,7 @@ class Debug(Struct, frozen=True):
         version, pod: what it was narrowed to; "" for all.
         failed, slow: traces that are kept, the newest first.
         reasons: refusals and failures, the most frequent first.
+        reasons_left_out: requests whose reasons are not among them.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Debug(Struct, frozen=True):
     pods: tuple[PodLine, ...]
     pods_left_out: int
     reasons: tuple[tuple[str, int], ...]
+    reasons_left_out: int
     failed: tuple[Summary, ...]
     slow: tuple[Summary, ...]
     objectives: tuple[Objective, ...]
@@ -86,7 +88,7 @@ def debug(
         ),
         tuple(PodLine(one, sums.get(one.name)) for one in shown[:MOST_PODS]),
         max(0, len(shown) - MOST_PODS),
-        tuple(sorted(series.summed.reasons.items(), key=lambda one: (-one[1], one[0]))[:MOST_REASONS]),
+        *commonest(series.summed.reasons, MOST_REASONS),
         tuple(failed[:TRACES]),
         tuple(slow[:TRACES]),
         tuple(slo for slo in overview.slos if slo.model == model),

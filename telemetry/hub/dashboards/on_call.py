@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from telemetry.hub.dashboards.happenings import Changes, Happening, happenings
-from telemetry.hub.dashboards.known import models
+from telemetry.hub.dashboards.known import commonest, models
 from telemetry.hub.measured.answers import Measured, Of, Point, Summed
 from telemetry.hub.measured.fold import MESH_COUNTS
 from telemetry.hub.shown.answers import Objective, Overview, Pod
@@ -55,6 +55,7 @@ class OnCall(Struct, frozen=True):
         pods: those that are not ready or were restarted.
         counts: of the whole mesh, in the order of importance; what did not happen is 0.
         reasons: refusals and failures, the most frequent first.
+        reasons_left_out: requests whose reasons are not among them.
         dropped: of telemetry, in the span.
     """
 
@@ -74,6 +75,7 @@ class OnCall(Struct, frozen=True):
     pods_left_out: int
     counts: tuple[tuple[str, int], ...]
     reasons: tuple[tuple[str, int], ...]
+    reasons_left_out: int
     dropped: int
     happenings: tuple[Happening, ...]
     error: str = ""
@@ -89,6 +91,7 @@ def on_call(overview: Overview, measured: Measured, changes: Changes, page: int 
     page_count = max(1, -(-len(lines) // MODELS_OF_A_PAGE))
     page = min(max(1, page), page_count)
     whole = measured.whole.summed if measured.whole is not None else None
+    reasons, reasons_left_out = commonest({} if whole is None else whole.reasons, MOST_REASONS)
     troubled = [pod for pod in overview.pods if pod.state != "ready" or pod.restarts]
     troubled.sort(key=lambda pod: (pod.state == "ready", -(pod.restarts or 0), pod.name))
     return OnCall(
@@ -107,7 +110,8 @@ def on_call(overview: Overview, measured: Measured, changes: Changes, page: int 
         tuple(troubled[:MOST_PODS]),
         max(0, len(troubled) - MOST_PODS),
         tuple((what, measured.mesh.get(what, 0)) for what in MESH_COUNTS if what != _DROPPED),
-        _reasons(whole),
+        reasons,
+        reasons_left_out,
         measured.mesh.get(_DROPPED, 0),
         happenings(overview.slos, changes, measured.starts[0] if measured.starts else measured.at_s),
         overview.error or measured.error,
@@ -157,8 +161,3 @@ def _trouble(line: ModelLine) -> tuple[int, bool, float, str]:
     """Return what a line is sorted by: its alerts, pods that are missing, the share of errors."""
     errors = (line.summed.error_ratio or 0.0) if line.summed is not None else 0.0
     return (min(3, _RANK.get(line.worst, 0)), not line.not_ready, -errors, line.model)
-
-
-def _reasons(whole: Summed | None) -> tuple[tuple[str, int], ...]:
-    reasons: Sequence[tuple[str, int]] = () if whole is None else list(whole.reasons.items())
-    return tuple(sorted(reasons, key=lambda one: (-one[1], one[0]))[:MOST_REASONS])

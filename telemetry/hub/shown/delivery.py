@@ -315,7 +315,7 @@ def _total(spans: Iterable[SpansHealth]) -> tuple[tuple[str, str], ...]:
         ("Sent", count(sum(one.sent for one in every))),
         ("Lost", count(sum(sum(one.lost.values()) for one in every))),
         ("Waiting", count(sum(one.in_memory + one.on_disk for one in every))),
-        ("Waiting, bytes", size(sum(one.waiting_bytes for one in every))),
+        ("On disk and in memory", size(sum(one.waiting_bytes for one in every))),
     )
 
 

@@ -68,6 +68,12 @@ def test_samples_are_listed_and_one_is_shown(server: str, capsys: pytest.Capture
     ]
 
 
+def test_what_samples_are_not_kept_on_is_a_mistake(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["samples", "list", "ranker", "--why", "errors", "--server", server]) == 2
+    assert "shadow_difference" in capsys.readouterr().err
+    assert Management.asked == []
+
+
 def test_what_a_sample_holds_is_harmless_to_a_terminal() -> None:
     text = sample_text(ONE)
     assert text.splitlines() == [

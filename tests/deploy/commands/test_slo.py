@@ -258,3 +258,8 @@ def test_watched_where_nobody_looks_it_is_printed_again_and_again(
     monkeypatch.setattr("deploy.commands.slo.time.sleep", stop_at_the_third)
     assert main(["slo", "--watch", "--server", server]) == 130
     assert capsys.readouterr().out.count("BURN RATES") == 2
+
+
+@pytest.mark.parametrize("for_programs", ["--json", "--check"])
+def test_what_is_watched_is_for_people(server: str, for_programs: str) -> None:
+    assert main(["slo", "--watch", for_programs, "--server", server]) == slo.MISTAKEN

@@ -29,8 +29,11 @@ from telemetry.hub.source import HubSource
 from telemetry.hub.writer import StoreCounts
 from telemetry.otlp.decode import decode_json
 from tests.fakes.fleet import facts
+from tests.telemetry.hub.test_mesh import Supervisor, published, supervisor
 from tests.telemetry.hub.test_trace_files import NOW_S, nobody, write
 from tests.telemetry.hub.traces import BATCH_TRACE, TRACE, batch_spans, numbered, request_spans
+
+__all__ = ["supervisor"]
 
 TOKEN = "a-token-of-some-length"
 URL = "http://127.0.0.1:8090"
@@ -137,6 +140,17 @@ def test_without_a_mesh_the_api_says_so_and_answers_on(store: Path) -> None:
     assert ask(store, "/api/alerts").json() == silent | {"alerts": []}
     missing = ask(store, "/api/slos/simulate?slo=fast&for=1h")
     assert (missing.status_code, "has the objective fast" in missing.json()["error"]) == (404, True)
+
+
+def test_a_history_that_cannot_be_asked_is_refused_as_the_gateway_refuses_it(
+    store: Path, supervisor: Supervisor
+) -> None:
+    published(store, supervisor.url)
+    asked = "slos/history?slo=none&model=digits"
+    supervisor.answers[f"/admin/{asked.replace('slos', 'slo')}"] = (404, b'{"message":"digits has no objective none."}')
+    answer = ask(store, f"/api/{asked}")
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "The gateway answers 404 to /admin/slo/history: digits has no objective none."}
 
 
 @pytest.mark.parametrize("path", ["/api/alerts?state=odd", "/api/slos/simulate?for=1y", "/api/slos/simulate?a=b"])

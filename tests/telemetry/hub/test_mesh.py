@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gateway.tls import LiveContext, TlsMaterial
-from telemetry.hub.mesh import MOST_TOLD, Mesh, MeshSilent
+from telemetry.hub.mesh import MOST_TOLD, Mesh, MeshRefuses, MeshSilent
 from tests.certificates import Authority
 
 TOKEN = "a-token"
@@ -197,6 +197,20 @@ def test_history_passes_on_what_the_supervisor_knows_and_no_other_parameter(
         assert await mesh.history(query) == {"points": []}
         with pytest.raises(MeshSilent, match="answers 404"):
             await mesh.history({"slo": "b"})
+
+    with_mesh(published(tmp_path, supervisor.url), use)
+
+
+def test_what_cannot_be_asked_of_history_is_told_in_the_supervisor_s_words(
+    tmp_path: Path, supervisor: Supervisor
+) -> None:
+    asked = "/admin/slo/history?slo=a&model=digits&span_s=-1"
+    supervisor.answers[asked] = (400, b'{"message":"span_s: Input should be 60 or more."}')
+
+    async def use(mesh: Mesh) -> None:
+        with pytest.raises(MeshRefuses, match=r"answers 400 to /admin/slo/history: span_s: Input .* more\.") as refusal:
+            await mesh.history({"slo": "a", "model": "digits", "span_s": "-1"})
+        assert refusal.value.status == 400
 
     with_mesh(published(tmp_path, supervisor.url), use)
 

@@ -10,6 +10,7 @@ import pytest
 
 from telemetry.hub import dashboard_answers as ask
 from telemetry.hub.dashboards.happenings import MOST_TEXT, Changes, happenings, incidents
+from telemetry.hub.dashboards.known import commonest
 from telemetry.hub.dashboards.map_drawing import drawing, edge_text, level_of, width_of
 from telemetry.hub.dashboards.on_call import MODELS_OF_A_PAGE, on_call
 from telemetry.hub.dashboards.service_map import MODELS_OF_A_PAGE as MAPPED
@@ -127,7 +128,13 @@ def test_who_is_on_call_sees_pods_counts_and_reasons() -> None:
     assert counts["retries"] > 0
     assert counts["pods left out"] == 0
     assert {reason for reason, _ in found.reasons} == {"malformed_body", "pod_failed"}
+    assert found.reasons_left_out == 0
     assert found.charted == ("digits",)
+
+
+def test_requests_whose_reasons_are_not_listed_are_counted() -> None:
+    assert commonest({"a": 1, "b": 3, "c": 1, "d": 2}, 2) == ((("b", 3), ("d", 2)), 2)
+    assert commonest({}, 2) == ((), 0)
 
 
 def test_the_executive_sees_success_budgets_and_cost() -> None:
