@@ -15,7 +15,7 @@ import msgspec
 
 from deploy.commands.running_mesh import NotReachable, add_arguments, find, read
 from deploy.commands.table import table
-from gateway.control.slo_words import length
+from gateway.control.slo_words import budget_text, length
 from policies.errors import PolicyRefused
 from policies.load import load_directory
 from policies.snapshot.slos import Objective
@@ -127,27 +127,42 @@ def describe_replay(objective: Objective, from_s: int, to_s: int, found: Replay,
     """Return what would have fired, for people."""
     promise = f"{percent_text(objective.target)} good in {duration_text(objective.period_s)}"
     judged = f"judged from {_date(from_s)} to {_date(to_s)} UTC"
-    rows = [row for course in found.courses for row in _past_rows(course, from_s)]
-    left = "" if found.remaining_ratio is None else f"{found.remaining_ratio:.1%} of the error budget is left."
+    rows = [row for course in found.courses for row in _past_rows(course, from_s, found.every_s)]
     gone = f"For {length(unknown_s)} of this time nobody counted." if unknown_s else ""
     parts = [
         f"{objective.name}: {promise}; {judged}",
         table(("ALERT", "SEVERITY", "WINDOWS", "BEGAN (UTC)", "ENDED (UTC)"), rows),
-        left.replace("%", " %"),
+        _left(found.remaining_ratio),
         gone,
         "\n".join(never(objective).values()),
     ]
     return "\n\n".join(filter(None, parts))
 
 
-def _past_rows(course: Course, from_s: int) -> list[tuple[str | None, ...]]:
+def _left(remaining_ratio: float | None) -> str:
+    """Write what is left of the budget at the end; "" without events."""
+    if remaining_ratio is None:
+        return ""
+    if remaining_ratio < 0.0:
+        spent = budget_text(remaining_ratio)
+        return f"{spent[0].upper()}{spent[1:]}."
+    return f"{remaining_ratio:.1%} of the error budget is left.".replace("%", " %")
+
+
+def _past_rows(course: Course, from_s: int, every_s: int) -> list[tuple[str | None, ...]]:
     same = _same(course)
     if not course.fires:
         return [(*same, "never", None)]
-    return [
-        (*same, _date(from_s + one.begins_s), "still fires" if one.ends_s is None else _date(from_s + one.ends_s))
-        for one in course.fires
-    ]
+    return [(*same, _began(from_s, one.begins_s, every_s), _ended(from_s, one.ends_s)) for one in course.fires]
+
+
+def _began(from_s: int, begins_s: int, every_s: int) -> str:
+    """Write when an alert began; of one that fired as soon as it was judged nobody has looked at what was before."""
+    return f"{_date(from_s + begins_s)}{' or before' if begins_s <= every_s else ''}"
+
+
+def _ended(from_s: int, ends_s: int | None) -> str:
+    return "still fires" if ends_s is None else _date(from_s + ends_s)
 
 
 def _date(at_s: int) -> str:

@@ -15,6 +15,7 @@ _ANNOUNCED = "policy.switch"
 """Says that the workers are about to be told; that the policy is in force is another record."""
 
 _IN_FORCE = "policy.in_force"
+_REFUSED = "policy.refused"
 
 MOST = 200
 """Happenings that are told at once, the latest."""
@@ -101,6 +102,8 @@ def _change(record: ChangeRecord) -> Happening | None:
     text = _changed(record) or f"{record.action} {record.subject} by {record.actor}".replace("  ", " ")
     if record.action.startswith(_CANARY):
         return Happening("canary", at_s, None, text)
+    if record.action == _REFUSED:
+        return Happening("deploy", at_s, None, f"files refused: {_lines(record, 'errors') or text}")
     if record.action != _ANNOUNCED and record.from_generation != record.to_generation:
         return Happening("deploy", at_s, None, f"generation {record.to_generation}: {text}")
     return None
@@ -108,7 +111,12 @@ def _change(record: ChangeRecord) -> Happening | None:
 
 def _changed(record: ChangeRecord) -> str:
     """Return what a policy changed, such as "route digits: stable 1 -> 3"; "" for a record that does not say."""
-    lines = record.detail.get("changes") if record.action == _IN_FORCE else None
+    return _lines(record, "changes") if record.action == _IN_FORCE else ""
+
+
+def _lines(record: ChangeRecord, key: str) -> str:
+    """Return what a record lists, in one line that is not too long; "" where it is no list."""
+    lines = record.detail.get(key)
     text = "; ".join(line for line in lines if isinstance(line, str)) if isinstance(lines, list | tuple) else ""
     return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
 

@@ -164,7 +164,9 @@ def _course(alert: SimulatedAlert, told: Simulation) -> CourseRow:
 
 def _firing(fires: Fires, told: Simulation) -> Firing:
     end_s = told.shown_s if fires.ends_s is None else fires.ends_s
-    begins = _moment(fires.begins_s, told)
+    # What fires as soon as it is judged may have begun before: nobody has looked there.
+    is_older = told.is_replay and fires.begins_s <= told.every_s
+    begins = f"{_moment(fires.begins_s, told)}{' or before' if is_older else ''}"
     ends = "goes on" if fires.ends_s is None else _moment(fires.ends_s, told)
     return Firing(bar(fires.begins_s, end_s - fires.begins_s, told.shown_s), begins, ends, f"{begins} to {ends}")
 

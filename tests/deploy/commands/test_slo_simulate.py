@@ -137,8 +137,13 @@ def test_the_past_of_the_running_mesh_is_judged_anew(server: str, capsys: pytest
     page = next(line for line in courses.splitlines() if line.startswith("page 1h"))
     assert page.split("  ")[-1].strip() == "2027-01-15 07:04:10"
     assert "2027-01-15 06:59:10" in page
-    assert left.endswith("of the error budget is left.")
+    assert left == "88.4 % of the error budget is left."
     assert gone == "For 10 min of this time nobody counted."
+    assert simulated("fast", "--last", "1h", "--server", server, "--target", "99.99%") == 0
+    _, courses, left = capsys.readouterr().out.strip().split("\n\n")
+    page = next(line for line in courses.splitlines() if line.startswith("page 1h"))
+    assert "  2027-01-15 07:00:10 or before  2027-01-15 07:0" in page
+    assert left == "The budget is spent 1.16 times over."
     assert simulated("fast", "--last", "6h", "--server", server, "--target", "99%", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert {tuple(course["fires"]) for course in told["courses"]} == {()}

@@ -217,6 +217,13 @@ def test_a_policy_is_told_by_what_it_changed(changes: object, told: str) -> None
     assert [each.text for each in happenings([], read({"records": [one]}, Changes), 0.0)] == [told]
 
 
+def test_files_that_were_refused_are_told_though_nothing_changed() -> None:
+    refused = record("2027-01-15T08:00:00+00:00", "policy.refused", "policy", 2, 2)
+    one = {**refused, "detail": {"errors": ["limits.yaml:14:11: 5 what? Write 5/s."]}}
+    (told,) = happenings([], read({"records": [one]}, Changes), 0.0)
+    assert (told.kind, told.text) == ("deploy", "files refused: limits.yaml:14:11: 5 what? Write 5/s.")
+
+
 @pytest.mark.parametrize(("text", "page"), [("3", 3), ("", 1), ("-1", 1), ("9" * 40, 1), ("²", 1)])
 def test_a_page_is_a_number_or_the_first(text: str, page: int) -> None:
     assert ask.number(text) == page

@@ -67,5 +67,10 @@ def test_a_replay_says_what_is_left_and_what_is_not_known() -> None:
     assert [note.split(" ")[0] for note in drawn.notes] == ["More", "For"]
 
 
+def test_an_alert_that_fires_as_soon_as_it_is_judged_may_have_begun_before() -> None:
+    (firing,) = view("last=1h").courses[0].fires
+    assert (firing.begins, firing.ends) == ("2027-01-15 07:00:10 UTC or before", "2027-01-15 07:04:10 UTC")
+
+
 def test_an_alert_that_can_never_fire_says_why() -> None:
     assert "at most 10x" in view("for=1h&target=90%25").courses[0].note
