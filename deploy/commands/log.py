@@ -12,6 +12,7 @@ from deploy.commands.running_mesh import NotReachable, Target, add_arguments, as
 from deploy.commands.table import table
 from gateway.control.log_reports import LogLevelReport
 from policies import units
+from policies.errors import advice
 
 _PATH = "/admin/log-level"
 _LEVELS = ("debug", "info", "warning", "error", "usual")
@@ -49,7 +50,7 @@ def _duration_s(text: str) -> float:
     try:
         length_s = units.duration_s(text)
     except units.UnitError as error:
-        raise argparse.ArgumentTypeError(f"{error.problem}: {error.fix}") from error
+        raise argparse.ArgumentTypeError(advice(error.problem, error.fix)) from error
     if not _SHORTEST_S <= length_s <= _LONGEST_S:
         raise argparse.ArgumentTypeError(f"{text}: write 1s to 24h")
     return length_s

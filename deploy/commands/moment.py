@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 
 from policies import units
+from policies.errors import advice
 
 
 def moment(text: str) -> str:
@@ -17,5 +18,5 @@ def moment(text: str) -> str:
     try:
         units.moment_unix_s(text)
     except units.UnitError as error:
-        raise argparse.ArgumentTypeError(f"{error}. {error.fix}") from error
+        raise argparse.ArgumentTypeError(advice(error.problem, error.fix)) from error
     return text

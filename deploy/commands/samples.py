@@ -19,6 +19,7 @@ from gateway.control.sample_desk import MOST_AT_ONCE, Purged, SamplesReport
 from gateway.copies.reports import Sample
 from gateway.decide.copying import BY_RATE, DRIFT, ERROR, SHADOW_DIFFERENCE, SLOW
 from policies import units
+from policies.errors import advice
 
 _FROM_INPUT = "-"
 WHYS = (BY_RATE, ERROR, SLOW, DRIFT, SHADOW_DIFFERENCE)
@@ -94,7 +95,7 @@ def _before_s(text: str) -> float:
     try:
         return float(units.moment_unix_s(text))
     except units.UnitError as error:
-        raise argparse.ArgumentTypeError(f"{error}. {error.fix}") from error
+        raise argparse.ArgumentTypeError(advice(error.problem, error.fix)) from error
 
 
 def _path(*parts: str) -> str:

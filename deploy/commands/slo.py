@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from deploy.commands import slo_export, slo_simulate
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, decoded, find
 from deploy.commands.screens.live import Latest, live
@@ -54,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(error, NoSuchObjective):
             return MISTAKEN
         return NOT_ASKED if options.check else 1
-    print(answer.decode() if options.json else _text(report, shown, options))
+    print(_json(answer, options) if options.json else _text(report, shown, options))
     return ALARM if options.check and any(_is_alarming(slo, options) for slo in shown) else 0
 
 
@@ -90,6 +92,18 @@ def _wanted(report: SloReport, options: argparse.Namespace) -> list[ObjectiveRep
     names = ", ".join(dict.fromkeys(slo.name for slo in report.slos)) or "none"
     models = ", ".join(dict.fromkeys(slo.model for slo in report.slos)) or "none"
     raise NoSuchObjective(f"there is no such objective; objectives: {names}; of models: {models}")
+
+
+def _json(answer: bytes, options: argparse.Namespace) -> str:
+    """Return what the mesh told, as it told it, of the objectives that were asked for."""
+    if options.name is None and options.model is None:
+        return answer.decode()
+    told = msgspec.json.decode(answer)
+    told["slos"] = [slo for slo in told["slos"] if options.name in (None, slo["name"])]
+    wanted = {slo["model"] for slo in told["slos"]} if options.model is None else {options.model}
+    for kind in ("slos", "models"):
+        told[kind] = [one for one in told[kind] if one["model"] in wanted]
+    return msgspec.json.encode(told).decode()
 
 
 def _text(report: SloReport, shown: Sequence[ObjectiveReport], options: argparse.Namespace) -> str:

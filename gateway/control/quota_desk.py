@@ -19,6 +19,7 @@ from gateway.control.quota_reports import GrantReport, GrantsReport, QuotasRepor
 from gateway.control.quota_view import amount_of, amount_text, grant_report, grants_report, quotas_report
 from model_pod.wire.refusals import Refused
 from policies import units
+from policies.errors import advice
 from policies.snapshot.generation import Snapshot
 
 _ID_BYTES = 6
@@ -116,7 +117,7 @@ class QuotaDesk:
         try:
             granted, until_s = amount_of(amount, of.quota.meter), units.moment_unix_s(until)
         except units.UnitError as error:
-            raise Refused("bad_query", f"{error}. {error.fix}") from None
+            raise Refused("bad_query", advice(error.problem, error.fix)) from None
         if not granted:
             raise Refused("bad_query", "A grant of nothing changes nothing.")
         if not now_s < until_s <= now_s + MAX_GRANT_S:

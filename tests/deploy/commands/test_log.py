@@ -88,3 +88,9 @@ def test_a_mistake_in_the_arguments_is_2(wrong: list[str], capsys: pytest.Captur
 def test_without_a_mesh_it_is_1_and_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["level", "--state", str(tmp_path)]) == 1
     assert "no mesh is running" in capsys.readouterr().err
+
+
+def test_a_length_without_its_unit_is_told_with_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["level", "debug", "--for", "5"])
+    assert capsys.readouterr().err.endswith("argument --for: 5 what? Write 5s.\n")

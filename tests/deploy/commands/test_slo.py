@@ -137,6 +137,16 @@ def test_as_json_it_is_what_the_api_says(server: str, capsys: pytest.CaptureFixt
     assert json.loads(capsys.readouterr().out) == json.loads(msgspec.json.encode(REPORT))
 
 
+def test_as_json_too_it_is_of_what_was_asked_for(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["slo", "digits-latency", "--server", server, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [slo["name"] for slo in told["slos"]] == ["digits-latency"]
+    assert told["at"] == REPORT.at
+    assert {one["model"] for one in told["models"]} == {"digits"}
+    assert main(["slo", "--model", "digits", "--server", server, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["slos"]) == 2
+
+
 @pytest.mark.parametrize(("status", "code"), [("page", 1), ("exhausted", 1), ("ticket", 0), ("ok", 0)])
 def test_a_check_fails_while_a_page_fires_or_a_budget_is_spent(
     server: str, monkeypatch: pytest.MonkeyPatch, status: str, code: int
