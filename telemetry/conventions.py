@@ -201,7 +201,9 @@ SIDECAR_UNDECIDED = Metric(
 SIDECAR_REDACTED = Metric(
     "penstock_sidecar_redacted_total", "counter", "", (), "Attributes and messages of spans that nobody allowed."
 )
-EXPORT_QUEUE_BYTES = Metric("penstock_export_queue_bytes", "gauge", "bytes", (), "Spans that wait to be exported.")
+EXPORT_QUEUE_BYTES = Metric(
+    "penstock_export_queue_bytes", "gauge", "bytes", (), "Files of spans, until all of a file are exported."
+)
 EXPORT_QUEUE_SPANS = Metric(
     "penstock_export_queue_spans", "gauge", "", ("where",), "Spans that wait to be exported, in memory or on disk."
 )

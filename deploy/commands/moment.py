@@ -1,4 +1,4 @@
-"""A moment on the command line: as policy files write it, or a length of time from now."""
+"""A moment on the command line: as policy files write it, or a length of time from now or before it."""
 
 from __future__ import annotations
 
@@ -20,3 +20,15 @@ def moment(text: str) -> str:
     except units.UnitError as error:
         raise argparse.ArgumentTypeError(advice(error.problem, error.fix)) from error
     return text
+
+
+def past_unix_s(text: str) -> float:
+    """Return seconds since 1970 of a moment; a length of time counts back from now."""
+    before_now_s = units.quantity(text, "duration")
+    if before_now_s is not None:
+        return time.time() - before_now_s
+    try:
+        return units.moment_unix_s(text)
+    except units.UnitError as error:
+        fix = f"{error.fix.removesuffix('.')}, or a length of time before now, such as 15m."
+        raise argparse.ArgumentTypeError(advice(error.problem, fix)) from error

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from deploy.commands.moment import past_unix_s
 from deploy.commands.numbers import number
 from deploy.commands.table import table
 from deploy.commands.waterfall import plain
@@ -17,6 +18,7 @@ SHOWN, SHOWN_AT_MOST = 20, 1000
 # What the hub's list is narrowed by, as its URLs are.
 FILTERS = ("model", "version", "tenant", "status", "reason", "min_ms", "max_ms", "q")
 # The hub lists them beside requests, and their models and versions look the same.
+_MOMENTS = "15m for so long ago, or 2027-03-01T00:00:00Z"
 _NO_REQUESTS = {SpanName.POD_LOAD: "load", SpanName.POD_BATCH: "batch"}
 
 
@@ -63,6 +65,8 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", metavar="REASON", help="why it was refused or failed: pod_lost")
     parser.add_argument("--min-ms", type=_ms, metavar="MS", help="took so long at least")
     parser.add_argument("--max-ms", type=_ms, metavar="MS", help="took so long at most")
+    parser.add_argument("--since", type=past_unix_s, metavar="MOMENT", help=f"began then or later: {_MOMENTS}")
+    parser.add_argument("--until", type=past_unix_s, metavar="MOMENT", help="began before that; written alike")
     parser.add_argument("--begins", metavar="ID", dest="q", help="ids of requests or traces that begin so")
     parser.add_argument("--limit", type=_limit, default=SHOWN, metavar="N", help=f"so many at most ({SHOWN})")
     parser.add_argument("--cursor", metavar="CURSOR", help="go on where a list before ended")
@@ -71,7 +75,9 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 def query_of(options: argparse.Namespace) -> dict[str, str]:
     """Return the query of the hub's URL."""
     given = {name: getattr(options, name) for name in (*FILTERS, "cursor")}
-    return {name: value for name, value in given.items() if value} | {"limit": str(options.limit)}
+    narrowed = {name: value for name, value in given.items() if value} | {"limit": str(options.limit)}
+    moments = (("since", options.since), ("until", options.until))
+    return narrowed | {name: f"{at_s:.6f}" for name, at_s in moments if at_s is not None}
 
 
 def describe(found: ListReport) -> str:

@@ -7,7 +7,9 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -223,6 +225,17 @@ def test_a_list_is_asked_for_with_its_filters(hub: HubServer, capsys: pytest.Cap
     assert json.loads(capsys.readouterr().out)["next"] == "9.a"
 
 
+def test_a_list_is_of_a_stretch_of_time(hub: HubServer) -> None:
+    hub.answers = [(200, b'{"traces": [], "next": null}')]
+    began_s = time.time()
+    assert main(["trace", "list", "--hub", hub.url, "--since", "2026-11-22T02:00:00Z", "--until", "10m"]) == 0
+    query = dict(pair.split("=") for pair in hub.asked[-1][0].partition("?")[2].split("&"))
+    assert query.pop("limit") == "20"
+    assert float(query.pop("since")) == datetime(2026, 11, 22, 2, tzinfo=UTC).timestamp()
+    assert began_s - 600.0 <= float(query.pop("until")) + 1e-3 <= time.time() - 600.0 + 1.0
+    assert not query
+
+
 def test_what_is_no_request_is_marked_in_a_list_and_json_is_as_it_was(
     hub: HubServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +279,7 @@ def test_an_empty_list_and_a_hub_that_refuses_say_so(hub: HubServer, capsys: pyt
         (("list", "--limit", "ten"), "ten is not a number from 1 to 1000"),
         (("list", "--min-ms", "-5"), "'-5' is not a number of 0 or more"),
         (("list", "--max-ms", "nan"), "'nan' is not a number of 0 or more"),
+        (("list", "--since", "02:00"), "such as 15m"),
         (("request-1", "--wait", "soon"), "'soon' is not between 0 and 600 seconds"),
         (("",), "it is empty"),
     ],
