@@ -88,6 +88,16 @@ def test_what_no_header_can_hold_is_no_token(home: Path, token: str) -> None:
         find(options(), {"PENSTOCK_TOKEN": token}, home)
 
 
+def test_what_is_no_token_is_said_and_not_shown(home: Path) -> None:
+    file = home / "token"
+    file.write_text("secret-token\n# of the mesh in Berlin\n")
+    with pytest.raises(NotReachable, match="token holds no token") as told:
+        find(options("http://other", file), {}, home)
+    with pytest.raises(NotReachable, match="PENSTOCK_TOKEN holds no token") as told_too:
+        find(options("http://other"), {"PENSTOCK_TOKEN": file.read_text()}, home)
+    assert "secret" not in f"{told.value}{told_too.value}"
+
+
 def test_the_running_mesh_is_believed_by_the_certificate_that_it_published(tmp_path: Path) -> None:
     server = "https://127.0.0.1:8081"
     running = RunningMesh(os.getpid(), "", server, "token-of-mine", "/state", "now", certificate="PEM")
