@@ -211,8 +211,8 @@ def _unit_mistake(text: str, hints: Hints) -> tuple[str, str] | None:
 def _text_mistake(text: str, expected: inspect.StrType, hints: Hints) -> tuple[str, str] | None:
     if _is_fitting(text, expected):
         return None
-    # Where a JSON Pointer is asked for, most people write a name, or names with dots, first.
-    pointer = f"/{text.replace('.', '/')}"
+    # Where a JSON Pointer is asked for, most people write a name, or names with dots, first; some a JSONPath.
+    pointer = f"/{text.removeprefix('$').removeprefix('.').replace('.', '/')}"
     fix = f"Write {pointer}." if text and _is_fitting(pointer, expected) else _for_example(hints)
     return f"expected {_expectation(expected, hints)}, found {quoted(text)}", fix
 

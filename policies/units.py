@@ -116,7 +116,8 @@ def _completed_rate(text: str) -> tuple[str, ...]:
 
 
 def _completed_length(text: str) -> tuple[str, ...]:
-    return (f"{text}ms", f"{text}s") if Decimal(text) >= _PERHAPS_MS else (f"{text}s",)
+    """A small number may be anything: 2 for TorchServe's milliseconds, 7 for days that recordings are kept."""
+    return tuple(f"{text}{unit}" for unit in (("ms", "s") if Decimal(text) >= _PERHAPS_MS else _SECONDS))
 
 
 def _completed_size(text: str) -> tuple[str, ...]:
@@ -149,7 +150,8 @@ def read(text: str, unit_name: str) -> float:
         return unit.read(text)
     if re.fullmatch(_BARE_NUMBER, text):
         written = [one for one in unit.completed(text) if re.fullmatch(unit.pattern, one)]
-        fix = " or ".join(written) or f"one such as {unit.example}"
+        several = (", ".join(written[:-1]), *written[-1:])
+        fix = " or ".join(one for one in several if one) or f"one such as {unit.example}"
         raise UnitError(f"{text} what?", f"Write {fix}.")
     raise UnitError(f"expected {unit.noun}, found {quoted(text)}", _respelled(text, unit))
 

@@ -18,7 +18,8 @@ def moment(text: str) -> str:
     try:
         units.moment_unix_s(text)
     except units.UnitError as error:
-        raise argparse.ArgumentTypeError(advice(error.problem, error.fix)) from error
+        fix = f"{error.fix.removesuffix('.')}, or a length of time from now, such as 7d."
+        raise argparse.ArgumentTypeError(advice(error.problem, fix)) from error
     return text
 
 

@@ -244,7 +244,7 @@ def test_five_mistakes_in_four_files_are_five_errors_ordered_by_place(directory:
     assert errors_of(directory) == [
         'limits.yaml:4:5: unknown key "rat". Did you mean "rate"?',
         "mesh.yaml:16:15: 16 what? Write 16MiB or 16B.",
-        "routes/digits.yaml:7:36: 2 what? Write 2s.",
+        "routes/digits.yaml:7:36: 2 what? Write 2ms, 2s, 2m, 2h or 2d.",
         'routes/digits.yaml:8:9: there is no version "7". Known here: "1".',
         'tenants/demo.yaml:4:7: there is no tier "demmo". Did you mean "demo"?',
     ]

@@ -35,10 +35,10 @@ def test_a_quantity_is_read_exactly(text: str, unit: str, number: float) -> None
 @pytest.mark.parametrize(
     ("text", "unit", "problem", "fix"),
     [
-        ("2", "duration", "2 what?", "Write 2s."),
+        ("2", "duration", "2 what?", "Write 2ms, 2s, 2m, 2h or 2d."),
         ("5", "rate", "5 what?", "Write 5/s."),
         ("0", "rate", "0 what?", "Write one such as 300/s."),
-        ("99", "duration", "99 what?", "Write 99s."),
+        ("99", "duration", "99 what?", "Write 99ms, 99s, 99m, 99h or 99d."),
         ("250", "duration", "250 what?", "Write 250ms or 250s."),
         ("1500", "duration", "1500 what?", "Write 1500ms or 1500s."),
         ("9999999999", "duration", "9999999999 what?", "Write one such as 250ms."),
@@ -76,7 +76,13 @@ def test_a_number_too_long_to_be_meant_is_no_quantity() -> None:
 def test_what_is_advised_for_a_number_without_its_unit_is_a_quantity(number: int, unit: str) -> None:
     with pytest.raises(units.UnitError) as refused:
         units.read(str(number), unit)
-    for written in refused.value.fix.removeprefix("Write ").removeprefix("one such as ").rstrip(".").split(" or "):
+    for written in (
+        refused.value.fix.removeprefix("Write ")
+        .removeprefix("one such as ")
+        .rstrip(".")
+        .replace(" or ", ", ")
+        .split(", ")
+    ):
         assert units.read(written, unit) >= 0
 
 

@@ -120,7 +120,7 @@ class Mistake:
 
 
 MISTAKES = [
-    Mistake("mesh.yaml", "max_deadline: 60s", "max_deadline: 60", 0, 17, "60 what? Write 60s."),
+    Mistake("mesh.yaml", "max_deadline: 60s", "max_deadline: 60", 0, 17, "60 what? Write 60ms, 60s, 60m, 60h or 60d."),
     Mistake("limits.yaml", "    rate: 60000", "    rat: 60000", 0, 5, 'unknown key "rat". Did you mean "rate"?'),
     Mistake("tenants/demo.yaml", "tier: demo", "tier: gold", 0, 7, 'there is no tier "gold". Known here: batch, demo.'),
     Mistake(

@@ -82,7 +82,9 @@ def test_a_mistake_in_the_arguments_is_2(wrong: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit) as ended:
         run(wrong)
     assert ended.value.code == 2
-    assert "penstock log" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "penstock log" in told
+    assert "?:" not in told
 
 
 def test_without_a_mesh_it_is_1_and_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from deploy.cli import main
-from deploy.commands.samples import sample_text
+from deploy.commands.samples import run, sample_text
 from gateway.control.sample_desk import Purged, SamplesReport
 from gateway.copies.reports import Sample
 
@@ -97,6 +97,12 @@ def test_an_empty_name_removes_nothing(
     assert status == 2
     assert Management.asked == []
     assert capsys.readouterr().err
+
+
+def test_an_age_without_a_unit_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["purge", "--model", "ranker", "--before", "5"])
+    assert "5 what? Write one such as 2027-03-01T00:00:00Z." in capsys.readouterr().err
 
 
 def test_a_purge_says_which(server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

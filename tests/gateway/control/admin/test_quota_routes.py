@@ -104,7 +104,7 @@ def test_a_grant_that_is_taken_back_counts_no_more(room: Room) -> None:
 @pytest.mark.parametrize(
     ("amount", "until", "fragment"),
     [
-        ("20", TOMORROW, "20 what?"),
+        ("20", TOMORROW, "20 what? Write 20"),
         ("0s", TOMORROW, "nothing"),
         ("20h", "tomorrow", "day and time"),
         ("20h", "2026-07-01T11:00:00Z", "coming year"),
