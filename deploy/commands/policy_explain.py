@@ -60,7 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain; 1 when there is nothing to explain by, 2 for a mistake in the arguments."""
-    if (options.request_id is None) == (options.model is None):
+    if options.request_id is not None and options.model is not None:
+        fix = "name a REQUEST_ID, or describe a request with --model, not both"
+        print(f"penstock policy explain: a past request is explained as it was: {fix}", file=sys.stderr)
+        return 2
+    if options.request_id is None and options.model is None:
         print("penstock policy explain: name a REQUEST_ID, or describe a request with --model", file=sys.stderr)
         return 2
     if options.server is not None and options.model is not None:

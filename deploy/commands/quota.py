@@ -72,15 +72,17 @@ def _show(options: argparse.Namespace, target: Target) -> int:
     path = _of("/admin/quotas", options.tenant)
     answer = ask(target, path)
     report = decoded(target, path, answer, QuotasReport)
-    print(answer.decode() if options.json else describe_quotas(report))
+    print(answer.decode() if options.json else describe_quotas(report, options.tenant))
     return 0
 
 
-def describe_quotas(report: QuotasReport) -> str:
-    """Return quotas for people."""
+def describe_quotas(report: QuotasReport, tenant: str | None = None) -> str:
+    """Return quotas for people: of all tenants, or of the one that was asked for."""
     trouble = [f"the ledger of quotas cannot be used: {report.trouble}"] if report.trouble else []
     if not report.quotas:
-        return "\n".join([*trouble, "no tenant has such a quota: write `quotas:` in a tenant's file"])
+        nobody = "no tenant has a quota: write `quotas:` in a tenant's file"
+        not_this = f"{tenant} has no quota: write `quotas:` in tenants/{tenant}.yaml, if there is one"
+        return "\n".join([*trouble, nobody if tenant is None else not_this])
     head = ("TENANT", "QUOTA", "PER", "USED", "LIMIT", "SHARE", "NOW", "RATE", "RESETS", "AT THIS RATE")
     rows = [
         (

@@ -42,7 +42,8 @@ _REPLAY_NEXT = {
 def shadows_text(reports: Sequence[ShadowReport], model: str) -> str:
     """Return what the shadows of a model have come to."""
     if not reports:
-        return f"{model} has no shadow that runs: write `shadow:` in routes/{model}.yaml, see `penstock policy check`"
+        file = f"routes/{model}.yaml, if there is one"
+        return f"{model} has no shadow that runs: write `shadow:` in {file}, see `penstock policy check`"
     return "\n\n\n".join(shadow_text(report) for report in reports)
 
 

@@ -143,6 +143,7 @@ def test_mistakes_in_the_arguments_of_explain_are_told(directory: Path, capsys: 
     described = ("--policies", str(directory), "--model", "digits")
     assert explain() == 2
     assert explain("abc", "--model", "digits") == 2
+    assert "not both" in capsys.readouterr().err
     assert explain(*described, "--header", "x-tenant=demo") == 2
     assert explain(*described, "--at", "yesterday") == 2
     assert "decisions read penstock-version" in capsys.readouterr().err

@@ -134,6 +134,9 @@ def test_a_grant_may_last_so_long_from_now(asked: Asked) -> None:
 def test_a_moment_that_is_none_is_a_mistake_in_the_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quota", "grant", "ads", "q", "1", "--until", "soon", "--reason", "x"]) == 2
     assert "expected a day and time" in capsys.readouterr().err
+    assert main(["quota", "grant", "ads", "q", "1", "--until", "7", "--reason", "x"]) == 2
+    told = "7 what? Write one such as 2027-03-01T00:00:00Z, or a length of time from now, such as 7d."
+    assert told in capsys.readouterr().err
 
 
 def test_a_grant_is_taken_back_by_its_id_alone(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,4 +191,7 @@ def test_a_ledger_that_cannot_be_used_is_told_first() -> None:
     assert describe_quotas(QuotasReport([GPU], "the disk is full")).startswith(
         "the ledger of quotas cannot be used: the disk is full"
     )
-    assert "no tenant has such a quota" in describe_quotas(QuotasReport([], None))
+    assert describe_quotas(QuotasReport([], None)).startswith("no tenant has a quota: ")
+    assert describe_quotas(QuotasReport([], None), "adz") == (
+        "adz has no quota: write `quotas:` in tenants/adz.yaml, if there is one"
+    )
