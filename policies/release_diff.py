@@ -286,19 +286,27 @@ def _recording_changes(subject: str, before: Recording | None, after: Recording 
         size, kept = units.size_text(after.max_bytes), units.duration_text(after.keep_s)
         yield f"{subject}: record added: {units.percent_text(after.sample)} of requests, at most {size}, for {kept}"
     elif before is not None and after is None:
-        yield f"{subject}: record removed"
+        yield f"{subject}: record removed; what is recorded is thrown away"
     elif before is not None and after is not None:
         record = f"{subject}: record"
         yield from changed(record, "sample", *(units.percent_text(one.sample) for one in (before, after)))
         yield from changed(record, "at_most", units.size_text(before.max_bytes), units.size_text(after.max_bytes))
         yield from changed(record, "for", duration_text(before.keep_s), duration_text(after.keep_s))
         yield from changed(record, "never", _left_out_text(before.never), _left_out_text(after.never))
-        yield from changed(record, "drop_headers", names_text(before.drop_headers), names_text(after.drop_headers))
-        yield from changed(record, "drop_fields", names_text(before.drop_fields), names_text(after.drop_fields))
+        yield from _dropped_changes(record, "drop_headers", before.drop_headers, after.drop_headers)
+        yield from _dropped_changes(record, "drop_fields", before.drop_fields, after.drop_fields)
+
+
+def _dropped_changes(record: str, word: str, before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[str]:
+    """What is dropped more than before is in what is recorded already, so that goes."""
+    is_more = not set(after) <= set(before)
+    for change in changed(record, word, names_text(before), names_text(after)):
+        yield f"{change}; what is recorded is thrown away" if is_more else change
 
 
 def _feedback_changes(subject: str, before: Feedback | None, after: Feedback | None) -> Iterator[str]:
-    yield from changed(subject, "feedback", _feedback_text(before), _feedback_text(after))
+    for change in changed(subject, "feedback", _feedback_text(before), _feedback_text(after)):
+        yield f"{change}; the labels that are kept are thrown away" if after is None else change
 
 
 def _feedback_text(feedback: Feedback | None) -> str:

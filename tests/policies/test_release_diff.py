@@ -128,7 +128,16 @@ def test_recordings_and_late_labels_are_told() -> None:
         "requests of tenants ads, labs for digits will be recorded from now on",
     )
     assert changes(after, BEFORE) == (
-        "route digits: record removed",
-        "route digits: feedback label /label, for 1d, judged -> none",
+        "route digits: record removed; what is recorded is thrown away",
+        "route digits: feedback label /label, for 1d, judged -> none; the labels that are kept are thrown away",
         "requests of tenants ads, labs for digits are no longer recorded",
     )
+
+
+def test_recordings_of_which_more_is_dropped_than_before_are_told_to_go() -> None:
+    before = with_route(record=Recording(0.01, drop_fields=("/user",)))
+    after = with_route(record=Recording(0.01, drop_fields=("/user", "/mail")))
+    assert changes(before, after) == (
+        "route digits: record: drop_fields /user -> /user, /mail; what is recorded is thrown away",
+    )
+    assert changes(after, before) == ("route digits: record: drop_fields /user, /mail -> /user",)
