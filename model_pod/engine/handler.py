@@ -74,7 +74,9 @@ def _import_module(model_dir: Path, file: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != f"ts.torch_handler.{name}":
             raise
-    raise HandlerUnusable(f"There is no handler {name!r}, neither in the archive nor built in.")
+    raise HandlerUnusable(
+        f"There is no {name}.py in the archive, and no handler of that name is built in. Put it there."
+    )
 
 
 def _make_instance(module: ModuleType, context: Context) -> Any:
