@@ -6,7 +6,7 @@ from typing import Final
 from policies.release_diff import is_copied
 from policies.snapshot.generation import Snapshot
 from policies.snapshot.limits import Limit, Tier
-from policies.snapshot.release import Canary, ChooseRule, LeftOut, When
+from policies.snapshot.release import Canary, Capacity, ChooseRule, LeftOut, When
 from policies.snapshot.route import Route
 from policies.snapshot.tenant import Key, Tenant, may_call
 
@@ -159,6 +159,17 @@ def _canary(snapshot: Snapshot, route: Route, canary: Canary) -> Iterator[str]:
         yield (
             f"between its safe_below and harmful_above, the judge of the canary {canary.id} of {route.model} calls a "
             "version neither safe nor harmful"
+        )
+    if canary.capacity is not None:
+        yield from _too_few_pods(route, canary, canary.capacity)
+
+
+def _too_few_pods(route: Route, canary: Canary, capacity: Capacity) -> Iterator[str]:
+    launch, least = route.versions[canary.version].launch, capacity.ready_pods_at_least
+    if launch is not None and launch.count < least:
+        yield (
+            f"the canary {canary.id} of {route.model} gets no requests: its capacity waits for {least} ready pods, and "
+            f"version {canary.version} has a count of {launch.count}"
         )
 
 

@@ -6,7 +6,7 @@ from policies.notes import EXPIRED_FOR_S, MAX_NAMED, notes
 from policies.snapshot.generation import Snapshot
 from policies.snapshot.limits import Limit, Tier
 from policies.snapshot.mesh import JwtIssuer, Mesh, Role
-from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, LeftOut, Recording, Shadow, When
+from policies.snapshot.release import Canary, CanaryStep, Capacity, ChooseRule, Judge, LeftOut, Recording, Shadow, When
 from policies.snapshot.route import Launch, Route, Version
 from policies.snapshot.slos import Objective
 from policies.snapshot.tenant import Key, Tenant, TenantJwt
@@ -141,6 +141,15 @@ def test_a_canary_that_too_few_keys_judge_is_noted() -> None:
         replace(by_tenant, is_judged=False),
     ):
         assert told_of(canary=enough) == ()
+
+
+def test_a_canary_that_waits_for_more_pods_than_there_will_be_is_noted() -> None:
+    held = Canary("first", "1", (CanaryStep(1.0),), Judge("1", burn_above=6.0), sticky_by=("tenant",))
+    assert told_of(canary=replace(held, capacity=Capacity(ready_pods_at_least=2))) == (
+        "the canary first of ranker gets no requests: its capacity waits for 2 ready pods, and version 1 has a count "
+        "of 1",
+    )
+    assert told_of(canary=replace(held, capacity=Capacity(ready_pods_at_least=1))) == ()
 
 
 def test_a_canary_that_gets_nothing_or_keeps_nobody_is_noted() -> None:
