@@ -176,10 +176,4 @@ def _row(record: AuditRecordReport) -> tuple[str | int | None, ...]:
     generation = f"{record.from_generation} -> {record.to_generation}" if moved else str(record.to_generation)
     why = record.reason or msgspec.json.encode(record.detail).decode()
     shown = why if len(why) <= _SHOWN_CHARACTERS else f"{why[: _SHOWN_CHARACTERS - 1]}…"
-    told = (record.at, record.actor, record.action, record.subject, generation, shown)
-    return (record.n, *map(_plain, told))
-
-
-def _plain(text: str) -> str:
-    """Return a text that somebody else wrote such that it cannot steer the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return (record.n, record.at, record.actor, record.action, record.subject, generation, shown)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from deploy.commands.moment import moment
 from deploy.commands.running_mesh import NotReachable, add_arguments, ask, change, decoded, find
-from deploy.commands.table import table
+from deploy.commands.table import printable, table
 from deploy.local_key import new_key
 from gateway.control.key_reports import KeysReport, RevokedReport
 from gateway.decide.api_keys import sha256_hex
@@ -131,7 +131,7 @@ def describe(report: KeysReport) -> str:
 def _revocations(report: KeysReport) -> list[str]:
     revoked = [(key.id, key.revocation) for key in report.keys if key.revocation is not None]
     revoked += [(other.id, other.revocation) for other in report.other_revocations]
-    return [f"{id_} was revoked at {one.at} by {one.by}: {one.reason}" for id_, one in revoked]
+    return [f"{id_} was revoked at {one.at} by {one.by}: {printable(one.reason)}" for id_, one in revoked]
 
 
 def _change(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from deploy.commands.rollout_text import in_one_line, rollout_text, rollouts_text
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, change, decoded, find
+from deploy.commands.table import printable
 from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.decide.rollouts.progress import RolloutState
 
@@ -104,7 +105,7 @@ def _order(options: argparse.Namespace, target: Target) -> int:
         path += "?to=end"
     answer = change(target, "POST", path, {"reason": options.reason})
     done = decoded(target, path, answer, RolloutReport)
-    why = f"\n{done.because}" if options.action == "promote" else ""  # it says what was skipped
+    why = f"\n{printable(done.because)}" if options.action == "promote" else ""  # it says what was skipped
     print(answer.decode() if options.json else f"{in_one_line(done)}{why}")
     return 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deploy.commands.table import table
+from deploy.commands.table import printable, table
 from gateway.control.rollout_reports import RolloutReport, RolloutsReport, StepReport, TransitionReport
 from gateway.control.slo_words import length
 from gateway.control.view import utc
@@ -74,7 +74,7 @@ def _headline(report: RolloutReport, now_s: float) -> str:
         lines.append(f"it is to have {percent(report.target_share)}")
     if report.next_s is not None:
         lines.append(f"it can go on in {length(max(0.0, report.next_s - now_s))}, should nothing go wrong")
-    return "\n".join([*lines, f"why: {report.because}"] if report.because else lines)
+    return "\n".join([*lines, f"why: {printable(report.because)}"] if report.because else lines)
 
 
 def _steps(steps: Sequence[StepReport]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from deploy.commands.table import table
+from deploy.commands.table import printable, table
 from gateway.control.slo_words import length
 from gateway.copies.reports import Difference, LatencyReport, ReplayReport, ShadowReport, ShadowSays
 
@@ -165,7 +165,7 @@ def _worst(worst: Sequence[Difference]) -> str:
     rows = [
         (
             "total" if one.distance >= _INFINITE else f"{one.distance:.3g}x",
-            _printable(one.path) or "(all)",
+            printable(one.path) or "(all)",
             one.tenant,
             _moment(one.at_s),
             one.trace_id,
@@ -196,13 +196,8 @@ def _number(value: float | None) -> str | None:
 
 
 def _short(text: str) -> str | None:
-    line = _printable(" ".join(text.split()))
+    line = printable(" ".join(text.split()))
     return f"{line[:37]}..." if len(line) > 40 else line or None
-
-
-def _printable(text: str) -> str:
-    """Return what a terminal shows and does not obey: answers, and the names in them, may be their callers' doing."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _moment(at_s: float) -> str:

@@ -26,7 +26,7 @@ from policies.load import load_directory
 from policies.snapshot.generation import Snapshot
 from tests.demo_policies import lay_out_digits
 
-LEAKED = RevocationReport("key:ops-1", "it was in a chat", "2027-01-15T08:00:00Z")
+LEAKED = RevocationReport("key:ops-1", "it was in a chat\x1b[2J", "2027-01-15T08:00:00Z")
 ADS = KeyReport("ads-1", "ads", "ads-team", ["infer", "pin"], "active", None, None, None, None)
 REPORT = KeysReport(
     7,
@@ -160,8 +160,8 @@ def test_the_list_shows_state_and_last_use_and_why_keys_were_revoked(
     ]
     assert second.split() == ["ads-0", "ads", "ads-team", "revoked", "infer", "2027-03-01T00:00:00Z", "x"]
     assert revocations == [
-        "ads-0 was revoked at 2027-01-15T08:00:00Z by key:ops-1: it was in a chat",
-        "jwt:corp:robot was revoked at 2027-01-15T08:00:00Z by key:ops-1: it was in a chat",
+        "ads-0 was revoked at 2027-01-15T08:00:00Z by key:ops-1: it was in a chat?[2J",
+        "jwt:corp:robot was revoked at 2027-01-15T08:00:00Z by key:ops-1: it was in a chat?[2J",
     ]
 
 

@@ -183,3 +183,8 @@ def test_every_state_says_what_can_be_done() -> None:
 def test_a_mesh_without_canaries_says_how_to_begin() -> None:
     assert rollouts_text(RolloutsReport(NOW_S, ())) == "no route has a canary: write `canary:` in routes/MODEL.yaml"
     assert in_one_line(replace(WAITING, waiting_for=("approval", "shadow"))).endswith("waits for approval and shadow")
+
+
+def test_no_terminal_obeys_the_reason_of_whoever_changed_it() -> None:
+    told = rollout_text(replace(BACK, because="odd\x1b[2J\nanswers"), NOW_S)
+    assert "why: odd?[2J?answers" in told

@@ -15,3 +15,7 @@ def test_columns_are_aligned_and_numbers_stand_to_the_right() -> None:
 
 def test_without_rows_the_head_stands_alone() -> None:
     assert table(("POD", "ROWS"), []) == "POD  ROWS"
+
+
+def test_no_terminal_obeys_what_somebody_wrote_into_a_cell() -> None:
+    assert table(("GRANT", "REASON"), [("g1", "launch\x1b[2J\nweek")]) == "GRANT  REASON\ng1     launch?[2J?week"
