@@ -1,7 +1,8 @@
 """Decides when a good generation goes in force: at once, or when its new stable versions can take the requests.
 
 A version that has just become stable has no ready pod yet, while the one before it has: switching at once would refuse
-what is served now. So both generations' pods run, and requests move when nothing is lost by it.
+what is served now. So both generations' pods run, and requests move when nothing is lost by it; if that does not come,
+the generation is refused.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from policies.snapshot.generation import Snapshot
 LIMIT_S = 60.0
 # Workers may have died of something else; a generation on which they die twice is what they die of.
 MOST_TRIES = 2
+# A pod that restarts serves again in a moment.
+_OVER = (PodState.FAILED, PodState.DRAINING)
 
 
-class StableVersion(Struct, frozen=True):
-    """The version that requests for a model go to."""
+class Takeover(Struct, frozen=True):
+    """A version that becomes stable; the one before it serves until then."""
 
     model: str
     version: str
+    before: str
 
     def __str__(self) -> str:
         return f"{self.model}/{self.version}"
@@ -36,13 +40,13 @@ class Handover(Struct, frozen=True):
 
     Attributes:
         snapshot: numbered.
-        awaited: its stable versions that take over from one that is ready, and had no ready pod themselves.
+        awaited: its stable versions that take over from one that was ready, and had no ready pod themselves.
         limit_s: monotonic seconds; they are waited for until then.
         tries: how often the workers were told to switch and none lived to do so.
     """
 
     snapshot: Snapshot
-    awaited: tuple[StableVersion, ...]
+    awaited: tuple[Takeover, ...]
     limit_s: float
     tries: int = 0
 
@@ -58,7 +62,7 @@ class SwitchNow(Struct, frozen=True):
 
 
 class GiveUp(Struct, frozen=True):
-    """Keep the generation in force: the new one's pods fail."""
+    """Keep the generation in force: the new one's pods fail or do not come, and what it has would be lost."""
 
     errors: tuple[PolicyError, ...]
 
@@ -68,14 +72,13 @@ def begin(before: Snapshot, after: Snapshot, table: PodTable, now_s: float) -> H
     return Handover(after, tuple(_awaited(before, after, table)), now_s + LIMIT_S)
 
 
-def _awaited(before: Snapshot, after: Snapshot, table: PodTable) -> Iterator[StableVersion]:
+def _awaited(before: Snapshot, after: Snapshot, table: PodTable) -> Iterator[Takeover]:
     for model, route in after.routes.items():
         known = before.routes.get(model)
         if known is None or known.stable == route.stable or route.versions[route.stable].launch is None:
             continue
-        stable = StableVersion(model, route.stable)
-        if _is_ready(StableVersion(model, known.stable), table) and not _is_ready(stable, table):
-            yield stable
+        if _is_ready(model, known.stable, table) and not _is_ready(model, route.stable, table):
+            yield Takeover(model, route.stable, known.stable)
 
 
 def decide(handover: Handover, table: PodTable, workers_accepting: int, now_s: float) -> Wait | SwitchNow | GiveUp:
@@ -87,14 +90,14 @@ def decide(handover: Handover, table: PodTable, workers_accepting: int, now_s: f
         return SwitchNow()
     if now_s < handover.limit_s:
         return Wait()
-    if errors := tuple(error for stable in late for error in _failures(stable, table)):
+    if errors := tuple(error for one in late for error in _reasons_against(one, table)):
         return GiveUp(errors)
-    return SwitchNow("; ".join(f"{stable} is not ready: {_why(stable, table)}" for stable in late))
+    return SwitchNow("; ".join(f"{one} is not ready: {_why(one, table)}" for one in late))
 
 
-def not_ready(handover: Handover, table: PodTable) -> list[StableVersion]:
+def not_ready(handover: Handover, table: PodTable) -> list[Takeover]:
     """Return what is still waited for."""
-    return [stable for stable in handover.awaited if not _is_ready(stable, table)]
+    return [one for one in handover.awaited if not _is_ready(one.model, one.version, table)]
 
 
 def failed_try(handover: Handover) -> Handover | None:
@@ -103,24 +106,32 @@ def failed_try(handover: Handover) -> Handover | None:
     return replace(handover, tries=tries) if tries < MOST_TRIES else None
 
 
-def _is_ready(stable: StableVersion, table: PodTable) -> bool:
-    return any(record.state is PodState.READY for record in _pods(stable, table))
+def _is_ready(model: str, version: str, table: PodTable) -> bool:
+    return any(record.state is PodState.READY for record in _pods(model, version, table))
 
 
-def _failures(stable: StableVersion, table: PodTable) -> Iterator[PolicyError]:
-    failed = next((record for record in _pods(stable, table) if record.state is PodState.FAILED), None)
+def _reasons_against(late: Takeover, table: PodTable) -> Iterator[PolicyError]:
+    """Say why a version cannot take over; nothing is lost by one whose predecessor serves no more than it does."""
+    refused = f"version {late.version} cannot be made stable: "
+    pods = list(_pods(late.model, late.version, table))
+    failed = next((record for record in pods if record.state is PodState.FAILED), None)
     if failed is not None:
-        problem = f"version {stable.version} cannot be made stable: pod {failed.place.name} failed: {failed.message}"
-        yield PolicyError(f"routes/{stable.model}.yaml", 1, 1, problem, "Mend its archive and save the file again.")
+        problem, fix = f"pod {failed.place.name} failed: {failed.message}", "Mend its archive and save the file again."
+    elif any(record.state not in _OVER for record in _pods(late.model, late.before, table)):
+        problem = f"no pod of it is ready after {LIMIT_S:g} s ({_why(late, table)}), and version {late.before} serves"
+        fix = (
+            f"See that its archive is there; if it takes longer to load, keep stable at {late.before} until "
+            f"`penstock status` shows a pod of {late.version} ready."
+        )
+    else:
+        return
+    yield PolicyError(f"routes/{late.model}.yaml", 1, 1, refused + problem, fix)
 
 
-def _why(stable: StableVersion, table: PodTable) -> str:
-    return next((record.message or record.state.value for record in _pods(stable, table)), "it has no pod")
+def _why(late: Takeover, table: PodTable) -> str:
+    pods = _pods(late.model, late.version, table)
+    return next((record.message or record.state.value for record in pods), "it has no pod")
 
 
-def _pods(stable: StableVersion, table: PodTable) -> Iterator[PodRecord]:
-    return (
-        record
-        for record in table.values()
-        if (record.place.model, record.place.version) == (stable.model, stable.version)
-    )
+def _pods(model: str, version: str, table: PodTable) -> Iterator[PodRecord]:
+    return (record for record in table.values() if (record.place.model, record.place.version) == (model, version))

@@ -12,8 +12,8 @@ from gateway.control.handover import (
     LIMIT_S,
     GiveUp,
     Handover,
-    StableVersion,
     SwitchNow,
+    Takeover,
     Wait,
     begin,
     decide,
@@ -50,7 +50,7 @@ WAITING = begin(snapshot("1"), snapshot("2"), FIRST_READY, now_s=0.0)
 
 
 def test_a_version_that_becomes_stable_is_waited_for_until_it_is_ready() -> None:
-    assert WAITING.awaited == (StableVersion("digits", "2"),)
+    assert WAITING.awaited == (Takeover("digits", "2", "1"),)
     assert decide(WAITING, pods(v1=READY, v2=STARTING), 1, now_s=1.0) == Wait()
     assert decide(WAITING, pods(v1=READY, v2=READY), 1, now_s=2.0) == SwitchNow()
 
@@ -70,11 +70,24 @@ def test_what_loses_nothing_goes_in_force_at_once(before: Snapshot, after: Snaps
     assert decide(begin(before, after, table, now_s=0.0), table, 1, now_s=0.0) == SwitchNow()
 
 
-def test_a_version_that_only_takes_its_time_is_stable_at_the_limit_and_that_is_said() -> None:
+def test_a_version_without_a_ready_pod_at_the_limit_takes_nothing_from_one_that_serves() -> None:
     table = pods(v1=READY, v2=STARTING)
     assert decide(WAITING, table, 1, LIMIT_S - 0.1) == Wait()
+    given_up = decide(WAITING, table, 1, LIMIT_S)
+    assert isinstance(given_up, GiveUp)
+    assert [str(error) for error in given_up.errors] == [
+        "routes/digits.yaml:1:1: version 2 cannot be made stable: no pod of it is ready after 60 s (it is starting), "
+        "and version 1 serves. See that its archive is there; if it takes longer to load, keep stable at 1 until "
+        "`penstock status` shows a pod of 2 ready."
+    ]
+    assert isinstance(decide(WAITING, FIRST_READY, 1, LIMIT_S), GiveUp)
+
+
+def test_where_nobody_serves_any_more_it_is_stable_at_the_limit_and_that_is_said() -> None:
+    assert isinstance(decide(WAITING, pods(v1=PodState.RESTARTING, v2=STARTING), 1, LIMIT_S), GiveUp)
+    table = pods(v1=PodState.DRAINING, v2=STARTING)
+    assert decide(WAITING, table, 1, LIMIT_S - 0.1) == Wait()
     assert decide(WAITING, table, 1, LIMIT_S) == SwitchNow("digits/2 is not ready: it is starting")
-    assert decide(WAITING, FIRST_READY, 1, LIMIT_S) == SwitchNow("digits/2 is not ready: it has no pod")
 
 
 def test_a_version_whose_pod_fails_may_be_mended_until_the_limit_and_is_refused_then() -> None:
@@ -105,18 +118,20 @@ def test_a_try_that_no_worker_lived_through_is_repeated_once_when_one_accepts() 
 STATES = st.sampled_from([READY, STARTING, FAILED, PodState.RESTARTING, PodState.DRAINING])
 
 
-@given(st.sampled_from("12"), st.sampled_from("12"), STATES, STATES, STATES, st.floats(0.0, 2 * LIMIT_S))
-def test_no_generation_takes_requests_from_a_ready_version_to_one_that_is_not_before_the_limit(
-    old: str, new: str, first: PodState, second: PodState, later: PodState, now_s: float
+@given(st.sampled_from("12"), st.sampled_from("12"), STATES, STATES, STATES, STATES, st.floats(0.0, 2 * LIMIT_S))
+def test_no_generation_takes_requests_from_a_ready_version_to_one_that_is_not(
+    old: str, new: str, first: PodState, second: PodState, first_later: PodState, second_later: PodState, now_s: float
 ) -> None:
-    table = pods(v1=first, v2=second)
-    handover: Handover = begin(snapshot(old), snapshot(new), table, now_s=0.0)
-    states = {"1": first, "2": second}
-    moves_to_nobody = old != new and states[old] is READY and states[new] is not READY
-    table = pods(v1=first, v2=later) if new == "2" else pods(v1=later, v2=second)
-    decision = decide(handover, table, 1, now_s)
-    if moves_to_nobody and later is not READY and now_s < LIMIT_S:
-        assert decision == Wait()
-        assert not_ready(handover, table) == [StableVersion("digits", new)]
-    elif later is READY or not moves_to_nobody:
+    handover: Handover = begin(snapshot(old), snapshot(new), pods(v1=first, v2=second), now_s=0.0)
+    earlier, later = {"1": first, "2": second}, {"1": first_later, "2": second_later}
+    decision = decide(handover, pods(v1=first_later, v2=second_later), 1, now_s)
+    if old == new or earlier[old] is not READY or earlier[new] is READY or later[new] is READY:
         assert decision == SwitchNow()
+    elif now_s < LIMIT_S:
+        assert decision == Wait()
+        assert not_ready(handover, pods(v1=first_later, v2=second_later)) == [Takeover("digits", new, old)]
+    elif later[new] is FAILED or later[old] not in (FAILED, PodState.DRAINING):
+        assert isinstance(decision, GiveUp)
+    else:
+        assert isinstance(decision, SwitchNow)
+        assert decision.although

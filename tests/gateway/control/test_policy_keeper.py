@@ -284,13 +284,29 @@ def test_a_new_stable_version_that_fails_to_the_limit_is_refused_and_its_pods_go
     asyncio.run(town.play(story))
 
 
-def test_at_the_limit_a_slow_version_is_stable_all_the_same_and_that_is_told(
+def test_a_version_that_does_not_come_to_the_limit_takes_nothing_from_the_one_that_serves(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "LIMIT_S", 0.3)
 
     async def story(town: Town) -> None:
         town.edit(*MAKE_SECOND_STABLE)
+        await town.told.line("policy refused", "version 2 cannot be made stable", "not probed yet")
+        await town.told.line("generation 1 stays in force")
+        assert (town.switched, town.versions, town.keeper.waiting) == ([], ["1"], None)
+
+    asyncio.run(town.play(story))
+
+
+def test_at_the_limit_a_version_takes_over_from_one_that_is_gone_and_that_is_told(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handover, "LIMIT_S", 0.3)
+
+    async def story(town: Town) -> None:
+        town.edit(*MAKE_SECOND_STABLE)
+        await town.told.line("generation 2 waits for")
+        town.pod("1", PodState.FAILED, "it ran out of memory")
         await town.told.line("generation 2 goes in force although digits/2 is not ready: not probed yet")
         await town.told.line("generation 2 in force")
 
