@@ -11,7 +11,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deploy.commands.rollout_text import in_one_line, rollout_text, rollouts_text
-from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, change, decoded, find
+from deploy.commands.running_mesh import (
+    NotReachable,
+    NotThere,
+    Target,
+    add_arguments,
+    ask,
+    change,
+    decoded,
+    find,
+    read,
+)
 from deploy.commands.table import printable
 from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.decide.rollouts.progress import RolloutState
@@ -101,13 +111,25 @@ def _watch(options: argparse.Namespace, target: Target) -> int:
 
 def _order(options: argparse.Namespace, target: Target) -> int:
     path = f"{_path(options.model)}/{options.action}"
-    if getattr(options, "to_end", False):
-        path += "?to=end"
+    if options.action == "promote":
+        path += _how_far(options, target)
     answer = change(target, "POST", path, {"reason": options.reason})
     done = decoded(target, path, answer, RolloutReport)
     why = f"\n{printable(done.because)}" if options.action == "promote" else ""  # it says what was skipped
     print(answer.decode() if options.json else f"{in_one_line(done)}{why}")
     return 0
+
+
+def _how_far(options: argparse.Namespace, target: Target) -> str:
+    """Return the query of a promotion: from the step where it is now, so that two at once are not two steps."""
+    if options.to_end:
+        return "?to=end"
+    try:
+        return f"?from_step={read(target, _path(options.model), RolloutReport).step}"
+    except NotThere:
+        raise
+    except NotReachable:  # not everybody who may promote may look
+        return ""
 
 
 def _path(model: str) -> str:

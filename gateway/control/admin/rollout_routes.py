@@ -30,9 +30,11 @@ def router(desk: RolloutDesk) -> APIRouter:
     """Return the room."""
     room = APIRouter()
 
-    async def order(actor: Actor, permission: str, model: str, command: Command, reason: str) -> Response:
+    async def order(
+        actor: Actor, permission: str, model: str, command: Command, reason: str, from_step: int | None = None
+    ) -> Response:
         _check(actor, permission, model)
-        return answer(await desk.order(actor.id, model, command, reason))
+        return answer(await desk.order(actor.id, model, command, reason, from_step))
 
     @room.get("/admin/rollouts", summary="Every canary: where it stands, and its verdict", **answers(RolloutsReport))
     async def rollouts(actor: Annotated[Actor, needs(_READ, per_model=True)]) -> Response:
@@ -61,9 +63,12 @@ def router(desk: RolloutDesk) -> APIRouter:
         model: Model,
         why: WhyOrdered,
         to: Annotated[Literal["next", "end"], Query(description="How far")] = "next",
+        from_step: Annotated[
+            int | None, Query(ge=0, description="Only if it is at this step still: `step` of its report")
+        ] = None,
     ) -> Response:
         command = Command.PROMOTE_TO_END if to == "end" else Command.PROMOTE
-        return await order(actor, _PROMOTE, model, command, why.reason)
+        return await order(actor, _PROMOTE, model, command, why.reason, from_step)
 
     @room.post("/admin/rollouts/{model}/rollback", summary="Give stable all requests back", **answers(RolloutReport))
     async def rollback(

@@ -41,13 +41,15 @@ class RolloutDesk:
         """
         return rollout_report(self._found(model), self._keeper.generation, self._wall_s())
 
-    async def order(self, actor: str, model: str, command: Command, reason: str) -> RolloutReport:
+    async def order(
+        self, actor: str, model: str, command: Command, reason: str, from_step: int | None = None
+    ) -> RolloutReport:
         """Do what somebody wants with a model's rollout, and return how it stands then.
 
         Raises:
             Refused: rollout_not_found, rollout_refused, rollouts_not_kept or audit_unavailable; nothing changed.
         """
-        rollout, order = self._found(model), Order(command, actor, reason)
+        rollout, order = self._found(model), Order(command, actor, reason, from_step)
         try:
             wanted = self._keeper.preview(rollout, order)
         except MakesNoSense as error:

@@ -52,11 +52,17 @@ class Command(StrEnum):
 
 
 class Order(Struct, frozen=True):
-    """What somebody wants done; ``by`` as the audit log names them."""
+    """What somebody wants done.
+
+    Attributes:
+        by: as the audit log names them.
+        from_step: where they saw it, of a promotion; None for wherever it is.
+    """
 
     command: Command
     by: str
     reason: str
+    from_step: int | None = None
 
 
 class MakesNoSense(Exception):
@@ -178,6 +184,12 @@ def _rolled_back_by_hand(progress: Progress, sight: Sight, now_s: float) -> Prog
 
 
 def _promoted_by_hand(progress: Progress, order: Order) -> Progress:
+    if order.from_step is not None and order.from_step != progress.step:
+        # Two who promote the same step at once would take it two steps further.
+        raise MakesNoSense(
+            f"It is not at that step any more, but at {percent(progress.share)}: {progress.because}. Look again, and "
+            "promote it once more if you mean that."
+        )
     if progress.state is RolloutState.PAUSED:
         raise MakesNoSense("It is paused: resume it first.")
     if progress.state not in _GOES_ON:

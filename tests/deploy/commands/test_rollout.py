@@ -70,7 +70,8 @@ ANSWERS: dict[str, object] = {
     "GET /admin/rollouts": RolloutsReport(NOW_S, (WAITING,)),
     "GET /admin/rollouts/digits": BACK,
     "POST /admin/rollouts/digits/pause": replace(WAITING, state=RolloutState.PAUSED),
-    "POST /admin/rollouts/digits/promote": WAITING,
+    "POST /admin/rollouts/digits/promote?from_step=1": WAITING,
+    "POST /admin/rollouts/unseen/promote": replace(WAITING, model="unseen"),
     "POST /admin/rollouts/digits/promote?to=end": replace(WAITING, state=RolloutState.PROMOTED, share=1.0),
     "POST /admin/rollouts/digits/rollback": BACK,
 }
@@ -133,6 +134,20 @@ def test_orders_say_why_and_how_it_stands_then(asked: Asked, capsys: pytest.Capt
     assert lines[0] == ("digits: canary digits-2-first of version 2 is paused at 25%, step 2 of 3, waits for approval")
     assert lines[2] == "somebody has to promote it from 25%"
     assert lines[3] == "digits: canary digits-2-first of version 2 is rolled back at 0%"
+
+
+def test_a_promotion_is_of_the_step_that_is_seen_by_those_who_may_look(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ("digits", "unseen"):
+        assert main(["rollout", "promote", model, "--reason", "as agreed", "--server", asked.server]) == 0
+    assert [call for call, _ in asked.calls] == [
+        "GET /admin/rollouts/digits",
+        "POST /admin/rollouts/digits/promote?from_step=1",
+        "GET /admin/rollouts/unseen",
+        "POST /admin/rollouts/unseen/promote",
+    ]
+    assert "somebody has to promote it from 25%" in capsys.readouterr().out
 
 
 def test_what_makes_no_sense_is_refused_in_a_sentence(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,15 @@ def test_orders_are_done_and_are_in_the_audit_log_before(room: Room) -> None:
     ]
 
 
+def test_a_step_that_two_promote_at_once_is_promoted_once(room: Room) -> None:
+    assert room.order("promote?from_step=0").json()["step"] == 1
+    late = room.order("promote?from_step=0")
+    assert (late.status_code, late.json()["reason"]) == (409, "rollout_refused")
+    assert "It is not at that step any more" in late.json()["message"]
+    assert room.bench.progress.step == 1
+    assert room.order("promote?from_step=-1").json()["reason"] == "bad_query"
+
+
 def test_without_the_audit_log_nothing_is_done(room: Room) -> None:
     folder = room.bench.state / FOLDER
     room.bench.audit.close()

@@ -308,6 +308,16 @@ def test_promote_goes_to_the_next_step_whatever_this_one_lacks() -> None:
     assert advance(gone_on, CANARY, saying(Says.UNDECIDED, gone_on), later(gone_on)).step == 1
 
 
+def test_two_who_promote_the_same_step_take_it_one_step_further() -> None:
+    meant = replace(order(Command.PROMOTE), from_step=0)
+    progress = at_step(0)
+    passed = obey(progress, meant, SIGHT, progress.moved_s + 1)
+    gone_on = advance(passed, CANARY, saying(Says.UNDECIDED, passed, requests=0), progress.moved_s + 1)
+    with pytest.raises(MakesNoSense, match=r"^It is not at that step any more, but at 25%: promoted by key:kim"):
+        obey(gone_on, meant, SIGHT, progress.moved_s + 2)
+    assert obey(gone_on, replace(meant, from_step=1), SIGHT, progress.moved_s + 2).is_passed
+
+
 def test_promote_to_the_end_gives_the_whole_share_once_there_is_room() -> None:
     canary = replace(CANARY, capacity=Capacity(ready_pods_at_least=3))
     progress = replace(at_step(0), because="")
