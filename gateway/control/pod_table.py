@@ -129,7 +129,10 @@ def _after_silence(record: PodRecord, silence: Silence, now_s: float) -> PodReco
     probed = replace(record, probed_s=now_s, time_outs=time_outs)
     if time_outs < TIME_OUTS_UNTIL_LOST:
         return probed
-    return replace(probed, state=PodState.STARTING, status=None, message=silence.why)
+    launch, message = record.place.launch, silence.why
+    if launch is not None and not record.was_ready and not silence.timed_out:
+        message = f"{message}: it is being started, or waits for {launch.archive} in the model store"
+    return replace(probed, state=PodState.STARTING, status=None, message=message)
 
 
 def event(before: PodRecord, after: PodRecord) -> str:

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.control.desired import PodPlace
+from gateway.control.desired_pods import DesiredPod
 from gateway.control.pod_table import (
     SHOWN_CHARACTERS,
     Foreign,
@@ -34,6 +35,14 @@ READY = observe(PodRecord(PLACE), account(PodState.READY), now_s=1.0)
 def test_a_pod_is_starting_until_it_says_otherwise() -> None:
     view = observe(PodRecord(PLACE), REFUSED, now_s=1.0).view
     assert (view.state, view.was_ready) == (PodState.STARTING, False)
+
+
+def test_a_pod_of_ours_that_has_not_come_may_lack_its_archive() -> None:
+    place = replace(PLACE, launch=DesiredPod("digits/1/0", "digits", "1", "gone.mar", "cpu", "unix:/p"))
+    message = observe(PodRecord(place), REFUSED, now_s=1.0).message
+    assert message == "nothing listens at its address: it is being started, or waits for gone.mar in the model store"
+    for record, silence in ((PodRecord(place), SLOW), (replace(READY, place=place), REFUSED)):
+        assert observe(observe(record, silence, 2.0), silence, 3.0).message == silence.why
 
 
 def test_the_first_ready_is_an_event() -> None:
