@@ -16,12 +16,15 @@ from policies.errors import advice
 
 _PATH = "/admin/log-level"
 _LEVELS = ("debug", "info", "warning", "error", "usual")
-_SHORTEST_S, _LONGEST_S = 1.0, 86_400.0
+_SHORTEST_S, _USUAL_FOR_S, _LONGEST_S = 1.0, 600.0, 86_400.0
 
 
 def run(arguments: Sequence[str]) -> int:
     """Show or change the level; 1 when the mesh refuses or cannot be asked."""
-    options = parser().parse_args(arguments)
+    reader = parser()
+    options = reader.parse_args(arguments)
+    if options.level is None and (options.for_s is not None or options.only or options.reason):
+        reader.error("say the level: --for, --only and --reason are of a change")
     try:
         return _level(options, find(options, os.environ, Path.home()))
     except NotReachable as error:
@@ -35,9 +38,7 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="what", required=True, metavar="level")
     level = commands.add_parser("level", help="show the level; or change it for a while")
     level.add_argument("level", nargs="?", choices=_LEVELS, help="left out: show it; usual: take a change back")
-    level.add_argument(
-        "--for", dest="for_s", type=_duration_s, default=600.0, metavar="TIME", help="30s, 10m, 2h ... 24h; 10m"
-    )
+    level.add_argument("--for", dest="for_s", type=_duration_s, metavar="TIME", help="30s, 10m, 2h ... 24h; 10m")
     level.add_argument(
         "--only", default="", metavar="PART", help="gateway, pods, sidecars, hub or a model; left out, all of the mesh"
     )
@@ -61,7 +62,8 @@ def _level(options: argparse.Namespace, target: Target) -> int:
         answer = ask(target, _PATH)
     else:
         reason = options.reason or f"penstock log level {options.level}"
-        asked = {"level": options.level, "of": options.only, "for_s": options.for_s, "reason": reason}
+        for_s = _USUAL_FOR_S if options.for_s is None else options.for_s
+        asked = {"level": options.level, "of": options.only, "for_s": for_s, "reason": reason}
         answer = change(target, "POST", _PATH, asked)
     report = decoded(target, _PATH, answer, LogLevelReport)
     print(answer.decode() if options.json else describe(report))

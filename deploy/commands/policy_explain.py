@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--header", metavar="K=V", action="append", default=[], help=headers)
     share = "as if the model's canary had this share, as 25%%; what it has in the running mesh when left out"
     parser.add_argument("--canary-share", metavar="SHARE", help=share)
-    parser.add_argument("--body-bytes", metavar="N", type=int, help="size of the body")
+    parser.add_argument("--body-bytes", metavar="N", type=_byte_count, help="size of the body")
     parser.add_argument("--at", metavar="MOMENT", help='when, such as "2027-03-01T00:00:00Z"; now when left out')
     parser.add_argument(
         "--api", choices=[api.value for api in _APIS], default=Api.PREDICT.value, help="predict when left out"
@@ -115,6 +115,12 @@ def _described(options: argparse.Namespace) -> int:
         note = "limits and quotas are taken as unused; pods are not asked"
         print("\n".join([*describe(found), note]))
     return 0
+
+
+def _byte_count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is no number of bytes, such as 640")
+    return int(text)
 
 
 def _stages(options: argparse.Namespace, snapshot: Snapshot) -> dict[str, Stage]:

@@ -13,13 +13,12 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from deploy.commands.moment import past_unix_s
 from deploy.commands.running_mesh import NotReachable, Target, add_arguments, ask, change, decoded, find
 from deploy.commands.table import table
 from gateway.control.sample_desk import MOST_AT_ONCE, Purged, SamplesReport
 from gateway.copies.reports import Sample
 from gateway.decide.copying import BY_RATE, DRIFT, ERROR, SHADOW_DIFFERENCE, SLOW
-from policies import units
-from policies.errors import advice
 
 _FROM_INPUT = "-"
 WHYS = (BY_RATE, ERROR, SLOW, DRIFT, SHADOW_DIFFERENCE)
@@ -89,13 +88,10 @@ def _named(text: str) -> str:
 
 
 def _before_s(text: str) -> float:
-    age_s = units.quantity(text, "duration")
-    if age_s is not None:
-        return time.time() - age_s
-    try:
-        return float(units.moment_unix_s(text))
-    except units.UnitError as error:
-        raise argparse.ArgumentTypeError(advice(error.problem, error.fix)) from error
+    before_s = past_unix_s(text)
+    if before_s > time.time():
+        raise argparse.ArgumentTypeError(f"{text} is still to come: --all is for every sample")
+    return before_s
 
 
 def _path(*parts: str) -> str:

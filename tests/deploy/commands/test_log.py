@@ -53,6 +53,15 @@ def state(tmp_path: Path) -> Iterator[str]:
     server.server_close()
 
 
+@pytest.mark.parametrize("option", [("--for", "10m"), ("--only", "gateway"), ("--reason", "odd answers")])
+def test_what_is_of_a_change_asks_for_a_level(
+    state: str, capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(["level", *option, "--state", state])
+    assert "say the level" in capsys.readouterr().err
+
+
 def test_the_level_is_shown(state: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["level", "--state", state]) == 0
     assert capsys.readouterr().out == "logs are of level info\n"
@@ -95,4 +104,4 @@ def test_without_a_mesh_it_is_1_and_a_sentence(tmp_path: Path, capsys: pytest.Ca
 def test_a_length_without_its_unit_is_told_with_one(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["level", "debug", "--for", "5"])
-    assert capsys.readouterr().err.endswith("argument --for: 5 what? Write 5s.\n")
+    assert capsys.readouterr().err.endswith("argument --for: 5 what? Write 5ms, 5s, 5m, 5h or 5d.\n")

@@ -102,7 +102,13 @@ def test_an_empty_name_removes_nothing(
 def test_an_age_without_a_unit_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["purge", "--model", "ranker", "--before", "5"])
-    assert "5 what? Write one such as 2027-03-01T00:00:00Z." in capsys.readouterr().err
+    assert "5 what? Write one such as 2027-03-01T00:00:00Z, or a length" in capsys.readouterr().err
+
+
+def test_an_age_that_is_still_to_come_is_not_taken_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run(["purge", "--model", "ranker", "--before", "2999-01-01T00:00:00Z"])
+    assert "is still to come: --all is for every sample" in capsys.readouterr().err
 
 
 def test_a_purge_says_which(server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +116,10 @@ def test_a_purge_says_which(server: str, capsys: pytest.CaptureFixture[str], mon
     assert Management.asked == []
     monkeypatch.setattr("sys.stdin", io.StringIO("ada\n"))
     assert main(["samples", "purge", "--subject", "-", "--tenant", "shop", "--server", server]) == 0
-    moment = ["--before", "2027-01-15T08:00:00Z"]
+    moment = ["--before", "2025-01-15T08:00:00Z"]
     assert main(["samples", "purge", "--model", "ranker", *moment, "--server", server]) == 0
     assert Management.asked == [
         ("/admin/samples/purges", {"tenant": "shop", "subject": "ada", "before_s": 0.0, "all": False}),
-        ("/admin/samples/ranker/purges", {"tenant": "", "subject": "", "before_s": 1.8e9, "all": False}),
+        ("/admin/samples/ranker/purges", {"tenant": "", "subject": "", "before_s": 1736928000.0, "all": False}),
     ]
     assert capsys.readouterr().out == "1 sample removed\n" * 2
