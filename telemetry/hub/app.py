@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from telemetry.hub import dashboard_answers as ask
 from telemetry.hub.measured.steps import USUAL_SPAN
 from telemetry.hub.mesh import MeshRefuses
+from telemetry.hub.pages.drawing import sorry
 from telemetry.hub.pages.routes import routes
 from telemetry.hub.pages.source import Source
 from telemetry.hub.query import BadQuery
@@ -31,7 +32,7 @@ def make_app(source: Source, expose: Expose) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        exception_handlers={BadQuery: _bad_query, TooSlow: _too_slow},
+        exception_handlers={BadQuery: _bad_query, TooSlow: _too_slow, 404: _no_page},
     )
     app.state.source = source
     _add_api(app, source)
@@ -167,6 +168,12 @@ def _json(content: dict[str, Any], status: int = 200) -> Response:
 
 async def _bad_query(_: Request, error: Exception) -> Response:
     return _json({"error": str(error)}, 400)
+
+
+async def _no_page(request: Request, _: Exception) -> Response:
+    if request.url.path.startswith("/api/"):
+        return _json({"error": "The hub has no such answer; docs/reference/hub-api.md lists those that it has."}, 404)
+    return sorry(404, "No such page", "The hub has no page at this address; those that it has are above.")
 
 
 async def _too_slow(_: Request, __: Exception) -> Response:

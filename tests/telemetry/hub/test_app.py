@@ -109,6 +109,16 @@ def test_what_is_not_stored_is_404_with_a_sentence(store: Path) -> None:
     assert answer.json() == {"error": "No trace and no request nothing is stored."}
 
 
+def test_an_address_without_a_page_is_a_page_and_one_of_the_api_json(store: Path) -> None:
+    page = ask(store, "/no/such/page")
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "No such page" in page.text
+    assert "<nav" in page.text
+    answer = ask(store, "/api/nothing")
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+    assert "hub-api.md" in answer.json()["error"]
+
+
 def test_a_request_id_may_hold_a_slash(tmp_path: Path) -> None:
     span = replace(numbered(1)[0], attributes={Attribute.REQUEST_ID: "job/7"})
     write(tmp_path, [([span], NOW_S)])
