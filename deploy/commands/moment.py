@@ -26,10 +26,11 @@ def moment(text: str) -> str:
 def past_unix_s(text: str) -> float:
     """Return seconds since 1970 of a moment; a length of time counts back from now."""
     before_now_s = units.quantity(text, "duration")
-    if before_now_s is not None:
-        return time.time() - before_now_s
     try:
-        return units.moment_unix_s(text)
+        at_s = units.moment_unix_s(text) if before_now_s is None else time.time() - before_now_s
     except units.UnitError as error:
         fix = f"{error.fix.removesuffix('.')}, or a length of time before now, such as 15m."
         raise argparse.ArgumentTypeError(advice(error.problem, fix)) from error
+    if at_s <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is before 1970: write a later moment, or leave it out")
+    return at_s

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from deploy.commands.numbers import number
 from deploy.commands.rollout_text import in_one_line, rollout_text, rollouts_text
 from deploy.commands.running_mesh import (
+    NotAllowed,
     NotReachable,
-    NotThere,
     Target,
     add_arguments,
     ask,
@@ -27,6 +28,7 @@ from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.decide.rollouts.progress import RolloutState
 
 LOOK_EVERY_S = 1.0
+_MOST_STEPS = 32
 _NOT_SAID = "no reason was given"
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -60,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("model", metavar="MODEL", help="the model's name")
         action.add_argument("--reason", default=_NOT_SAID, metavar="TEXT", help="why, for the audit log")
         if name == "promote":
-            action.add_argument("--to-end", action="store_true", help="to the whole share, past all steps")
+            how_far = action.add_mutually_exclusive_group()
+            how_far.add_argument("--to-end", action="store_true", help="to the whole share, past all steps")
+            how_far.add_argument(
+                "--from-step", type=_step, metavar="N", help="only if it is at this step still, as status numbers them"
+            )
         action.set_defaults(do=_order)
         add_arguments(action)
     return parser
@@ -120,15 +126,19 @@ def _order(options: argparse.Namespace, target: Target) -> int:
     return 0
 
 
+def _step(text: str) -> int:
+    return int(number(text, 1.0, _MOST_STEPS))
+
+
 def _how_far(options: argparse.Namespace, target: Target) -> str:
-    """Return the query of a promotion: from the step where it is now, so that two at once are not two steps."""
+    """Return the query of a promotion: of the step that was seen, or is now, so that two at once are not two steps."""
     if options.to_end:
         return "?to=end"
+    if options.from_step is not None:
+        return f"?from_step={options.from_step - 1}"
     try:
         return f"?from_step={read(target, _path(options.model), RolloutReport).step}"
-    except NotThere:
-        raise
-    except NotReachable:  # not everybody who may promote may look
+    except NotAllowed:  # not everybody who may promote may look
         return ""
 
 

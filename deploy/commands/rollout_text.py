@@ -169,7 +169,8 @@ def next_lines(report: RolloutReport) -> list[str]:
         case RolloutState.PAUSED:
             return [f"go on: `penstock rollout resume {model} --reason TEXT`", _rollback(model)]
         case RolloutState.WAITING:
-            return [*(_WAITS[wait].format(model=model, version=report.version) for wait in report.waiting_for)]
+            told = {"model": model, "version": report.version, "step": report.step + 1}
+            return [_WAITS[wait].format(**told) for wait in report.waiting_for]
         case RolloutState.RUNNING:
             return [
                 "nothing: it goes on by itself, and harm takes it back",
@@ -182,9 +183,12 @@ def _rollback(model: str) -> str:
 
 
 _WAITS = {
-    "approval": "let it go on: `penstock rollout promote {model} --reason TEXT`",
+    "approval": "let it go on: `penstock rollout promote {model} --from-step {step} --reason TEXT`",
     "shadow": "see what its shadow differs in: `penstock shadow report {model}`",
-    "traffic": "send version {version} requests, or go on without: `penstock rollout promote {model} --reason TEXT`",
+    "traffic": (
+        "send version {version} requests, or go on without: "
+        "`penstock rollout promote {model} --from-step {step} --reason TEXT`"
+    ),
     "capacity": "give version {version} more ready pods, or its next step a smaller share",
     "pods": "bring pods up: `penstock status` shows why they are not ready",
     "hold": "nothing: its time is not over",

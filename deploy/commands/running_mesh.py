@@ -27,6 +27,10 @@ class NotReachable(Exception):
     """The mesh cannot be asked; the message is a sentence with the fix."""
 
 
+class NotAllowed(NotReachable):
+    """Whoever asks may not."""
+
+
 class NotThere(NotReachable):
     """The mesh does not have what was asked for."""
 
@@ -153,7 +157,7 @@ def _answer(target: Target, method: str, path: str, body: object) -> bytes:
         another = f"another token is given with --token-file or {TOKEN_VARIABLE}"
         raise NotReachable(f"{target.server} does not let this token in: {why} ({another})")
     if response.status_code != 200:
-        fault = NotThere if response.status_code == 404 else NotReachable
+        fault = {403: NotAllowed, 404: NotThere}.get(response.status_code, NotReachable)
         raise fault(f"{target.server}{path} answers {response.status_code}: {_told(response)}")
     return response.content
 

@@ -68,8 +68,8 @@ class Hub:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise NotReachable(f"the hub at {self._url} does not answer ({error}): is the mesh running?") from error
         if response.status_code == 404:
-            # A hub says in JSON what it does not have; what else listens there knows no traces at all.
-            if not _is_json(response):
+            # A hub says what it does not have; what else listens there, a gateway say, knows no traces at all.
+            if not _says_error(response):
                 raise self._no_hub()
             raise NotThere
         if response.status_code == 401:
@@ -82,12 +82,12 @@ class Hub:
         return NotReachable(f"what answers at {self._url} is no hub: --hub names the address of the mesh's pages")
 
 
-def _is_json(response: httpx.Response) -> bool:
+def _says_error(response: httpx.Response) -> bool:
+    """Whether it refuses as a hub does."""
     try:
-        msgspec.json.decode(response.content)
+        return "error" in msgspec.json.decode(response.content, type=dict[str, object])
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
-    return True
 
 
 def _told(response: httpx.Response) -> str:

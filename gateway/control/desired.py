@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePath
 
 from msgspec import Struct
@@ -46,10 +46,18 @@ def pod_places(snapshot: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
     return tuple(places)
 
 
-def pod_places_meanwhile(in_force: Snapshot, waiting: Snapshot, state_dir: PurePath) -> tuple[PodPlace, ...]:
-    """Return the pods of a generation that waits beside those of the one in force, which stay as they are."""
+def pod_places_meanwhile(
+    in_force: Snapshot, waiting: Snapshot, awaited: Collection[tuple[str, str]], state_dir: PurePath
+) -> tuple[PodPlace, ...]:
+    """Return the pods of a generation that waits beside those of the one in force, which stay as they are.
+
+    Args:
+        awaited: models and their versions that the generation waits for: no pod of them is ready, so they are as the
+            generation has them, or what it mends in them would never come.
+    """
     places = {place.name: place for place in pod_places(waiting, state_dir)}
-    places |= {place.name: place for place in pod_places(in_force, state_dir)}
+    stay = (place for place in pod_places(in_force, state_dir) if (place.model, place.version) not in awaited)
+    places |= {place.name: place for place in stay}
     return tuple(places.values())
 
 

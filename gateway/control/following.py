@@ -11,6 +11,7 @@ from gateway.control.desired import desired_pods, pod_places, pod_places_meanwhi
 from gateway.control.desired_pods import FILE_NAME
 from gateway.control.events import Say
 from gateway.control.generation_switch import Vetoed
+from gateway.control.handover import Handover
 from gateway.control.limit_rows import lack_of_rows
 from gateway.control.parts import Parts
 from gateway.control.policy_keeper import Surroundings
@@ -59,13 +60,15 @@ class Following:
         finally:
             await parts.quotas.follow(followed)
 
-    def _follow(self, in_force: Snapshot, waiting: Snapshot | None) -> None:
+    def _follow(self, in_force: Snapshot, handover: Handover | None) -> None:
         """Let pods and addresses follow the generation in force, and pods the one that waits as well."""
         parts = self._parts
-        if waiting is None:
+        waiting = handover.snapshot if handover is not None else None
+        if handover is None:
             places = pod_places(in_force, parts.state)
         else:
-            places = pod_places_meanwhile(in_force, waiting, parts.state)
+            awaited = {(one.model, one.version) for one in handover.awaited}
+            places = pod_places_meanwhile(in_force, handover.snapshot, awaited, parts.state)
         pods = desired_pods(waiting or in_force, places)
         write_private(parts.state / FILE_NAME, msgspec.json.format(msgspec.json.encode(pods)) + b"\n")
         parts.pods.want(places)

@@ -20,8 +20,8 @@ from policies.snapshot.generation import Snapshot
 LIMIT_S = 60.0
 # Workers may have died of something else; a generation on which they die twice is what they die of.
 MOST_TRIES = 2
-# A pod that restarts serves again in a moment.
-_OVER = (PodState.FAILED, PodState.DRAINING)
+# A pod that restarts keeps its requests, and serves again in a moment.
+_SERVES = (PodState.READY, PodState.RESTARTING)
 
 
 class Takeover(Struct, frozen=True):
@@ -41,13 +41,15 @@ class Handover(Struct, frozen=True):
     Attributes:
         snapshot: numbered.
         awaited: its stable versions that take over from one that was ready, and had no ready pod themselves.
-        limit_s: monotonic seconds; they are waited for until then.
+        limit_s: monotonic seconds; they are waited for until then, or longer as long as one after the other gets ready.
+        missing: how many of them were not ready when that was looked at last.
         tries: how often the workers were told to switch and none lived to do so.
     """
 
     snapshot: Snapshot
     awaited: tuple[Takeover, ...]
     limit_s: float
+    missing: int = 0
     tries: int = 0
 
 
@@ -69,7 +71,14 @@ class GiveUp(Struct, frozen=True):
 
 def begin(before: Snapshot, after: Snapshot, table: PodTable, now_s: float) -> Handover:
     """Say what the generation has to wait for, which in most cases is nothing."""
-    return Handover(after, tuple(_awaited(before, after, table)), now_s + LIMIT_S)
+    awaited = tuple(_awaited(before, after, table))
+    return Handover(after, awaited, now_s + LIMIT_S, len(awaited))
+
+
+def gone_on(handover: Handover, table: PodTable, now_s: float) -> Handover:
+    """Return what is waited for, and until when: many models are loaded one after the other."""
+    missing = len(not_ready(handover, table))
+    return replace(handover, limit_s=now_s + LIMIT_S, missing=missing) if missing < handover.missing else handover
 
 
 def _awaited(before: Snapshot, after: Snapshot, table: PodTable) -> Iterator[Takeover]:
@@ -77,7 +86,7 @@ def _awaited(before: Snapshot, after: Snapshot, table: PodTable) -> Iterator[Tak
         known = before.routes.get(model)
         if known is None or known.stable == route.stable or route.versions[route.stable].launch is None:
             continue
-        if _is_ready(model, known.stable, table) and not _is_ready(model, route.stable, table):
+        if _may_serve(model, known.stable, table) and not _is_ready(model, route.stable, table):
             yield Takeover(model, route.stable, known.stable)
 
 
@@ -110,6 +119,12 @@ def _is_ready(model: str, version: str, table: PodTable) -> bool:
     return any(record.state is PodState.READY for record in _pods(model, version, table))
 
 
+def _may_serve(model: str, version: str, table: PodTable) -> bool:
+    """Whether it serves, or has served and is not known to be over: a busy machine loses sight of pods for a second."""
+    pods = _pods(model, version, table)
+    return any(record.state in _SERVES or (record.was_ready and record.state is PodState.STARTING) for record in pods)
+
+
 def _reasons_against(late: Takeover, table: PodTable) -> Iterator[PolicyError]:
     """Say why a version cannot take over; nothing is lost by one whose predecessor serves no more than it does."""
     refused = f"version {late.version} cannot be made stable: "
@@ -117,11 +132,11 @@ def _reasons_against(late: Takeover, table: PodTable) -> Iterator[PolicyError]:
     failed = next((record for record in pods if record.state is PodState.FAILED), None)
     if failed is not None:
         problem, fix = f"pod {failed.place.name} failed: {failed.message}", "Mend its archive and save the file again."
-    elif any(record.state not in _OVER for record in _pods(late.model, late.before, table)):
+    elif any(record.state in _SERVES for record in _pods(late.model, late.before, table)):
         problem = f"no pod of it is ready after {LIMIT_S:g} s ({_why(late, table)}), and version {late.before} serves"
         fix = (
-            f"See that its archive is there; if it takes longer to load, keep stable at {late.before} until "
-            f"`penstock status` shows a pod of {late.version} ready."
+            f"See that its archive is there, and save the file again; if it takes longer to load, keep stable at "
+            f"{late.before} until `penstock status` shows a pod of {late.version} ready."
         )
     else:
         return

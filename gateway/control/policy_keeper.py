@@ -93,7 +93,7 @@ class Surroundings:
     pods: Callable[[], PodTable]
     workers_accepting: Callable[[], int]
     switch: Callable[[GenerationBlob], Awaitable[None]]
-    follow: Callable[[Snapshot, Snapshot | None], None]
+    follow: Callable[[Snapshot, Handover | None], None]
 
 
 @dataclass(slots=True)
@@ -276,7 +276,7 @@ class PolicyKeeper:
 
     def _let_follow(self, mesh: Surroundings) -> None:
         """Let pods and addresses go by what holds now."""
-        awaited = self.waiting.snapshot if self.waiting is not None and self.waiting.awaited else None
+        awaited = self.waiting if self.waiting is not None and self.waiting.awaited else None
         # Whatever stops it on the way, a defect too, it is done again until all of it is done.
         self._undone.add(Duty.FOLLOW)
         try:
@@ -310,7 +310,9 @@ class PolicyKeeper:
             self.say(f"no longer: {duty}")
 
     async def _go_on(self, waiting: Handover, mesh: Surroundings) -> None:
-        match handover.decide(waiting, mesh.pods(), mesh.workers_accepting(), time.monotonic()):
+        table, now_s = mesh.pods(), time.monotonic()
+        self.waiting = waiting = handover.gone_on(waiting, table, now_s)
+        match handover.decide(waiting, table, mesh.workers_accepting(), now_s):
             case GiveUp(errors):
                 self._give_up(errors, mesh)
             case SwitchNow(although):

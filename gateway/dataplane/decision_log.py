@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from pathlib import Path
 
@@ -77,9 +77,11 @@ class DecisionLog:
 
     def flush(self) -> None:
         """Hand what was noted to the disk; called about every ``FLUSH_EVERY_S``."""
-        unwritten, untold = self._writer.take_failed()
-        self._unwritten += unwritten
-        self._gathering.lost += unwritten + untold
+        failed = self._writer.take_failed()
+        self._unwritten += failed.unwritten
+        self._gathering.lost += failed.unwritten + failed.untold
+        for reason, count in failed.unidentified.items():
+            self._gathering.count_unidentified(reason, count)
         taken = self._gathering.take(time.time())
         if taken is not None:
             self._writer.put(*taken)
@@ -96,6 +98,22 @@ class DecisionLog:
         self._thread.join(within_s)
 
 
+class _Failed:
+    """What blocks held that nobody will read.
+
+    Attributes:
+        unwritten: records.
+        untold: records of which they say that they were lost.
+        unidentified: refusals by reason.
+    """
+
+    __slots__ = ("unidentified", "untold", "unwritten")
+
+    def __init__(self) -> None:
+        self.unwritten = self.untold = 0
+        self.unidentified: Counter[str] = Counter()
+
+
 class _Writer:
     """What the thread does: blocks in, files out."""
 
@@ -105,8 +123,7 @@ class _Writer:
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Block, bytes]] = deque()
         self._waiting_rows = 0
-        self._unwritten = 0
-        self._untold = 0
+        self._failed = _Failed()
         self._is_ending = False
         self._file = -1
         self._path = directory
@@ -124,16 +141,17 @@ class _Writer:
                 self._lose(self._take()[0])
             self._changed.notify()
 
-    def take_failed(self) -> tuple[int, int]:
-        """Return how many records were lost since the last time, and of how many losses nobody will read."""
+    def take_failed(self) -> _Failed:
+        """Return what was lost since the last time."""
         with self._changed:
-            failed = self._unwritten, self._untold
-            self._unwritten = self._untold = 0
+            failed, self._failed = self._failed, _Failed()
             return failed
 
     def _lose(self, block: Block) -> None:
-        self._unwritten += len(block.left)
-        self._untold += block.lost
+        failed = self._failed
+        failed.unwritten += len(block.left)
+        failed.untold += block.lost
+        failed.unidentified.update(block.unidentified)
 
     def end(self) -> None:
         """Write what waits, and end."""

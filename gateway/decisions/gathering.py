@@ -178,9 +178,9 @@ class Gathering:
         )
         return self._kinds.get(key) or self._kind(key, facts, decision, status, reason)
 
-    def count_unidentified(self, reason: str) -> None:
-        """Count a request that was refused before anybody knew whose it was."""
-        self._unidentified[reason] = self._unidentified.get(reason, 0) + 1
+    def count_unidentified(self, reason: str, count: int = 1) -> None:
+        """Count requests that were refused before anybody knew whose they were."""
+        self._unidentified[reason] = self._unidentified.get(reason, 0) + count
 
     def _kind(self, key: tuple[Any, ...], facts: RequestFacts, decision: Decision, status: int, reason: str) -> Alike:
         ended = _ended(decision, status, reason)

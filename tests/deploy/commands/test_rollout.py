@@ -95,7 +95,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             call = f"{self.command} {self.path}"
             found.calls.append((call, json.loads(body) if body else None))
-            self.send_response(200 if call in ANSWERS else 409)
+            may_look = call != "GET /admin/rollouts/unseen"
+            self.send_response(200 if call in ANSWERS else 409 if may_look else 403)
             self.end_headers()
             self.wfile.write(msgspec.json.encode(ANSWERS.get(call, {"message": "It is running, not paused."})))
 
@@ -150,6 +151,15 @@ def test_a_promotion_is_of_the_step_that_is_seen_by_those_who_may_look(
     assert "somebody has to promote it from 25%" in capsys.readouterr().out
 
 
+def test_a_promotion_may_be_of_the_step_that_somebody_saw(asked: Asked) -> None:
+    promote = ["rollout", "promote", "digits", "--server", asked.server]
+    assert main([*promote, "--from-step", "2"]) == 0
+    assert main([*promote, "--from-step", "1"]) == 1
+    assert main([*promote, "--from-step", "0"]) == 2
+    assert main([*promote, "--from-step", "2", "--to-end"]) == 2
+    assert [call.rpartition("?")[2] for call, _ in asked.calls] == ["from_step=1", "from_step=0"]
+
+
 def test_what_makes_no_sense_is_refused_in_a_sentence(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rollout", "resume", "digits", "--server", asked.server]) == 1
     assert "It is running, not paused." in capsys.readouterr().err
@@ -180,7 +190,7 @@ def test_one_rollout_is_told_with_its_evidence_and_what_to_do_next() -> None:
         "e-values, and what proves: harm 1.8 of 200; safe 4.2 of 100; within budget over a million of 100",
         "burn: digits-latency 2.25x over 15 min, limit 6x (3,000 requests, too few bad ones to judge by)",
         f"bad on version 2: penstock trace {TRACE}",
-        "  let it go on: `penstock rollout promote digits --reason TEXT`",
+        "  let it go on: `penstock rollout promote digits --from-step 2 --reason TEXT`",
     ):
         assert expected in lines, "\n".join(lines)
 

@@ -22,6 +22,7 @@ from deploy.commands import trace
 from gateway.control.runtime_file import RunningMesh, publish, runtime_path
 from tests.deploy.commands.test_waterfall import SPANS, TRACE
 
+NOT_STORED = b'{"error":"No trace and no request is stored."}'
 PARTIAL = replace(TRACE, spans=SPANS[1:2] + SPANS[3:], batches=())
 
 
@@ -116,7 +117,7 @@ def test_json_is_passed_on_as_it_came(hub: HubServer, capsys: pytest.CaptureFixt
 
 
 def test_a_trace_that_is_still_coming_is_waited_for(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
-    hub.answers = [(404, b"{}"), (404, b"{}"), (200, msgspec.json.encode(PARTIAL)), *hub.answers]
+    hub.answers = [(404, NOT_STORED), (404, NOT_STORED), (200, msgspec.json.encode(PARTIAL)), *hub.answers]
     assert main(["trace", "request-1", "--hub", hub.url]) == 0
     assert "pod.batch" in capsys.readouterr().out
     assert len(hub.asked) == 4
@@ -131,7 +132,7 @@ def test_a_trace_that_stays_partial_is_shown_when_the_time_is_over(
 
 
 def test_an_unknown_id_says_why_that_may_be(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
-    hub.answers = [(404, b"{}")]
+    hub.answers = [(404, NOT_STORED)]
     assert main(["trace", "nothing\x1b", "--hub", hub.url, "--wait", "0"]) == 1
     error = capsys.readouterr().err
     assert "no trace and no request nothing?" in error
@@ -280,6 +281,7 @@ def test_an_empty_list_and_a_hub_that_refuses_say_so(hub: HubServer, capsys: pyt
         (("list", "--min-ms", "-5"), "'-5' is not a number of 0 or more"),
         (("list", "--max-ms", "nan"), "'nan' is not a number of 0 or more"),
         (("list", "--since", "02:00"), "such as 15m"),
+        (("list", "--since", "999999d"), "999999d is before 1970"),
         (("request-1", "--wait", "soon"), "'soon' is not between 0 and 600 seconds"),
         (("",), "it is empty"),
     ],
@@ -292,11 +294,12 @@ def test_a_mistake_in_the_arguments_is_told_before_anybody_is_asked(
     assert hub.asked == []
 
 
+@pytest.mark.parametrize("told", [b"There is /metrics and /livez.", b'{"code":404,"message":"No such path."}', b"[]"])
 @pytest.mark.parametrize("arguments", [("list",), ("request-1",)])
 def test_another_server_than_the_hub_is_told_as_that(
-    hub: HubServer, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+    hub: HubServer, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], told: bytes
 ) -> None:
-    hub.answers = [(404, b"There is /metrics and /livez.")]
+    hub.answers = [(404, told)]
     assert main(["trace", *arguments, "--hub", hub.url]) == 1
     assert f"what answers at {hub.url} is no hub" in capsys.readouterr().err
 

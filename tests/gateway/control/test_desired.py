@@ -73,11 +73,21 @@ def test_the_pods_of_stable_versions_start_first() -> None:
 def test_meanwhile_the_pods_in_force_stay_as_they_are_and_those_that_are_new_come_too() -> None:
     in_force = snapshot(v1=Version("1", launch=Launch("old.mar")), v3=Version("3", launch=Launch("gone.mar")))
     waiting = snapshot(v1=Version("1", launch=Launch("new.mar")), v2=Version("2", launch=Launch("a.mar")))
-    launches = [place.launch for place in pod_places_meanwhile(in_force, waiting, STATE)]
+    launches = [place.launch for place in pod_places_meanwhile(in_force, waiting, (), STATE)]
     assert {launch.name: launch.archive for launch in launches if launch} == {
         "digits/1/0": "old.mar",
         "digits/2/0": "a.mar",
         "digits/3/0": "gone.mar",
+    }
+
+
+def test_meanwhile_a_version_that_is_waited_for_is_as_the_waiting_generation_has_it() -> None:
+    in_force = snapshot(v1=Version("1", launch=Launch("old.mar")), v2=Version("2", launch=Launch("typo.mar", 2)))
+    waiting = snapshot(v1=Version("1", launch=Launch("new.mar")), v2=Version("2", launch=Launch("good.mar")))
+    places = pod_places_meanwhile(in_force, waiting, {("digits", "2")}, STATE)
+    assert {place.launch.name: place.launch.archive for place in places if place.launch} == {
+        "digits/1/0": "old.mar",
+        "digits/2/0": "good.mar",
     }
 
 

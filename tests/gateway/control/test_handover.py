@@ -18,6 +18,7 @@ from gateway.control.handover import (
     begin,
     decide,
     failed_try,
+    gone_on,
     not_ready,
 )
 from gateway.control.pod_table import PodRecord, PodTable
@@ -77,17 +78,44 @@ def test_a_version_without_a_ready_pod_at_the_limit_takes_nothing_from_one_that_
     assert isinstance(given_up, GiveUp)
     assert [str(error) for error in given_up.errors] == [
         "routes/digits.yaml:1:1: version 2 cannot be made stable: no pod of it is ready after 60 s (it is starting), "
-        "and version 1 serves. See that its archive is there; if it takes longer to load, keep stable at 1 until "
-        "`penstock status` shows a pod of 2 ready."
+        "and version 1 serves. See that its archive is there, and save the file again; if it takes longer to load, "
+        "keep stable at 1 until `penstock status` shows a pod of 2 ready."
     ]
     assert isinstance(decide(WAITING, FIRST_READY, 1, LIMIT_S), GiveUp)
 
 
 def test_where_nobody_serves_any_more_it_is_stable_at_the_limit_and_that_is_said() -> None:
     assert isinstance(decide(WAITING, pods(v1=PodState.RESTARTING, v2=STARTING), 1, LIMIT_S), GiveUp)
-    table = pods(v1=PodState.DRAINING, v2=STARTING)
-    assert decide(WAITING, table, 1, LIMIT_S - 0.1) == Wait()
-    assert decide(WAITING, table, 1, LIMIT_S) == SwitchNow("digits/2 is not ready: it is starting")
+    for over in (PodState.DRAINING, STARTING, FAILED):
+        table = pods(v1=over, v2=STARTING)
+        assert decide(WAITING, table, 1, LIMIT_S - 0.1) == Wait()
+        assert decide(WAITING, table, 1, LIMIT_S) == SwitchNow("digits/2 is not ready: it is starting")
+
+
+def test_a_pod_that_restarts_or_is_out_of_sight_for_a_moment_is_not_taken_for_gone() -> None:
+    ((key, record),) = pods(v1=STARTING).items()
+    for table in (pods(v1=PodState.RESTARTING), {key: replace(record, was_ready=True)}):
+        assert begin(snapshot("1"), snapshot("2"), table, now_s=0.0).awaited == WAITING.awaited
+
+
+def test_models_that_get_ready_one_after_the_other_are_waited_for_longer() -> None:
+    before, after = (
+        Snapshot(int(to), to, Mesh("m"), routes={one: Route(one, "v", LAUNCHED, to) for one in ("letters", "digits")})
+        for to in "12"
+    )
+
+    def table(letters: PodState, digits: PodState) -> PodTable:
+        states = {("letters", "1"): READY, ("digits", "1"): READY, ("letters", "2"): letters, ("digits", "2"): digits}
+        places = [PodPlace(f"{model}/{version}/0", model, version, "unix:/p", None) for model, version in states]
+        return {(one.name, one.address): PodRecord(one, states[one.model, one.version]) for one in places}
+
+    waiting = begin(before, after, table(STARTING, STARTING), now_s=0.0)
+    assert gone_on(waiting, table(STARTING, STARTING), 50.0) is waiting
+    longer = gone_on(waiting, table(READY, STARTING), 50.0)
+    assert decide(longer, table(READY, STARTING), 1, 50.0 + LIMIT_S - 0.1) == Wait()
+    assert isinstance(decide(longer, table(READY, STARTING), 1, 50.0 + LIMIT_S), GiveUp)
+    assert gone_on(longer, table(STARTING, STARTING), 60.0) is longer
+    assert gone_on(longer, table(READY, STARTING), 60.0) is longer
 
 
 def test_a_version_whose_pod_fails_may_be_mended_until_the_limit_and_is_refused_then() -> None:
@@ -115,6 +143,7 @@ def test_a_try_that_no_worker_lived_through_is_repeated_once_when_one_accepts() 
     assert failed_try(again) is None
 
 
+SERVES = (READY, PodState.RESTARTING)
 STATES = st.sampled_from([READY, STARTING, FAILED, PodState.RESTARTING, PodState.DRAINING])
 
 
@@ -125,12 +154,12 @@ def test_no_generation_takes_requests_from_a_ready_version_to_one_that_is_not(
     handover: Handover = begin(snapshot(old), snapshot(new), pods(v1=first, v2=second), now_s=0.0)
     earlier, later = {"1": first, "2": second}, {"1": first_later, "2": second_later}
     decision = decide(handover, pods(v1=first_later, v2=second_later), 1, now_s)
-    if old == new or earlier[old] is not READY or earlier[new] is READY or later[new] is READY:
+    if old == new or earlier[old] not in SERVES or earlier[new] is READY or later[new] is READY:
         assert decision == SwitchNow()
     elif now_s < LIMIT_S:
         assert decision == Wait()
         assert not_ready(handover, pods(v1=first_later, v2=second_later)) == [Takeover("digits", new, old)]
-    elif later[new] is FAILED or later[old] not in (FAILED, PodState.DRAINING):
+    elif later[new] is FAILED or later[old] in SERVES:
         assert isinstance(decision, GiveUp)
     else:
         assert isinstance(decision, SwitchNow)

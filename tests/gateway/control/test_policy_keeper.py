@@ -12,6 +12,7 @@ import pytest
 from gateway.control import generation_archive, handover, last_good, policy_keeper
 from gateway.control.desired import pod_places, pod_places_meanwhile
 from gateway.control.generation_switch import NobodyPrepared
+from gateway.control.handover import Handover
 from gateway.control.mesh_pods import MeshPods
 from gateway.control.pod_table import PodTable
 from gateway.control.policy_changes import PolicyChange
@@ -62,12 +63,16 @@ class Town:
             self.failing_switches -= 1
             raise NobodyPrepared("no worker lived")
 
-    def _follow(self, in_force: Snapshot, waiting: Snapshot | None) -> None:
+    def _follow(self, in_force: Snapshot, waiting: Handover | None) -> None:
         if self.failure is not None:
             raise self.failure
         self.followed.append(in_force.generation)
         here = Path("/s")
-        self.pods.follow(pod_places_meanwhile(in_force, waiting, here) if waiting else pod_places(in_force, here))
+        places = pod_places(in_force, here)
+        if waiting is not None:
+            awaited = {(one.model, one.version) for one in waiting.awaited}
+            places = pod_places_meanwhile(in_force, waiting.snapshot, awaited, here)
+        self.pods.follow(places)
 
     def _table(self) -> PodTable:
         return self.pods.table

@@ -111,6 +111,20 @@ def test_many_rows_do_not_wait_for_the_second_to_end(tmp_path: Path, monkeypatch
     assert [len(block.left) for block in blocks] == [3, 1]
 
 
+def test_refusals_of_nobody_in_a_lost_block_are_told_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision_log, "_MAX_WAITING", 1)
+    log = DecisionLog(tmp_path / "decisions")
+    log.close()  # from now on nobody takes what is handed over
+    for _ in range(3):
+        log.note_unidentified("malformed_http")
+        log.flush()
+    ((waiting, _),) = log._writer._waiting
+    assert waiting.unidentified["malformed_http"] + log._writer.take_failed().unidentified["malformed_http"] == 3
+    assert log.lost == 0
+
+
 def test_what_finds_no_room_is_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "MAX_ROWS", 2)
     log = DecisionLog(tmp_path / "decisions")
