@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from deploy.commands.numbers import whole
 from deploy.commands.policy_files import NoPolicyThere, in_force, read_directory, running_state, tell
 from deploy.commands.policy_trials import step_lines
 from deploy.commands.running_mesh import NotReachable, NotThere, Target, ask, decoded, find
@@ -118,9 +119,7 @@ def _described(options: argparse.Namespace) -> int:
 
 
 def _byte_count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text} is no number of bytes, such as 640")
-    return int(text)
+    return whole(text, 0)
 
 
 def _stages(options: argparse.Namespace, snapshot: Snapshot) -> dict[str, Stage]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.commands.numbers import number
+from deploy.commands.numbers import whole
 from deploy.commands.rollout_text import in_one_line, rollout_text, rollouts_text
 from deploy.commands.running_mesh import (
     NotAllowed,
@@ -28,7 +28,6 @@ from gateway.control.rollout_reports import RolloutReport, RolloutsReport
 from gateway.decide.rollouts.progress import RolloutState
 
 LOOK_EVERY_S = 1.0
-_MOST_STEPS = 32
 _NOT_SAID = "no reason was given"
 _CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -127,7 +126,7 @@ def _order(options: argparse.Namespace, target: Target) -> int:
 
 
 def _step(text: str) -> int:
-    return int(number(text, 1.0, _MOST_STEPS))
+    return whole(text, 1)
 
 
 def _how_far(options: argparse.Namespace, target: Target) -> str:

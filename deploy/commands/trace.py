@@ -69,33 +69,26 @@ class Hub:
             raise NotReachable(f"the hub at {self._url} does not answer ({error}): is the mesh running?") from error
         if response.status_code == 404:
             # A hub says what it does not have; what else listens there, a gateway say, knows no traces at all.
-            if not _says_error(response):
+            if not _sentence(response):
                 raise self._no_hub()
             raise NotThere
         if response.status_code == 401:
             raise NotReachable(f"the hub at {self._url} wants its token: give --token-file, or set {TOKEN_VARIABLE}")
         if response.status_code != 200:
-            raise NotReachable(f"the hub at {self._url} answers {response.status_code}: {_told(response)}")
+            told = _sentence(response) or plain(response.text[:300])
+            raise NotReachable(f"the hub at {self._url} answers {response.status_code}: {told}")
         return response.content
 
     def _no_hub(self) -> NotReachable:
         return NotReachable(f"what answers at {self._url} is no hub: --hub names the address of the mesh's pages")
 
 
-def _says_error(response: httpx.Response) -> bool:
-    """Whether it refuses as a hub does."""
-    try:
-        return "error" in msgspec.json.decode(response.content, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-
-
-def _told(response: httpx.Response) -> str:
-    """Return the sentence of a refusal, or the beginning of whatever else was answered."""
+def _sentence(response: httpx.Response) -> str:
+    """Return the sentence by which a hub refuses; "" where it is none that answers."""
     try:
         return plain(str(msgspec.json.decode(response.content, type=dict[str, object])["error"])[:300])
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        return plain(response.text[:300])
+        return ""
 
 
 def run(arguments: Sequence[str]) -> int:

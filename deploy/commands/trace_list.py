@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from deploy.commands.moment import past_unix_s
-from deploy.commands.numbers import number
+from deploy.commands.numbers import number, whole
 from deploy.commands.table import table
 from deploy.commands.waterfall import plain
 from telemetry.conventions import SpanName
@@ -120,9 +120,7 @@ def _longest(stages: Sequence[StageReport]) -> str | None:
 
 
 def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= SHOWN_AT_MOST:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 to {SHOWN_AT_MOST}")
-    return int(text)
+    return whole(text, 1, SHOWN_AT_MOST)
 
 
 def _ms(text: str) -> str:

@@ -17,7 +17,7 @@ def read_sample(archive: Path, name: str) -> Any:
             content = sample.read(SAMPLE_BYTES + 1)
         return json.loads(content) if len(content) <= SAMPLE_BYTES else None
     except (OSError, KeyError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
-        return None
+        return None  # the pod says what is wrong with an archive; a greeting does without its sample
 
 
 def write_png(pixels: list[int], path: Path, scale: int = 10) -> None:

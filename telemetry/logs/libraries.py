@@ -28,7 +28,7 @@ class Library(logging.Handler):
             level = Level.ERROR if record.levelno >= logging.ERROR else Level.WARNING
             text = f"{record.name}: {record.getMessage().partition(chr(10))[0]}"
             self._log.say(self._subject, Line(text, level, f"library.{record.name}", _facts(record)))
-        except Exception:
+        except Exception:  # as handlers of ``logging`` do: who logs is never ended by it
             self.handleError(record)
 
 
@@ -48,7 +48,7 @@ class HandlersOwn(logging.Handler):
                 self._log.show("", text, level, HANDLER_LOGS)
             else:
                 self._log.say("", Line(text, level, HANDLER_LOGS))
-        except Exception:
+        except Exception:  # as handlers of ``logging`` do: who logs is never ended by it
             self.handleError(record)
 
 

@@ -37,6 +37,7 @@ from telemetry.records import Source
 from tests.benchmarks.heads import Requests
 from tests.benchmarks.report import python_build
 from tests.benchmarks.spread import spread
+from tests.gateway.dataplane.two_ways import FakeLoop
 from tests.gateway.policy import KEY, limits_memory, policy
 
 CLIENTS = 20
@@ -76,34 +77,8 @@ def measure(plan: Plan) -> list[float]:
         return taken_us[1:]  # in the first one much is found out that stays known
 
 
-class _Loop:
-    """A loop whose turns are made here."""
-
-    def __init__(self) -> None:
-        self.soon: list[Callable[[], object]] = []
-
-    def call_soon(self, call: Callable[[], object]) -> None:
-        self.soon.append(call)
-
-    def call_later(self, delay_s: float, call: Callable[[], object]) -> None:
-        """Nothing is due within a benchmark."""
-
-    def create_task(self, work: asyncio.Future[None]) -> asyncio.Future[None]:
-        work.close()  # type: ignore[attr-defined]  # it is a coroutine; the connection that it would make is made here
-        return asyncio.Future(loop=cast(asyncio.AbstractEventLoop, self))
-
-    def get_debug(self) -> bool:
-        return False
-
-    def turn(self) -> None:
-        while self.soon:
-            calls, self.soon = self.soon, []
-            for call in calls:
-                call()
-
-
 class _Transport:
-    """Keeps the last that was written."""
+    """Keeps the last that was written, and joins nothing: that would be measured too."""
 
     def __init__(self) -> None:
         self.last = b""
@@ -161,7 +136,7 @@ class Hop:
         self._sidecar = _Sidecar(folder / "records")
         self._recorder = Recorder(str(folder / "records"), Source("penstock-gateway", "worker 0", 1))
         self._decisions = DecisionLog(folder / "decisions")
-        self._loop = _Loop()
+        self._loop = FakeLoop()
         loop = cast(asyncio.AbstractEventLoop, self._loop)
         self._gateway = Gateway(loop, snapshot, SharedLimits(limits_memory()), Share(), self._recorder, self._decisions)
         view = PodView("digits/1/0", "digits", "1", "unix:/none", PodState.READY, True, link=1)

@@ -83,7 +83,7 @@ class GpuWatch:
             readings = self._driver.read()
             self.failures += sum(gpu.failed for gpu in readings)
             return readings
-        except Exception:
+        except Exception:  # whatever it was: the next reading begins with a driver that is opened anew
             driver, self._driver = self._driver, None
             driver.close()
             raise

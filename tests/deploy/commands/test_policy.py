@@ -130,7 +130,7 @@ def test_a_described_request_is_explained(directory: Path, capsys: pytest.Captur
     assert "250ms: as asked" in out
     assert "these files: version 1 answers" in out
     assert explain(*described, "--body-bytes", "-5") == 2
-    assert "-5 is no number of bytes" in capsys.readouterr().err
+    assert "-5 is not a whole number of 0 or more" in capsys.readouterr().err
     assert explain(*described, "--version", "9") == 0
     assert "refused with 404 version_not_found" in capsys.readouterr().out
 

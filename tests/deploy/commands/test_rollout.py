@@ -156,6 +156,7 @@ def test_a_promotion_may_be_of_the_step_that_somebody_saw(asked: Asked) -> None:
     assert main([*promote, "--from-step", "2"]) == 0
     assert main([*promote, "--from-step", "1"]) == 1
     assert main([*promote, "--from-step", "0"]) == 2
+    assert main([*promote, "--from-step", "1.5"]) == 2
     assert main([*promote, "--from-step", "2", "--to-end"]) == 2
     assert [call.rpartition("?")[2] for call, _ in asked.calls] == ["from_step=1", "from_step=0"]
 
