@@ -41,6 +41,8 @@ def test_the_cpu_time_of_a_family_grows_with_what_its_children_do(tmp_path: Path
 
 def test_the_memory_of_a_process_is_told_by_its_title() -> None:
     ours = os.getpid()
+    # Whatever it is at this moment: tests before this one may have given the process another.
+    title = Path("/proc/self/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     assert largest_rss_bytes([ours]) > 2**20
-    assert largest_rss_bytes([ours], "pytest") > 2**20
+    assert largest_rss_bytes([ours], title[:8]) > 2**20
     assert largest_rss_bytes([ours], "no such title") == 0
