@@ -64,6 +64,7 @@ class LogDesk:
         self._clock = clock
         self._settings = _kept(self._path)
         self._changing = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._written: LogSettings | None = None
 
     @property
@@ -135,18 +136,19 @@ class LogDesk:
 
     async def _tell(self) -> None:
         """Write the file that every process looks at once a second."""
-        if self._settings == self._written:
-            return
-        settings = self._settings
-        try:
-            await asyncio.to_thread(write_private, self._path, msgspec.json.encode(settings) + b"\n")
-        except OSError as error:
-            if self._written is not None or settings != LogSettings():
-                self._say(
-                    warning(f"{self._path} cannot be written, so levels stay: {error.strerror}", "logs.unwritten")
-                )
-            return
-        self._written = settings
+        async with self._writing:  # one after the other, or an older state could replace a newer one
+            settings = self._settings
+            if settings == self._written:
+                return
+            try:
+                await asyncio.to_thread(write_private, self._path, msgspec.json.encode(settings) + b"\n")
+            except OSError as error:
+                if self._written is not None or settings != LogSettings():
+                    self._say(
+                        warning(f"{self._path} cannot be written, so levels stay: {error.strerror}", "logs.unwritten")
+                    )
+                return
+            self._written = settings
 
     def _check(self, of: str) -> None:
         if of not in (EVERYBODY, *PARTS) and of not in self._in_force().routes:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from gateway.control import log_desk
 from gateway.control.audit.log import AuditLog
 from gateway.control.log_desk import LogDesk
+from gateway.control.state_dir import write_private
 from model_pod.wire.refusals import Refused
 from policies.snapshot.mesh import Logs, Mesh
 from telemetry.logs.settings import FILE_NAME, MAX_CHANGED, Changed, LogSettings
@@ -105,6 +108,32 @@ def test_one_level_too_many_is_refused_and_no_other_gives_way(tmp_path: Path) ->
     asyncio.run(bench.desk.end("local", first, "seen enough"))
     bench.change(last)
     assert [one.of for one in bench.written.changed] == names[1:]
+
+
+def test_what_is_newer_stays_though_an_older_write_takes_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    newer_is_written = threading.Event()
+    order: list[int] = []
+
+    def slow_disk(path: Path, content: bytes) -> None:
+        order.append(len(order))
+        if len(order) == 1:
+            newer_is_written.wait(0.2)
+        write_private(path, content)
+        if len(order) > 1:
+            newer_is_written.set()
+
+    monkeypatch.setattr(log_desk, "write_private", slow_disk)
+
+    async def at_once() -> None:
+        await asyncio.gather(*(bench.desk.change("local", of, "debug", 60.0, "looking") for of in ("hub", "pods")))
+
+    asyncio.run(at_once())
+    assert [one.of for one in bench.written.changed] == ["hub", "pods"]
+    bench.look()
+    assert len(order) == 2, "what is written already is not written again"
 
 
 def test_a_state_directory_that_is_gone_is_told_and_costs_nothing_else(tmp_path: Path) -> None:
