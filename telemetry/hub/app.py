@@ -17,6 +17,7 @@ from telemetry.hub.pages.routes import routes
 from telemetry.hub.pages.source import Source
 from telemetry.hub.query import BadQuery
 from telemetry.hub.reader import TooSlow
+from telemetry.hub.releases import lacks
 from telemetry.hub.shown.answers import Alerts
 from telemetry.hub.shown.past_alerts import wanted
 from telemetry.hub.simulations import NoObjective
@@ -85,7 +86,8 @@ def _add_api(app: FastAPI, source: Source) -> None:
 
     @app.get("/api/rollouts/{model:path}")
     async def rollout(model: str) -> Response:
-        return _json(await source.rollout(model))
+        found = await source.rollout(model)
+        return _json({"error": f"{model:.64} has no canary."}, 404) if lacks(found, model) else _json(found)
 
     @app.get("/api/shadows")
     async def shadows() -> Response:

@@ -37,6 +37,12 @@ def has_rollout(told: Told, model: str) -> bool:
     return any(_is_of(one, model) for one in _rollouts(told))
 
 
+def lacks(answer: Json, model: str) -> bool:
+    """Whether a mesh that answers has no canary of the model; of what is not known nothing is said."""
+    is_known = answer["is_known"] and not answer["error"]
+    return is_known and not has_rollout(Told(answer), model)
+
+
 def with_whole(every: Told, model: str, whole: Told) -> Told:
     """Return what was told of every canary, with one model's as it was told apart: that has its past, too."""
     error = every.error or whole.error

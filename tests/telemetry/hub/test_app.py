@@ -163,6 +163,17 @@ def test_a_history_that_cannot_be_asked_is_refused_as_the_gateway_refuses_it(
     assert answer.json() == {"error": "The gateway answers 404 to /admin/slo/history: digits has no objective none."}
 
 
+def test_a_model_without_a_canary_is_404_and_one_that_is_not_known_is_not(store: Path, supervisor: Supervisor) -> None:
+    published(store, supervisor.url)
+    supervisor.answers["/admin/rollouts"] = (200, b'{"at_s":1.0,"rollouts":[{"model":"digits"}]}')
+    supervisor.answers["/admin/rollouts/digits"] = (200, b'{"model":"digits","past":1}')
+    assert ask(store, "/api/rollouts/digits").json()["rollouts"] == [{"model": "digits", "past": 1}]
+    answer = ask(store, "/api/rollouts/digitz")
+    assert (answer.status_code, answer.json()) == (404, {"error": "digitz has no canary."})
+    supervisor.answers["/admin/rollouts"] = (503, b"")
+    assert ask(store, "/api/rollouts/digitz").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/api/alerts?state=odd", "/api/slos/simulate?for=1y", "/api/slos/simulate?a=b"])
 def test_what_cannot_be_asked_of_alerts_and_simulations_is_400_with_a_sentence(store: Path, path: str) -> None:
     answer = ask(store, path)
