@@ -70,7 +70,8 @@ class RollingRestart(WorkerListener):
             await self._ended(successor)
         # A worker that leaves in the middle of a switch would be waited for there in vain.
         await self._switch.over()
-        return not successor.is_gone
+        # One that died meanwhile left its place to the successor; the old one keeps its own until there is another.
+        return not successor.is_gone and self._workers.has_one_more
 
     async def _give_way(self, old: WorkerProcess) -> None:
         self._workers.retire(old, FINISH_WITHIN_S)

@@ -268,6 +268,11 @@ class Workers:
     # --- successors of workers that live
 
     @property
+    def has_one_more(self) -> bool:
+        """Whether more are on duty than are wanted, so that one may leave."""
+        return len(self._running) > self.wanted
+
+    @property
     def next_serial(self) -> int:
         """The serial of whichever worker is started next."""
         return self._next_serial

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
-from gateway.control import rolling_restart, worker_process
+from gateway.control import generations, rolling_restart, worker_process
 from gateway.control.rolling_restart import RollingRestart
 from tests.fakes.told import Told
 from tests.gateway.control.test_workers import Crew, both_accept, generation, with_crew
@@ -130,6 +130,29 @@ def test_no_worker_gives_way_while_a_generation_is_being_prepared() -> None:
         await switch
         await crew.told.line(DONE)
         assert "generation=2" in await crew.ask()
+
+    restarting(story)
+
+
+def test_a_worker_that_dies_beside_a_successor_that_waits_leaves_no_one_too_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(generations, "ANSWER_WITHIN_S", SOON_S)  # the switch lasts as long as the story wants
+
+    async def story(crew: Crew, rolling: RollingRestart) -> None:
+        old = {worker.pid for worker in crew.workers.running}
+        silent = crew.workers.running[-1]
+        os.kill(silent.pid, signal.SIGSTOP)
+        switch = asyncio.create_task(crew.switch.to(generation(2)))
+        rolling.ask()
+        while len(crew.workers.running) < 3:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+        await crew.spare_is_ready()  # which is started once the successor accepts
+        os.kill(silent.pid, signal.SIGKILL)
+        await switch
+        await crew.told.line(DONE)
+        assert len(crew.workers.running) == 2
+        assert not old & {worker.pid for worker in crew.workers.running}
 
     restarting(story)
 
