@@ -128,19 +128,29 @@ class KeyBook(WorkerListener):
         while True:
             await asyncio.sleep(_SAVE_EVERY_S)
             if self._unsaved:
-                self._unsaved = False
-                await asyncio.to_thread(self._write_uses, msgspec.json.encode(self._uses))
+                await self._save_uses()
 
     def stop(self) -> None:
         """Keep last uses."""
         if self._unsaved:
             self._write_uses(msgspec.json.encode(self._uses))
 
-    def _write_uses(self, content: bytes) -> None:
+    async def _save_uses(self) -> None:
+        self._unsaved = False
+        writing = asyncio.ensure_future(asyncio.to_thread(self._write_uses, msgspec.json.encode(self._uses)))
+        try:
+            await asyncio.shield(writing)
+        finally:  # when it is cancelled too: what `stop` writes is newer, and this must not come after it
+            await asyncio.wait((writing,))
+            self._unsaved = self._unsaved or not writing.result()
+
+    def _write_uses(self, content: bytes) -> bool:
         try:
             write_private(self._uses_path, content)
         except OSError as error:
             self._say(warning(f"when keys were last used cannot be kept for the next start: {error.strerror}"))
+            return False
+        return True
 
 
 def _read_revoked(path: Path) -> dict[str, Revocation]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import threading
 from pathlib import Path
 from typing import cast
 
@@ -13,7 +15,7 @@ import pytest
 from gateway.control import key_book
 from gateway.control.key_book import REVOKED_FILE, USES_FILE, KeyBook
 from gateway.control.messages import Counts, KeyUses, Revoked
-from gateway.control.state_dir import StateRefused
+from gateway.control.state_dir import StateRefused, write_private
 from gateway.control.worker_process import WorkerProcess
 from model_pod.wire.refusals import Refused
 from tests.gateway.policy import KEY, policy
@@ -130,6 +132,68 @@ def test_uses_are_kept_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(play())
+
+
+class Disk:
+    """The disk below the key book: it does nothing before ``goes_on``, and at first it may be full."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, is_full: bool) -> None:
+        self.is_asked, self.goes_on = threading.Event(), threading.Event()
+        self._is_full = is_full
+        monkeypatch.setattr(key_book, "write_private", self._write)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        self.is_asked.set()
+        assert self.goes_on.wait(20.0)
+        is_full, self._is_full = self._is_full, False
+        if is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_private(path, content)
+
+
+def test_uses_that_could_not_be_kept_are_kept_though_no_key_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_book, "_SAVE_EVERY_S", 0.0)
+    Disk(monkeypatch, is_full=True).goes_on.set()
+    here = Book(tmp_path)
+    here.used(k=1.0)
+
+    async def play() -> None:
+        running = asyncio.create_task(here.book.run())
+        async with asyncio.timeout(20.0):
+            while not (tmp_path / USES_FILE).exists():  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(play())
+    assert here.said == ["when keys were last used cannot be kept for the next start: No space left on device"]
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+def test_what_is_kept_at_the_end_is_the_newest_though_an_earlier_write_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_full: bool
+) -> None:
+    monkeypatch.setattr(key_book, "_SAVE_EVERY_S", 0.0)
+    disk = Disk(monkeypatch, is_full)
+    here = Book(tmp_path)
+    here.used(k=1.0)
+
+    async def play() -> None:
+        running = asyncio.create_task(here.book.run())
+        await asyncio.to_thread(disk.is_asked.wait)
+        here.used(k=2.0)
+        running.cancel()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not running.done(), "a write is under way"
+        disk.goes_on.set()
+        await asyncio.gather(running, return_exceptions=True)
+        here.book.stop()
+
+    asyncio.run(play())
+    assert msgspec.json.decode((tmp_path / USES_FILE).read_bytes())["last_used_s"] == {"k": 2.0}
 
 
 def test_uses_that_cannot_be_kept_are_told_and_cost_nothing_else(tmp_path: Path) -> None:
