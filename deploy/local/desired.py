@@ -23,6 +23,7 @@ class DesiredFile:
         self._say = say
         self._stamp: _Stamp | None = None
         self._pods: tuple[DesiredPod, ...] = ()
+        self._trouble = ""
 
     def forget_earlier(self) -> None:
         """Remove what an earlier mesh left, so that nothing starts which today's policy does not ask for.
@@ -36,15 +37,23 @@ class DesiredFile:
         """Return what is desired now; what was desired last while the file cannot be read."""
         stamp = _stamp_of(self._path)
         if stamp is not None and stamp != self._stamp:
-            self._stamp = stamp
-            self._read()
+            self._read(stamp)
         return self._pods
 
-    def _read(self) -> None:
+    def _read(self, stamp: _Stamp) -> None:
         try:
-            self._pods = msgspec.json.decode(self._path.read_bytes(), type=DesiredPods).pods
+            data = self._path.read_bytes()
+            self._stamp = stamp  # broken or not: only another is read again
+            self._pods = msgspec.json.decode(data, type=DesiredPods).pods
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._say(f"mesh: {self._path} cannot be read, pods stay as they are: {error}")
+            self._say_trouble(str(error))
+            return
+        self._trouble = ""
+
+    def _say_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._say(f"mesh: {self._path} cannot be read, pods stay as they are: {trouble}")
+        self._trouble = trouble
 
 
 class InForceFile:
@@ -59,9 +68,9 @@ class InForceFile:
         """Return the generation in force, None before there was any; the last one while the file cannot be read."""
         stamp = _stamp_of(self._state_dir / last_good.FILE_NAME)
         if stamp is not None and stamp != self._stamp:
-            self._stamp = stamp
             kept = last_good.recall(self._state_dir)
-            self._snapshot = kept.snapshot if kept is not None else self._snapshot
+            if kept is not None:  # else it is tried again: what the disk refuses now it may give later
+                self._stamp, self._snapshot = stamp, kept.snapshot
         return self._snapshot
 
 

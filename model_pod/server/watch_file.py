@@ -29,6 +29,7 @@ class WatchFile:
         self._say = say
         self._seen: tuple[int, int, int] | None = None
         self._watch = Watch()
+        self._trouble = ""
 
     def changed(self) -> Watch | None:
         """Return how rows are to be summarised, if that is otherwise than before."""
@@ -37,20 +38,27 @@ class WatchFile:
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen == self._seen:
                 return None
-            self._seen = seen
             if status.st_size > FILE_BYTES:
                 raise OSError(f"longer than {FILE_BYTES} bytes")
-            drift = _decode(self._path.read_bytes()).get(self._model)
+            data = self._path.read_bytes()
+            self._seen = seen  # broken or not: only another is looked at again
+            drift = _decode(data).get(self._model)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            self._say(f"how rows are watched cannot be read: {error}")
+            self._say_trouble(str(error))
             return None
+        self._trouble = ""
         watch = Watch() if drift is None else asked(drift)
         if watch == self._watch:
             return None
         self._watch = watch
         return watch
+
+    def _say_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._say(f"how rows are watched cannot be read: {trouble}")
+        self._trouble = trouble
 
 
 def asked(drift: Drift) -> Watch:

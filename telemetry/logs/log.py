@@ -184,8 +184,9 @@ class Log:
             status = os.stat(self._file)
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen != self._seen and status.st_size <= MAX_SETTINGS_BYTES:
-                self._seen = seen
-                self._settings = msgspec.json.decode(self._file.read_bytes(), type=LogSettings)
+                data = self._file.read_bytes()
+                self._seen = seen  # broken or not: only another is looked at again
+                self._settings = msgspec.json.decode(data, type=LogSettings)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
             pass  # what was said before holds
         self.use(self._settings)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from deploy.local.desired import DesiredFile
+from deploy.local.desired import DesiredFile, InForceFile
+from gateway.control import last_good
 from gateway.control.desired_pods import FILE_NAME, DesiredPod, DesiredPods
+from policies.snapshot.generation import Snapshot
+from policies.snapshot.mesh import Mesh
+from tests.fakes.refusing_disk import refuse_next_reading
 
 POD = DesiredPod("digits/1/0", "digits", "1", "digits-1.mar", "auto", "unix:/s/p.sock")
 
@@ -53,3 +58,24 @@ def test_what_an_earlier_mesh_left_is_forgotten(tmp_path: Path) -> None:
     desired = DesiredFile(tmp_path, print)
     desired.forget_earlier()
     assert desired.pods() == ()
+
+
+def test_what_the_disk_refused_once_is_read_though_nobody_writes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    desired = DesiredFile(tmp_path, said.append)
+    write(tmp_path, POD)
+    refuse_next_reading(monkeypatch)
+    assert [desired.pods(), desired.pods()] == [(), (POD,)]
+    assert len(said) == 1
+
+
+def test_a_policy_that_the_disk_refused_once_is_read_though_nobody_writes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = Snapshot(1, "d1", Mesh("m"))
+    last_good.keep(tmp_path, snapshot, 0.0)
+    in_force = InForceFile(tmp_path)
+    refuse_next_reading(monkeypatch)
+    assert [in_force.read(), in_force.read()] == [None, snapshot]

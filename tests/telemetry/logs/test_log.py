@@ -17,6 +17,7 @@ from telemetry.logs.line import Facts, Level, debug, error, read_record, warning
 from telemetry.logs.log import FORMAT_VARIABLE, SETTINGS_VARIABLE, DescriptorWriter, Log
 from telemetry.logs.rates import BURST, TELL_AFTER_S
 from telemetry.logs.settings import Changed, LogSettings
+from tests.fakes.refusing_disk import refuse_next_reading
 
 WORKER = Facts(process="gateway", role="worker 0")
 
@@ -155,6 +156,18 @@ def test_a_damaged_file_changes_nothing(damage: bytes, tmp_path: Path, written: 
     settings_file(path, LogSettings(level="warning"))
     log = log_of(written, **{SETTINGS_VARIABLE: str(path)})
     path.write_bytes(damage)
+    log.tick()
+    assert log.level is Level.WARNING
+
+
+def test_settings_that_the_disk_refused_once_hold_though_nobody_writes_them_again(
+    tmp_path: Path, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "logs.json"
+    log = log_of(written, **{SETTINGS_VARIABLE: str(path)})
+    settings_file(path, LogSettings(level="warning"))
+    refuse_next_reading(monkeypatch)
+    log.tick()
     log.tick()
     assert log.level is Level.WARNING
 
