@@ -53,6 +53,7 @@ class JwksKeeper(WorkerListener):
         self._unused: dict[str, tuple[str, ...]] = {}
         self._fetches: dict[str, tuple[JwtIssuer, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
+        self._keeping = asyncio.Lock()
 
     @property
     def stale_s(self) -> dict[str, float]:
@@ -90,6 +91,9 @@ class JwksKeeper(WorkerListener):
         for of_issuer in (self._issuers, self._standings, self._since_s, self._published, self._trusted, self._unused):
             of_issuer.pop(name, None)
         self._fetches.pop(name, None)
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
         try:
             jwks_files.forget(self._state_dir, name)
         except OSError as error:
@@ -154,10 +158,20 @@ class JwksKeeper(WorkerListener):
             self._say(f"the keys of the issuer {name} can be fetched again")
         now_s = time.monotonic()
         self._standings[name] = fetched(self._standings[name], issuer, jwks, now_s, random.random())
-        try:
-            await asyncio.to_thread(jwks_files.keep, self._state_dir, issuer, jwks, time.time())
-        except OSError as error:
-            self._say(warning(f"the keys of the issuer {name} cannot be kept for the next start: {error.strerror}"))
+        await self._keep(issuer, jwks)
+
+    async def _keep(self, issuer: JwtIssuer, jwks: bytes) -> None:
+        """Keep fetched keys for the next start, unless policy changes meanwhile: what it says last is what stays."""
+        name = issuer.name
+        async with self._keeping:
+            if self._issuers.get(name) != issuer:
+                return
+            try:
+                await asyncio.to_thread(jwks_files.keep, self._state_dir, issuer, jwks, time.time())
+            except OSError as error:
+                self._say(warning(f"the keys of the issuer {name} cannot be kept for the next start: {error.strerror}"))
+            if name not in self._issuers:
+                self._remove(name)
 
     async def _fetched(self, issuer: JwtIssuer) -> bytes:
         """Return a key set that can be read; importing what fetches and reads it takes too long for the loop."""

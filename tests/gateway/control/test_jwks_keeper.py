@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -265,6 +266,66 @@ def test_an_issuer_that_policy_drops_is_forgotten_everywhere(tmp_path: Path) -> 
                 assert kept.keeper.trusted == ()
                 assert kept.keeper.stale_s == {}
                 assert jwks_files.recall(tmp_path, at) is None
+
+    run(story)
+
+
+def test_what_a_new_address_says_is_kept_though_writing_down_the_old_ones_takes_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = trusted_issuer(jwks_url="http://old.example/")
+    new = replace(old, jwks_url="http://new.example/")
+    issuer, keep = Issuer(), jwks_files.keep
+    is_asked, newer_is_written = threading.Event(), threading.Event()
+    written: list[str] = []
+
+    def slow_disk(state_dir: Path, one: JwtIssuer, *about: Any) -> None:
+        is_asked.set()
+        if one == old:
+            newer_is_written.wait(0.2)
+        keep(state_dir, one, *about)
+        written.append(one.jwks_url)
+        if one == new:
+            newer_is_written.set()
+
+    async def fetch(url: str) -> bytes:
+        return issuer.jwks()
+
+    async def story() -> None:
+        monkeypatch.setattr(jwks_files, "keep", slow_disk)
+        async with keeping(tmp_path, old, fetch=fetch) as kept:
+            await kept.until(is_asked.is_set)
+            kept.keeper.follow((new,))
+            await kept.until(lambda: len(written) == 2)
+            assert jwks_files.recall(tmp_path, new) is not None
+
+    run(story)
+
+
+def test_an_issuer_that_policy_drops_while_its_keys_are_written_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = trusted_issuer(jwks_url="http://corp.example/")
+    issuer, keep = Issuer(), jwks_files.keep
+    is_asked, goes_on, is_written = threading.Event(), threading.Event(), threading.Event()
+
+    def slow_disk(*about: Any) -> None:
+        is_asked.set()
+        assert goes_on.wait(SOON_S)
+        keep(*about)
+        is_written.set()
+
+    async def fetch(url: str) -> bytes:
+        return issuer.jwks()
+
+    async def story() -> None:
+        monkeypatch.setattr(jwks_files, "keep", slow_disk)
+        async with keeping(tmp_path, at, fetch=fetch) as kept:
+            await kept.until(is_asked.is_set)
+            kept.keeper.follow(())
+            goes_on.set()
+            await kept.until(is_written.is_set)
+            await kept.until(lambda: jwks_files.recall(tmp_path, at) is None)
 
     run(story)
 
