@@ -52,7 +52,8 @@ class Certificate:
         self._environ = environ
         self._paths = tuple(Path(place.removeprefix(_FILE)) for place in places(listen) if place.startswith(_FILE))
         self._looks = self._look_at_files()
-        self._untold = ""
+        # Why the files that are there cannot be used, and what was told of that; "" while they are.
+        self._trouble = self._told = ""
         self.material = self._read()
         self.names = dns_names(self.material.cert)
 
@@ -65,24 +66,28 @@ class Certificate:
     def look(self) -> Taken | KeptOut | None:
         """Return what became of the files since the last look, None when nothing did.
 
-        A pair is written one file after the other: what cannot be used is told only once it has rested for a look.
+        A pair is written one file after the other: what cannot be used is told only once it has rested for a look. It
+        is tried again at every look, for a disk may give later what it refuses now.
         """
         looks = self._look_at_files()
-        if looks == self._looks:
-            why, self._untold = self._untold, ""
-            return KeptOut(why) if why else None
-        self._looks = looks
+        has_rested, self._looks = looks == self._looks, looks
+        if has_rested and not self._trouble:
+            return None
         try:
             material = self._read()
         except TlsRefused as refused:
-            self._untold = str(refused)
-            return None
-        self._untold = ""
+            return self._kept_out(str(refused), has_rested)
+        self._trouble = self._told = ""
         if material == self.material:
             return None
         self.material = material
         self.names = dns_names(material.cert)
         return Taken(material)
+
+    def _kept_out(self, why: str, has_rested: bool) -> KeptOut | None:
+        self._trouble, told = why, self._told
+        self._told = why if has_rested else ""
+        return KeptOut(why) if has_rested and why != told else None
 
     def _read(self) -> TlsMaterial:
         material = read_material(self._listen, self._environ)

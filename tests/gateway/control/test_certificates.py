@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -132,3 +134,21 @@ def test_a_mistake_that_is_mended_before_it_is_told_is_never_told(folder: Path) 
     (folder / "tls.key").write_bytes(FIRST.key)
     assert certificate.look() is None
     assert certificate.look() is None
+
+
+def test_what_the_disk_refused_once_is_taken_though_nobody_writes_it_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = Certificate(listen(folder))
+    SECOND.write(folder / "tls.crt", folder / "tls.key")
+    with monkeypatch.context() as refusing:
+        refusing.setattr(Path, "open", refuse)
+        assert certificate.look() is None
+        assert certificate.look() == KeptOut(f"{folder}/tls.crt cannot be read: Too many open files")
+        assert certificate.look() is None
+    assert isinstance(certificate.look(), Taken)
+    assert certificate.look() is None
+
+
+def refuse(path: Path, mode: str) -> NoReturn:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
