@@ -462,6 +462,9 @@ class RolloutKeeper(WorkerListener):
             gathering, model, known = rollout.gathering, rollout.progress.model, rollout.known_revision
             try:
                 await self._in_thread(partial(self._gather, model, known, unsaved))
+            except asyncio.CancelledError:
+                gathering.not_saved()  # it may be under way; twice is as good as once
+                raise
             except StoreUnavailable as error:
                 gathering.not_saved()
                 self._fail(error)

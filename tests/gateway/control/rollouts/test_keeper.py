@@ -149,6 +149,37 @@ def test_the_next_supervisor_tells_the_same_before_anything_else_and_counts_no_k
     asyncio.run(whole())
 
 
+def test_evidence_that_was_being_kept_when_the_watch_ended_is_kept_at_the_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_asked, goes_on, gather = threading.Event(), threading.Event(), RolloutStore.gather
+
+    def full_disk(*about: Any) -> None:
+        monkeypatch.setattr(RolloutStore, "gather", gather)
+        is_asked.set()
+        assert goes_on.wait(10.0)
+        raise StoreUnavailable("the disk is full")
+
+    async def whole() -> None:
+        first = Bench(tmp_path)
+        await first.keeper.begin(snapshot())
+        await first.look()
+        first.breaks(5, in_canary=False)
+        monkeypatch.setattr(RolloutStore, "gather", full_disk)
+        looking = asyncio.create_task(first.look())
+        await asyncio.to_thread(is_asked.wait)
+        looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
+        goes_on.set()
+        await first.stop()
+        second = Bench(tmp_path, first.now_s)
+        await second.keeper.begin(snapshot())
+        assert second.rollout.gathering.evidence.stable.seen.bad_keys == 5
+        await second.stop()
+
+    asyncio.run(whole())
+
+
 def test_a_second_supervisor_that_is_overtaken_changes_nothing_and_takes_up_what_holds(tmp_path: Path) -> None:
     async def whole() -> None:
         one, other = Bench(tmp_path), Bench(tmp_path)
