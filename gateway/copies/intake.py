@@ -51,14 +51,22 @@ class Intake:
         self._connections: set[asyncio.Transport] = set()
 
     async def listen(self) -> None:
-        """Make the socket anew: whoever held it before is gone."""
+        """Make the socket anew: whoever held it before is gone.
+
+        Raises:
+            OSError: it cannot be made.
+        """
         self.path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listening.bind(str(self.path))
-        self.path.chmod(0o600)
-        loop = asyncio.get_running_loop()
-        make = lambda: _Connection(self._takes, self._say, self._connections)  # noqa: E731 - a factory of three names
-        self._server = await loop.create_unix_server(make, sock=listening, backlog=_BACKLOG)
+        try:
+            listening.bind(str(self.path))
+            self.path.chmod(0o600)
+            loop = asyncio.get_running_loop()
+            make = lambda: _Connection(self._takes, self._say, self._connections)  # noqa: E731 - a factory of three names
+            self._server = await loop.create_unix_server(make, sock=listening, backlog=_BACKLOG)
+        except OSError:
+            listening.close()
+            raise
 
     def close(self) -> None:
         """Take no more."""

@@ -56,6 +56,7 @@ from telemetry.logs.log import LOG
 from telemetry.record import FLUSH_EVERY_S, Recorder
 
 _TELL_EVERY_S = 1.0
+_LISTEN_AGAIN_S = 1.0
 _DIGEST_KEY_BYTES = 32
 # A process that is killed has lost so many seconds of comparing, and of its shadows' budgets.
 _TELLS_PER_KEEPING = 2
@@ -153,8 +154,19 @@ class CopiesProcess:
             self._start(self._keep())
 
     async def _listen(self) -> None:
-        await self._intake.listen()
-        self._say(Listening(str(self._intake.path)))
+        """Listen, as soon as the disk and the system have room for a socket."""
+        trouble = ""
+        while not self._is_draining:
+            try:
+                await self._intake.listen()
+            except OSError as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    say(warning(f"no copies are taken until {self._intake.path} can be listened on: {error}"))
+                await asyncio.sleep(_LISTEN_AGAIN_S)
+            else:
+                self._say(Listening(str(self._intake.path)))
+                return
 
     def _forget_recordings(self, model: str) -> None:
         try:
@@ -266,17 +278,19 @@ class CopiesProcess:
             self._start(self._leave(drain.within_s))
 
     async def _leave(self, within_s: float) -> None:
-        self._intake.close()
-        await self._replays.stop()
-        await self._shadowing.drain(within_s)
-        self._sending.close()
-        self._tell()
-        await self._keep()
-        self._labels.close()
-        if self._recorder is not None:
-            self._recorder.close()
-        if not self.done.done():
-            self.done.set_result(None)
+        try:
+            self._intake.close()
+            await self._replays.stop()
+            await self._shadowing.drain(within_s)
+            self._sending.close()
+            self._tell()
+            await self._keep()
+            self._labels.close()
+            if self._recorder is not None:
+                self._recorder.close()
+        finally:  # whatever went wrong: without a supervisor nobody else would end this process
+            if not self.done.done():
+                self.done.set_result(None)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(coroutine)
