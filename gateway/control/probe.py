@@ -126,6 +126,8 @@ async def probe(
         return Silence("nothing listens at its address", timed_out=False)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         return Silence(str(error) or type(error).__name__, timed_out=False)
+    except Exception as error:  # a defect must not end the asking of this pod for good
+        return Silence(f"{type(error).__name__}: {error}", timed_out=False)
 
 
 async def _ask_foreign(transport: httpx.AsyncHTTPTransport, origin: str, paths: tuple[str, ...], note: Note) -> Foreign:

@@ -124,6 +124,23 @@ def test_a_mute_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert finding.timed_out
 
 
+def test_a_pod_that_cannot_even_be_asked_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe_module, "PROBE_EVERY_S", 0.0)
+    monkeypatch.setattr(probe_module, "PROBES_PER_S", float("inf"))
+    nowhere = PodPlace("digits/1/0", "digits", "1", "127.0.0.1:99999", None)  # no such port: no error of a connection
+
+    async def follow() -> list[Finding]:
+        reports: asyncio.Queue[Finding] = asyncio.Queue()
+        probes = PodProbes(lambda _place, finding, _: reports.put_nowait(finding))
+        probes.watch([nowhere])
+        async with asyncio.timeout(20.0):
+            found = [await reports.get() for _ in range(2)]
+        await probes.stop()
+        return found
+
+    assert all(isinstance(finding, Silence) for finding in asyncio.run(follow()))
+
+
 def test_pods_that_stay_are_probed_on_and_those_that_go_are_not(tmp_path: Path) -> None:
     gone = PodPlace("digits/1/0", "digits", "1", f"unix:{tmp_path}/none.sock", None)
 
