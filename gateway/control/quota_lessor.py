@@ -49,6 +49,8 @@ class QuotaLessor:
         self._grants: dict[str, list[Grant]] = {}
         self._used_s: dict[str, float] = {}  # by account, those that were looked at first come first
         self._resting: deque[str] = deque()
+        # What happened while nobody could be told, or before something failed: the next look tells it.
+        self._untold: list[str] = []
 
     # --- the ledger
 
@@ -93,8 +95,9 @@ class QuotaLessor:
         Raises:
             LedgerUnavailable: the next supervisor of this table tells it.
         """
-        # The second time believes what fell.
-        return [line for _ in range(2) for line in self._renew(list(self.books))]
+        for _ in range(2):  # the second time believes what fell
+            self._untold += self._renew(list(self.books))
+        return self._take_untold()
 
     def close(self) -> None:
         """Close the ledger; what is held stays held for the next supervisor of this table."""
@@ -112,8 +115,8 @@ class QuotaLessor:
         """
         for account, of in quotas_of(snapshot).items():
             self._set_terms(account, of)
-        self.open()
-        self._renew(list(self.books))
+        self._untold += self.open()
+        self._untold += self._renew(list(self.books))
 
     def follow(self, snapshot: Snapshot) -> None:
         """Go by the generation that is in force; give back what is held of quotas that it has no more.
@@ -146,7 +149,7 @@ class QuotaLessor:
         """
         before = self._grants.keys()
         self._read_grants()
-        self._renew([account for account in before | self._grants.keys() if account in self.books])
+        self._untold += self._renew([account for account in before | self._grants.keys() if account in self.books])
 
     def _read_grants(self) -> None:
         now_s = self._wall_s()
@@ -171,16 +174,21 @@ class QuotaLessor:
         Raises:
             LedgerUnavailable: what was leased before goes on.
         """
-        told = self.open()
+        self._untold += self.open()
         urgent = [account for account in waited if account in self.books]
         for account in urgent:
             self.books[account].waited = max(self.books[account].waited, waited[account])
-        told += self._renew(urgent)
+        self._untold += self._renew(urgent)
         others = [*self._used_lately(), *self._a_part_of_all()]
-        told += self._renew([account for account in others if account not in waited])
+        self._untold += self._renew([account for account in others if account not in waited])
         if len(self.rowless) > self._rowless_told:
             self._rowless_told = len(self.rowless)
-            told.append(f"{len(self.rowless)} quotas have no row in the limit table, so their requests are refused")
+            rowless = f"{len(self.rowless)} quotas have no row in the limit table, so their requests are refused"
+            self._untold.append(rowless)
+        return self._take_untold()
+
+    def _take_untold(self) -> list[str]:
+        told, self._untold = self._untold, []
         return told
 
     def _used_lately(self) -> list[str]:

@@ -25,13 +25,16 @@ ACCOUNT = "tenant/ads/quota/day/requests"
 
 
 class FailingLedger(MemoryLedger):
-    """A ledger whose disk is full while the test says so."""
+    """A ledger whose disk is full while the test says so, or after so many calls."""
 
     is_full = False
+    is_full_after: int | None = None
 
     def renew(self, holder: str, number: int, claims: Sequence[Claim], now_s: float) -> list[Lease]:
-        if self.is_full:
+        if self.is_full or self.is_full_after == 0:
             raise LedgerUnavailable("the disk is full")
+        if self.is_full_after is not None:
+            self.is_full_after -= 1
         return super().renew(holder, number, claims, now_s)
 
 
@@ -300,6 +303,44 @@ def test_steps_are_told_as_use_passes_them(tmp_path: Path) -> None:
         running.spend(5)
         told += running.at(now_s).look({ACCOUNT: 1})
     assert told == ["quota day of tenant ads passed 50% (warn)", "quota day of tenant ads passed 100% (refuse)"]
+
+
+def test_a_step_that_use_passes_while_a_generation_is_expected_is_told(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    while running.row.used < 60:
+        running.at(running.now_s + 1.0).expect(snapshot(100, ladder=(LadderStep(0.5, "warn"),)))
+        assert running.spend(5)
+    assert running.at(running.now_s + 1.0).look({}) == ["quota day of tenant ads passed 50% (warn)"]
+    assert running.at(running.now_s + 1.0).look({}) == []
+
+
+def test_a_step_that_was_passed_is_told_though_the_ledger_fails_in_the_same_look(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    ladder = (LadderStep(0.5, "warn"),)
+    quotas = tuple(Quota(name, "requests", 100, "calendar-day", ladder=ladder) for name in ("day", "other"))
+    tenant = Tenant("ads", "team", "gold", (), (), quotas=quotas)
+    running.at(NOW).expect(Snapshot(1, "", Mesh("m"), tenants={"ads": tenant}))
+    other = running.table.find("tenant/ads/quota/other/requests", RowKind.QUOTA)
+    failures = 0
+    while running.row.used < 60:
+        running.spend(5)
+        running.table.add(other, 1)
+        running.ledger.is_full_after = 1  # what is waited for is asked first
+        try:
+            assert running.at(running.now_s + 1.0).look({ACCOUNT: 10}) == []
+        except LedgerUnavailable:
+            failures += 1
+    running.ledger.is_full_after = None
+    assert failures
+    assert running.at(running.now_s + 1.0).look({}) == ["quota day of tenant ads passed 50% (warn)"]
+
+
+def test_a_table_that_is_gone_with_its_leases_is_told_though_a_generation_opens_the_ledger(
+    running: Running, tmp_path: Path
+) -> None:
+    successor = QuotaLessor(new_table(tmp_path, born_s=2.0), lambda: running.ledger, running.wall_s)
+    successor.expect(snapshot())
+    assert successor.look({}) == ["1 quotas count as used what an earlier limit table still held of them"]
 
 
 def test_more_quotas_than_one_look_is_for_are_looked_at_in_turn(tmp_path: Path) -> None:
