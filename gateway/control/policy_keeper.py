@@ -123,6 +123,7 @@ class PolicyKeeper:
     _undone: set[Duty] = field(init=False, default_factory=set)
     _troubles: set[Duty] = field(init=False, default_factory=set)
     _again_s: float = field(init=False, default=0.0)
+    _read_from_s: float = field(init=False, default=0.0)
     _reader: PolicyReader = field(init=False, default_factory=PolicyReader)
 
     def __post_init__(self) -> None:
@@ -154,7 +155,7 @@ class PolicyKeeper:
         self._last_number = max(before, generation_archive.highest(self.state_dir))
         signature = await self._settled()
         reading = await self._reader.read(self.directory)
-        self.watch.remember(signature)
+        self._remember(reading, signature)
         if reading.snapshot is not None:
             self._in_force = self._first(reading.snapshot, kept)
             self._undone = {Duty.KEEP, Duty.ARCHIVE}
@@ -201,7 +202,8 @@ class PolicyKeeper:
     async def _follow_once(self, mesh: Surroundings) -> None:
         signature = await self._look()
         self._tell_busy()
-        reading = await self._read(signature) if signature is not None else None
+        is_due = time.monotonic() >= self._read_from_s
+        reading = await self._read(signature) if signature is not None and is_due else None
         if reading is not None:
             self._heed(reading, mesh)
         if self.waiting is not None:
@@ -222,13 +224,22 @@ class PolicyKeeper:
         reading = await self._reader.read(self.directory)
         if await asyncio.to_thread(self.watch.has_changed_since, signature):
             return None
-        self.watch.remember(signature)
+        self._remember(reading, signature)
         return reading
+
+    def _remember(self, reading: Reading, signature: Signature) -> None:
+        """These files have been read; where nothing was read of them they are read again, though nobody edits them."""
+        if reading.is_of_files:
+            self.watch.remember(signature)
+        else:
+            self._read_from_s = time.monotonic() + _AGAIN_AFTER_S
 
     def _heed(self, reading: Reading, mesh: Surroundings) -> None:
         if reading.snapshot is not None:
             self._take(reading.snapshot, mesh)
             return
+        if not reading.is_of_files and self.refusal is not None and self.refusal.errors == reading.errors:
+            return  # that was told already
         # What no file says any more goes in force no more.
         self._withdraw(mesh)
         self._refuse(reading.errors)

@@ -27,14 +27,20 @@ LIMIT_S = 30.0
 # A snapshot of 50,000 files has a fraction of it.
 _ANSWER_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
+_ROOM = "Make room for one more process: it is tried again and again."
 _SMALLER = "Undo the latest edit, or look for a file that is far larger than it should be."
 
 
 class Reading(Struct, frozen=True):
-    """What a directory says: a snapshot without a number, or what is wrong with it."""
+    """What a directory says: a snapshot without a number, or what is wrong with it.
+
+    Attributes:
+        is_of_files: False says nothing of the files, and another reading may.
+    """
 
     snapshot: Snapshot | None = None
     errors: tuple[PolicyError, ...] = ()
+    is_of_files: bool = True
 
 
 class PolicyReader:
@@ -68,7 +74,8 @@ class PolicyReader:
         try:
             reading = await self._ask(self._start(), directory)
         except OSError as error:
-            reading = f"no process for the check can be had: {error.strerror}"
+            problem = f"no process for the check can be had: {error.strerror}"
+            return Reading(errors=(PolicyError(".", 1, 1, problem, _ROOM),), is_of_files=False)
         return reading if isinstance(reading, Reading) else _failed(reading)
 
     def close(self) -> None:

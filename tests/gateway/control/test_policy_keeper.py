@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -233,6 +235,36 @@ def test_a_recalled_policy_that_the_files_say_again_is_theirs(town: Town, tmp_pa
     asyncio.run(town.keeper.load_first())
     mesh.rename(away)
     asyncio.run(town.play(story))
+
+
+def test_files_that_no_process_could_be_had_for_are_read_once_one_can(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy_keeper, "_AGAIN_AFTER_S", 0.0)
+    tries = 0
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    async def story(town: Town) -> None:
+        with monkeypatch.context() as crowded:
+            crowded.setattr(subprocess, "Popen", refuse)
+            town.edit(("max_rows: 32", "max_rows: 8"))
+            await town.told.line("generation 2 in force")  # by the process that waited
+            town.edit(("max_rows: 8", "max_rows: 4"))
+            await town.told.line("policy refused: .:1:1: no process for the check can be had")
+            at_first = tries
+            async with asyncio.timeout(20.0):
+                while tries < at_first + 3:  # noqa: ASYNC110 - no event tells
+                    await asyncio.sleep(0)
+            assert town.keeper.refusal is not None
+        await town.told.line("generation 3 in force")
+        assert town.keeper.refusal is None
+
+    asyncio.run(town.play(story))
+    assert sum("policy refused" in line for line in town.told.lines) == 1
 
 
 ONE_TEST = """\
