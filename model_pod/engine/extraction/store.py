@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -17,6 +21,9 @@ from model_pod.engine.extraction.staging import LISTING, MODEL, PREFIX, Extracte
 
 # A staging directory this old belongs to a process that was killed: no extraction takes a day.
 ABANDONED_AFTER_S = 86_400.0
+
+# What these say is of this process or of the machine, and nothing of the tree.
+_OF_NO_TREE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
 
 class ExtractedStore:
@@ -33,13 +40,21 @@ class ExtractedStore:
         self._remove_abandoned()
 
     def find(self, digest: str) -> Path | None:
-        """Return the tree of a digest when every file of it is still what was extracted; remove it otherwise."""
+        """Return the tree of a digest when every file of it is still what was extracted; remove it otherwise.
+
+        Raises:
+            OSError: it cannot be read just now; it stays, for others use it.
+        """
         tree = self._trees / digest
         if not tree.is_dir():
             return None
         if _is_intact(tree):
             return tree / MODEL
-        self._remove(tree)
+        with self._only_one_removes():
+            # Another process may have put a whole one in its place meanwhile.
+            if _is_intact(tree):
+                return tree / MODEL
+            self._remove(tree)
         return None
 
     def adopt(self, sealed: Sealed, digest: str) -> Path:
@@ -58,8 +73,20 @@ class ExtractedStore:
     def _remove(self, tree: Path) -> None:
         # Aside first: a half-removed tree must never be found under its digest.
         aside = self.path / f"{PREFIX}removed-{os.getpid()}-{tree.name[:16]}"
-        os.rename(tree, aside)
+        try:
+            os.rename(tree, aside)
+        except FileNotFoundError:
+            return  # another process has removed it
         remove_tree(aside)
+
+    @contextmanager
+    def _only_one_removes(self) -> Iterator[None]:
+        descriptor = os.open(self._trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _remove_abandoned(self) -> None:
         # Wall-clock time, because that is what files carry.
@@ -82,14 +109,23 @@ def _is_intact(tree: Path) -> bool:
     try:
         listing = msgspec.json.decode((tree / LISTING).read_bytes(), type=tuple[ExtractedFile, ...])
         return _names_below(tree / MODEL) == [file.name for file in listing] and _contents_match(tree / MODEL, listing)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+    except OSError as error:
+        if error.errno in _OF_NO_TREE:
+            raise
+        return False
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
 
 def _names_below(root: Path) -> list[str]:
+    walked = os.walk(root, onerror=_raise)
     return sorted(
-        Path(directory, name).relative_to(root).as_posix() for directory, _, files in os.walk(root) for name in files
+        Path(directory, name).relative_to(root).as_posix() for directory, _, files in walked for name in files
     )
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _contents_match(root: Path, listing: Sequence[ExtractedFile]) -> bool:

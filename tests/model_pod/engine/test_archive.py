@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from model_pod.engine.archive import ArchiveLimits, ArchiveRefused, open_archive
 from tests.fakes.archives.hostile import HOSTILE, RawEntry, raw_tar, raw_zip, tar_member
 from tests.fakes.archives.layout import archive_files, pack_mar, pack_tar, write_directory
+from tests.fakes.refusing_disk import refuse_next_reading
 
 FORMS: dict[str, Callable[[Path], Path]] = {
     "mar": lambda at: _write(at / "echo.mar", pack_mar(archive_files())),
@@ -104,6 +107,55 @@ def test_a_tree_that_was_touched_is_extracted_again(damage: str, tmp_path: Path)
     assert (again.directory / "handler.py").read_bytes() == archive_files()["handler.py"]
     assert not (again.directory / "extra.py").exists()
     assert _everything_below(tmp_path / "extracted")[0] == "sha256"
+
+
+@pytest.mark.parametrize("reads", [0, 1, 2])
+def test_a_tree_that_cannot_be_read_just_now_stays_for_those_who_use_it(
+    reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path / "echo.mar", pack_mar(archive_files()))
+    first = open_archive(path, tmp_path / "extracted")
+    inode = (first.directory / "handler.py").stat().st_ino
+    if reads == 0:
+        refuse_next_reading(monkeypatch)
+    else:
+        _refuse_opening(monkeypatch, "model" if reads == 1 else "handler.py")
+    with pytest.raises(ArchiveRefused, match="Too many open files"):
+        open_archive(path, tmp_path / "extracted")
+    monkeypatch.undo()
+    assert open_archive(path, tmp_path / "extracted") == first
+    assert (first.directory / "handler.py").stat().st_ino == inode
+
+
+def _refuse_opening(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let no file or directory of this name be opened, as when no descriptor is left."""
+
+    def refusing(open_as: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *rest: Any) -> Any:
+            if os.path.basename(path) == name:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+            return open_as(path, *rest)
+
+        return refuse
+
+    monkeypatch.setattr(os, "open", refusing(os.open))
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+
+
+def test_pods_that_find_a_touched_tree_at_once_remove_no_whole_one(tmp_path: Path) -> None:
+    path = _write(tmp_path / "echo.mar", pack_mar(archive_files()))
+    first = open_archive(path, tmp_path / "extracted")
+    for _ in range(20):
+        os.chmod(first.directory, 0o700)
+        os.chmod(first.directory / "handler.py", 0o600)
+        (first.directory / "handler.py").write_text("import os")
+        with ThreadPoolExecutor(8) as pods:
+            opened = list(pods.map(lambda _: _handler_of(path, tmp_path / "extracted"), range(8)))
+        assert opened == [archive_files()["handler.py"]] * 8
+
+
+def _handler_of(archive: Path, extracted: Path) -> bytes:
+    return (open_archive(archive, extracted).directory / "handler.py").read_bytes()
 
 
 def test_a_directory_that_others_may_write_to_is_not_used(tmp_path: Path) -> None:
