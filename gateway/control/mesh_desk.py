@@ -96,7 +96,7 @@ class MeshDesk:
             copies=parts.copies_desk.counts,
             alerts_sent=parts.slos.outboxes.counts,
             host_name=socket.gethostname(),
-            log_lines=dict(Counter(total.log_lines) + LOG.lines),
+            log_lines=dict(Counter(total.log_lines) + Counter(dict(LOG.lines))),
             log_suppressed=total.log_suppressed + LOG.suppressed,
         )
 

@@ -22,6 +22,8 @@ _RESTS_AFTER_S = 5.0
 _LOOKS_AT_ALL = 10
 # More at once would keep requests waiting that wait for the next look.
 AT_ONCE = 1000
+# Lines that a ledger which fails for hours can keep waiting; beyond it the oldest are not told.
+_MAX_UNTOLD = 10_000
 
 
 class QuotaLessor:
@@ -50,7 +52,7 @@ class QuotaLessor:
         self._used_s: dict[str, float] = {}  # by account, those that were looked at first come first
         self._resting: deque[str] = deque()
         # What happened while nobody could be told, or before something failed: the next look tells it.
-        self._untold: list[str] = []
+        self._untold: deque[str] = deque(maxlen=_MAX_UNTOLD)
 
     # --- the ledger
 
@@ -188,7 +190,8 @@ class QuotaLessor:
         return self._take_untold()
 
     def _take_untold(self) -> list[str]:
-        told, self._untold = self._untold, []
+        told = list(self._untold)
+        self._untold.clear()
         return told
 
     def _used_lately(self) -> list[str]:

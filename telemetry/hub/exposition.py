@@ -69,7 +69,7 @@ class Exposition:
         yield _family(HUB_FILES, {(): counts.file_count})
         yield _family(HUB_FILE_BYTES, {(): counts.file_bytes})
         yield _family(HUB_READINGS_LOST, {(): self._readings_lost()})
-        yield _family(LOG_LINES, {(level,): count for level, count in LOG.lines.items()})
+        yield _family(LOG_LINES, {(level,): count for level, count in dict(LOG.lines).items()})
         yield _family(LOG_SUPPRESSED, {(): LOG.suppressed})
 
 

@@ -244,7 +244,7 @@ class Sidecar:
             yield from self._exporter.samples()
         yield from self._machine.samples(self._loop.time())
         yield from self._drops.samples()
-        yield from log_samples(LOG.lines, LOG.suppressed)
+        yield from log_samples(dict(LOG.lines), LOG.suppressed)
 
 
 def _lacks(config: SidecarConfig) -> str:
