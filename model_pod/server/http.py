@@ -530,7 +530,8 @@ class HttpEdge:
             self._sweep.cancel()
 
     def _sweep_all(self) -> None:
+        # First, since a defect of one connection must not end every other's time-outs.
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._sweep_all)
         now_s = time.monotonic()
         for connection in tuple(self.connections):
             connection.sweep(now_s)
-        self._sweep = asyncio.get_running_loop().call_later(SWEEP_EVERY_S, self._sweep_all)

@@ -107,8 +107,10 @@ class Writer:
             self._has_failed = True
             raise
         finally:
-            self._files.close()
-            self._ended()
+            try:
+                self._files.close()
+            finally:
+                self._ended()
 
     def _store_for_ever(self) -> None:
         kept_house_s = -KEEP_HOUSE_S
