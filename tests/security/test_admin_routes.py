@@ -120,7 +120,7 @@ def served(mesh: Mesh) -> Iterator[tuple[asyncio.Runner, str, str]]:
             await over.wait()
 
         async def begin() -> asyncio.Task[None]:
-            task = asyncio.create_task(mesh.serve(story))
+            task = asyncio.create_task(mesh.serve(story, within_s=None))  # as long as this file's tests take
             waiting = asyncio.create_task(ready.wait())
             await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
             assert ready.is_set(), mesh.told.lines

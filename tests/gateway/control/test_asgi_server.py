@@ -95,6 +95,7 @@ def test_a_handshake_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch,
     async def story(host: str, port: int) -> None:
         silent = await asyncio.open_connection(host, port)
         assert await is_closed(silent)
+        monkeypatch.setattr(asgi_server, "HANDSHAKE_WITHIN_S", 60.0)
         silent[1].close()
         assert b"200 OK" in await get(secured, host, port)
 
@@ -177,7 +178,7 @@ def exchanged(exchange: Exchange, app: ASGIApp = ok) -> bytes:
         host, port = listener.socket.getsockname()
         reader, writer = await asyncio.open_connection(host, port)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 return await exchange(reader, writer)
         finally:
             writer.close()
@@ -191,13 +192,10 @@ def exchanged(exchange: Exchange, app: ASGIApp = ok) -> bytes:
     return asyncio.run(bound())
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("sent", [b"", b"G", HEAD])
+def test_a_connection_whose_head_never_ends_is_closed(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     monkeypatch.setattr(asgi_server, "HEAD_WITHIN_S", 0.2)
 
-
-@pytest.mark.parametrize("sent", [b"", b"G", HEAD])
-def test_a_connection_whose_head_never_ends_is_closed(sent: bytes) -> None:
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(sent)
         return await reader.read()
@@ -205,17 +203,20 @@ def test_a_connection_whose_head_never_ends_is_closed(sent: bytes) -> None:
     assert exchanged(exchange) == b""
 
 
-def test_a_second_head_has_its_own_time_and_no_more() -> None:
+def test_a_second_head_has_its_own_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(HEAD + b"\r\n")
         answer = await reader.readuntil(b"ok")
+        monkeypatch.setattr(asgi_server, "HEAD_WITHIN_S", 0.2)
         writer.write(HEAD)
         return answer + await reader.read()
 
     assert exchanged(exchange).count(b"200 OK") == 1
 
 
-def test_a_request_that_is_being_answered_takes_its_time() -> None:
+def test_a_request_that_is_being_answered_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asgi_server, "HEAD_WITHIN_S", 1.0)
+
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         await later.wait()
         await ok(scope, receive, send)
@@ -224,7 +225,7 @@ def test_a_request_that_is_being_answered_takes_its_time() -> None:
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         writer.write(HEAD + b"\r\n")
-        asyncio.get_running_loop().call_later(0.5, later.set)
+        asyncio.get_running_loop().call_later(1.3, later.set)
         return await reader.readuntil(b"ok")
 
     assert b"200 OK" in exchanged(exchange, slow)

@@ -69,7 +69,7 @@ class Mesh:
         async with httpx.AsyncClient(base_url=running.management, trust_env=False) as client:
             return await client.get(path, headers={"authorization": f"Bearer {running.token}"})
 
-    async def serve(self, story: Callable[[Mesh], Coroutine[None, None, None]]) -> None:
+    async def serve(self, story: Callable[[Mesh], Coroutine[None, None, None]], within_s: float | None = 60.0) -> None:
         """Run a supervisor, play the story once it accepts, and cut its lifeline."""
         reads, writes = os.pipe()
         config = SupervisorConfig(
@@ -83,7 +83,7 @@ class Mesh:
         )
         self.told = Told()
         try:
-            async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
                 supervisor = tasks.create_task(supervise(config, self.told))
                 try:
                     accepts = tasks.create_task(self.told.line("accepts requests"))

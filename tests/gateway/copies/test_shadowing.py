@@ -116,7 +116,7 @@ def test_a_shadow_that_hangs_has_failed_when_its_time_is_over() -> None:
         await until(lambda: it.shadow.seen[0].reset is not None)
         await until(lambda: it.memory.held_bytes == 0)
 
-    run(test, hang, snapshot=policy(dark(deadline_s=0.05)))
+    run(test, hang, snapshot=policy(dark(deadline_s=0.5)))
 
 
 def test_a_shadow_that_crashes_has_failed_and_is_not_asked_again() -> None:

@@ -45,7 +45,7 @@ def test_the_pod_sees_no_key_no_claimed_identity_and_the_clients_spelling() -> N
     async def body(mesh: Mesh) -> None:
         trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
         fields = ("X-Test: a", "X-Tenant: evil", "penstock-tenant: evil", "a_b: c", "ts_request_sequence_id: 7")
-        hop = ("Connection: keep-alive, x-hop", "X-Hop: 1", f"traceparent: {trace}", "penstock-timeout-ms: 2000")
+        hop = ("Connection: keep-alive, x-hop", "X-Hop: 1", f"traceparent: {trace}", "penstock-timeout-ms: 20000")
         answer = await mesh.ask(post("/predictions/digits", b"x", *fields, *hop))
         seen = mesh.pods[0].seen[0]
         assert "authorization" not in seen.fields
@@ -57,7 +57,7 @@ def test_the_pod_sees_no_key_no_claimed_identity_and_the_clients_spelling() -> N
         assert seen.fields["penstock-tenant"] == "ads"
         assert seen.fields["x-request-id"] == answer.fields["x-request-id"]
         assert seen.fields["traceparent"].split("-")[1] == "4bf92f3577b34da6a3ce929d0e0e4736"
-        assert 1900 <= int(seen.fields["penstock-timeout-ms"]) <= 2000
+        assert 10_000 <= int(seen.fields["penstock-timeout-ms"]) <= 20_000
 
     in_mesh(body, echo)
 
@@ -164,10 +164,10 @@ def test_a_rate_limit_refuses_with_the_time_to_wait() -> None:
         caller.writer.write(post() * 3)
         answers = [await caller.answer() for _ in range(3)]
         assert [answer.status for answer in answers] == [200, 200, 429]
-        assert int(answers[2].fields["retry-after"]) in (9, 10)
+        assert 900 <= int(answers[2].fields["retry-after"]) <= 1000
         assert json.loads(answers[2].body)["retryable"] is True
 
-    in_mesh(body, echo, snapshot=policy(rate_per_s=0.1, burst=2))
+    in_mesh(body, echo, snapshot=policy(rate_per_s=0.001, burst=2))
 
 
 def test_a_pod_that_dies_with_the_request_is_told_as_lost_and_not_tried_again() -> None:
@@ -357,7 +357,7 @@ def test_an_answer_that_breaks_off_is_not_made_to_look_whole() -> None:
 
 def test_a_deadline_ends_the_request_at_the_pod_too() -> None:
     async def body(mesh: Mesh) -> None:
-        answer = await mesh.ask(post("/predictions/digits", b"", "penstock-timeout-ms: 120"))
+        answer = await mesh.ask(post("/predictions/digits", b"", "penstock-timeout-ms: 500"))
         told = json.loads(answer.body)
         assert (answer.status, told["reason"], told["retryable"]) == (504, "deadline_exceeded_running", False)
         await mesh.pods[0].hung_up.wait()
@@ -385,7 +385,7 @@ def test_a_slow_body_is_refused_and_the_pod_let_go() -> None:
         assert (answer.status, json.loads(answer.body)["reason"]) == (408, "body_too_slow")
         await mesh.pods[0].hung_up.wait()
 
-    in_mesh(body, echo, snapshot=policy(bounds=Bounds(body_timeout_s=0.1)))
+    in_mesh(body, echo, snapshot=policy(bounds=Bounds(body_timeout_s=0.5)))
 
 
 def test_a_slow_head_is_refused() -> None:
@@ -403,7 +403,7 @@ def test_an_idle_connection_is_closed_in_time() -> None:
         await caller.answer()
         assert await caller.reader.read() == b""
 
-    in_mesh(body, echo, snapshot=policy(bounds=Bounds(idle_timeout_s=0.1)))
+    in_mesh(body, echo, snapshot=policy(bounds=Bounds(idle_timeout_s=0.3)))
 
 
 def test_a_large_body_goes_to_a_slow_pod_without_being_kept_here() -> None:

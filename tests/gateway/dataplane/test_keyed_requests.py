@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import uvloop
+from msgspec.structs import replace
 
 from gateway.control.messages import PodView
 from model_pod.wire.status import PodState
@@ -54,7 +55,9 @@ def leaving_in_words(stream: Stream) -> None:
 async def two_pods(script: Script, count: int = 2, in_flight: int = 100) -> AsyncIterator[tuple[Mesh, list[LinkPod]]]:
     with TemporaryDirectory() as directory:
         pods = [LinkPod(Path(directory) / f"{index}.sock", script) for index in range(count)]
-        async with running_mesh([], policy(in_flight=in_flight)) as mesh:
+        snapshot = policy(in_flight=in_flight)
+        patient = replace(snapshot, tiers={"gold": replace(snapshot.tiers["gold"], queue_wait_s=60.0)})
+        async with running_mesh([], patient) as mesh:
             for pod in pods:
                 await pod.__aenter__()
             views = (
@@ -73,7 +76,7 @@ def run(
     test: Callable[[Mesh, list[LinkPod]], Awaitable[None]], script: Script, count: int = 2, in_flight: int = 100
 ) -> None:
     async def body() -> None:
-        async with asyncio.timeout(10), two_pods(script, count, in_flight) as (mesh, pods):
+        async with asyncio.timeout(30), two_pods(script, count, in_flight) as (mesh, pods):
             await test(mesh, pods)
 
     uvloop.run(body())

@@ -123,7 +123,7 @@ def test_a_request_that_its_pod_failed(tmp_path: Path, script: Script, status: i
 
 def test_a_request_whose_deadline_passes(tmp_path: Path) -> None:
     async def body(mesh: Mesh) -> None:
-        await mesh.ask(post("/predictions/digits", b"{}", "penstock-timeout-ms: 60"))
+        await mesh.ask(post("/predictions/digits", b"{}", "penstock-timeout-ms: 500"))
 
     seen = settled(tmp_path, body, never)
     assert kinds(seen) == [("digits", "1", "ads", 504, "deadline_exceeded_running", 1)]

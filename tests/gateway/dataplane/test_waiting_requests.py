@@ -39,9 +39,10 @@ class Pod:
             self._may_go.release()
 
 
-def one_at_a_time(**tier: object) -> Snapshot:
+def one_at_a_time(*, queue_wait_s: float = 60.0, **tier: object) -> Snapshot:
+    """Return a policy of one request in flight; who waits is not told to give up within a test."""
     snapshot = policy(in_flight=1)
-    return replace(snapshot, tiers={"gold": replace(snapshot.tiers["gold"], **tier)})
+    return replace(snapshot, tiers={"gold": replace(snapshot.tiers["gold"], queue_wait_s=queue_wait_s, **tier)})
 
 
 async def ask(mesh: Mesh, body: bytes, *fields: str) -> Caller:
@@ -52,6 +53,13 @@ async def ask(mesh: Mesh, body: bytes, *fields: str) -> Caller:
     while len(mesh.pods[0].seen) + mesh.gateway.waiting.count == before:
         await asyncio.to_thread(int)
     return caller
+
+
+async def ended(mesh: Mesh, body: bytes, *fields: str) -> Answer:
+    """Send a request that may have left the queue before anybody looks, and return its answer."""
+    caller = await mesh.connect()
+    caller.writer.write(post("/predictions/digits", body, *fields))
+    return await caller.answer()
 
 
 async def waiting(mesh: Mesh, count: int) -> None:
@@ -117,8 +125,7 @@ def test_a_deadline_that_passes_in_the_queue_is_told_so_and_no_pod_sees_the_requ
 
     async def body(mesh: Mesh) -> None:
         first = await ask(mesh, b"first")
-        late = await ask(mesh, b"late", "penstock-timeout-ms: 100")
-        assert reason(await late.answer()) == (504, "deadline_exceeded")
+        assert reason(await ended(mesh, b"late", "penstock-timeout-ms: 100")) == (504, "deadline_exceeded")
         pod.let_go()
         assert (await first.answer()).body == b"first"
         assert len(mesh.pods[0].seen) == 1
@@ -132,8 +139,7 @@ def test_who_has_waited_as_long_as_its_tier_waits_is_refused_with_when_to_come_b
 
     async def body(mesh: Mesh) -> None:
         await ask(mesh, b"first")
-        second = await ask(mesh, b"second")
-        answer = await second.answer()
+        answer = await ended(mesh, b"second")
         assert reason(answer) == (503, "waited_too_long")
         assert int(answer.fields["retry-after"]) >= 1
         pod.let_go()
@@ -180,7 +186,7 @@ def test_another_pod_that_comes_takes_who_waits() -> None:
         assert [(await caller.answer()).status for caller in (first, second)] == [200, 200]
         assert [len(one.seen) for one in mesh.pods] == [1, 1]
 
-    in_mesh(body, pod.script, pod.script, snapshot=one_at_a_time(queue_wait_s=5.0))
+    in_mesh(body, pod.script, pod.script, snapshot=one_at_a_time())
 
 
 def test_when_no_pod_is_left_who_waits_is_told() -> None:
@@ -194,7 +200,7 @@ def test_when_no_pod_is_left_who_waits_is_told() -> None:
         assert mesh.gateway.waiting.count == 0
         pod.let_go()
 
-    in_mesh(body, pod.script, snapshot=one_at_a_time(queue_wait_s=5.0))
+    in_mesh(body, pod.script, snapshot=one_at_a_time())
 
 
 def test_what_waits_when_its_worker_leaves_is_told_that_it_was_not_run_and_may_be_sent_again() -> None:

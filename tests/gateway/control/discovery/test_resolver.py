@@ -55,9 +55,9 @@ def test_a_look_that_hangs_holds_up_nobody_and_is_not_begun_twice(monkeypatch: p
         for _ in range(2):
             with pytest.raises(NotResolved, match=r"no answer within 0\.05 s"):
                 await resolve("slow.local")
+        monkeypatch.setattr(resolver, "ANSWER_WITHIN_S", 20.0)
         assert await resolve("fast.local") == ("10.0.0.1",)
         assert begun == ["slow.local", "fast.local"]
-        monkeypatch.setattr(resolver, "ANSWER_WITHIN_S", 20.0)
         may_end.set()
         assert await resolve("slow.local") == ("10.0.0.1",)
 
