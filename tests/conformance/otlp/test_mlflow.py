@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from tests.conformance.otlp.test_to_the_sidecar import EXPORTERS, make_spans, sidecar
+from tests.ports import free_port
 
 MLFLOW = os.environ.get("PENSTOCK_MLFLOW", "")
 START_WITHIN_S = 180.0
@@ -43,8 +43,7 @@ print(json.dumps([
 
 @contextmanager
 def _mlflow(folder: Path) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        port = bound.getsockname()[1]
+    port = free_port()
     argv = [f"{MLFLOW}/bin/mlflow", "server", "--host=127.0.0.1", f"--port={port}", "--workers=1"]
     argv += [f"--backend-store-uri=sqlite:///{folder}/mlflow.db", f"--default-artifact-root={folder}/artifacts"]
     with (folder / "mlflow.log").open("wb") as log, subprocess.Popen(argv, stdout=log, stderr=log) as process:

@@ -73,9 +73,10 @@ def test_one_that_dies_is_started_again_at_once_and_then_ever_later() -> None:
         for again in ("at once", "in 0.5 s"):
             it.companion.tend(READY, time.monotonic())
             await it.until("hub| up")
+            killed_s = time.monotonic()
             os.kill(it.companion.pid, signal.SIGKILL)
             await it.until(f"hub: died of SIGKILL, started again {again}")
-        it.companion.tend(READY, time.monotonic())
+        it.companion.tend(READY, killed_s + 0.49)
         assert it.companion.pid == 0
         it.companion.tend(DEAF, time.monotonic())
         await it.until("hub| deaf")  # another command waits for nothing

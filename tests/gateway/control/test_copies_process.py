@@ -239,7 +239,8 @@ def test_late_labels_meet_answers_and_the_supervisor_hears_of_it(tmp_path: Path)
 def test_recorded_requests_are_replayed(tmp_path: Path) -> None:
     async def test(it: Kept) -> None:
         await it.ask(3, shadows=(), is_recorded=True)
-        await until(lambda: it.desk.counts.recorded_bytes.get("digits", 0) > 0)
+        await until(lambda: it.desk.counts.recordings.get("digits") == {"recorded": 3})
+        assert it.desk.counts.recorded_bytes["digits"] > 0
         number = it.desk.ask_replay("digits", "2", "dark").number
 
         def is_over() -> bool:

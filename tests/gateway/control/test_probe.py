@@ -151,14 +151,16 @@ def test_pods_that_stay_are_probed_on_and_those_that_go_are_not(tmp_path: Path) 
         host, port = server.sockets[0].getsockname()
         stays = PodPlace("digits/2/0", "digits", "2", f"{host}:{port}", None)
         probes.watch([gone, stays])
-        first = [await reports.get(), await reports.get()]
+        first = dict([await reports.get()])
+        while len(first) < 2:  # on a slow machine one of them is asked twice before the other has been once
+            first.update([await reports.get()])
         probes.watch([stays])
         while not reports.empty():
             reports.get_nowait()
         then = [await reports.get(), await reports.get()]
         await probes.stop()
         server.close()
-        return [*sorted(first, key=lambda report: report[0]), *then]
+        return [*sorted(first.items()), *then]
 
     first, second, *then = asyncio.run(asyncio.wait_for(follow(), 20))
     assert first == ("digits/1/0", Silence("nothing listens at its address", timed_out=False))
@@ -251,7 +253,9 @@ def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
 
     async def sweep() -> list[tuple[Finding, Finding]]:
         server, address = await serve()
-        found = [await find_after(turns, address) for turns in range(60)]
+        found: list[tuple[Finding, Finding]] = []
+        while len(found) < 60 or found[-1][0] != STATUS:  # a busy machine may take more turns to carry the answer over
+            found.append(await find_after(len(found), address))
         server.close()
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import socket
@@ -102,6 +103,7 @@ def at_a_door(story: Callable[[Place], Coroutine[None, None, None]], context: ss
 @contextmanager
 def descriptors_left(count: int) -> Iterator[None]:
     """Let this process open so many more, and no others."""
+    gc.collect()  # what others left would be closed in the midst of it
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, hard))

@@ -108,6 +108,9 @@ def test_a_later_and_shorter_drain_counts_and_what_runs_is_answered(delay_s: flo
         writer.write(READY)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(ASK)
+        gateway = place.worker._gateway
+        while gateway is None or not gateway.in_flight:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
         place.drain(LONG_S, delay_s=delay_s, is_replaced=True)
         await some_turns()
         assert not place.worker.done.done()

@@ -246,7 +246,7 @@ def test_spans_go_over_tls_to_whom_the_certificate_names_with_the_fields_that_a_
 
     async def story() -> None:
         back_end = BackEnd()
-        async with back_end.listening(tls=tls):
+        async with back_end.listening(free_port(), tls=tls):
             options = (f"--export=https://127.0.0.1:{back_end.port}/otel", f"--export-ca={tmp_path}/ca.pem")
             headers = f"--export-headers-file={tmp_path}/headers.json"
             async with recorded(tmp_path, 1, *options, headers) as (_, recorder):

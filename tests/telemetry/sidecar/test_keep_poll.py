@@ -85,8 +85,8 @@ def test_a_question_that_is_cut_off_anywhere_leaves_the_next_one_whole(monkeypat
     heard: list[bool] = []
 
     async def story(poll: KeepPoll) -> None:
-        for turns in range(60):
-            cut_off_next(monkeypatch, poll_module.ANSWER_WITHIN_S, turns)
+        while len(heard) < 60 or not heard[-1]:  # a busy machine may take more turns to carry the answer over
+            cut_off_next(monkeypatch, poll_module.ANSWER_WITHIN_S, turns=len(heard))
             await poll.ask()
             heard.append(poll.is_heard)
             await poll.ask()

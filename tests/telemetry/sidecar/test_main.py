@@ -29,6 +29,7 @@ from telemetry.sidecar.machine.history import Told
 from telemetry.sidecar.serve import FLUSH_WITHIN_S
 from telemetry.span import Attributes, Kind, Span
 from tests.fakes.pod import Answering, FakePod, Seen
+from tests.ports import free_port
 from tests.telemetry.sidecar.recording import (
     GATEWAY,
     POD,
@@ -412,8 +413,8 @@ def test_sockets_may_be_inherited(tmp_path: Path) -> None:
 
 def test_spans_are_taken_on_the_usual_port_too_where_it_is_free(tmp_path: Path) -> None:
     async def story() -> tuple[str, str]:
-        with socket.create_server(("127.0.0.1", 0)) as bound:
-            port = bound.getsockname()[1]
+        port = free_port()
+        with socket.create_server(("127.0.0.1", port)):
             async with running(f"--otlp=127.0.0.1:{port}") as late:
                 await late.end()
         async with running(f"--otlp=127.0.0.1:{port}") as sidecar:
