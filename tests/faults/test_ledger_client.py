@@ -137,7 +137,7 @@ def test_the_oracle_says_which_execution_an_answer_is_of(tmp_path: Path) -> None
 
 def test_an_open_loop_does_not_wait_for_answers(tmp_path: Path) -> None:
     async def body(client: LedgerClient, oracle: Oracle) -> None:
-        oracle.behaviour = Behaviour(delay_s=0.3)
+        oracle.behaviour = Behaviour(delay_s=1.5)
         await client.open_loop(200.0, 0.2)
         assert client.progress.succeeded == 40
 

@@ -28,7 +28,7 @@ WHOLE_S = 5.0
 PIECES = 40
 PIECE_EVERY_S = 0.15
 # Whoever asks for readiness meanwhile is told, however busy the machine is; all of the above takes longer than this.
-DELAY_S = 2.0
+DELAY_S = 3.0
 WITHIN_S = 30.0
 
 

@@ -63,7 +63,8 @@ async def change_level(gateway: GatewayAlone, level: str, for_s: float) -> None:
 
 
 def settled(gateway: GatewayAlone) -> list[dict[str, object]]:
-    records = [json.loads(line) for line in gateway.said.splitlines()]
+    whole, _, _ = gateway.said.rpartition("\n")  # the last line may just be being written
+    records = [json.loads(line) for line in whole.splitlines()]
     return [record for record in records if record["event"] == "request.settled"]
 
 
