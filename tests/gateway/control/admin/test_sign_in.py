@@ -31,7 +31,7 @@ def key(text: str, id_: str, not_before_s: float | None = None, not_after_s: flo
 KEYS = (
     key("msk_ops", "ops-1"),
     key("msk_plain", "plain-1"),
-    key("msk_early", "early", not_before_s=time.time() + 3600),
+    key("msk_early", "early", not_before_s=time.time() + 10**9),
     key("msk_late", "late", not_after_s=time.time() - 1),
     key("msk_revoked", "revoked-1"),
 )
