@@ -33,8 +33,8 @@ LASTS_S = sized(5, 6)
 PIECES = 20
 DRAIN_DELAY_S = 2.0
 SLACK_S = 15.0
-# Not ready at once; on a machine that is busy with other things, soon.
-NOTICES_WITHIN_S = 1.0
+# Whoever balances has to see it while connections are still taken.
+NOTICES_WITHIN_S = DRAIN_DELAY_S
 _OPTIONS = ("--drain-delay-s", str(DRAIN_DELAY_S), "--drain-within-s", "30")
 
 
