@@ -192,9 +192,10 @@ def _try_quota(
         return _pending(quota.name, amount)
     reset_s = max(0.0, standing.resets_at_s - wall_s)
     if bound.refuse_share is not None:
-        left = int(standing.limit * bound.refuse_share) - standing.used
+        most = int(standing.limit * bound.refuse_share)
+        left = most - standing.used
         if left < least:
-            return _exhausted(quota, standing, reset_s, rooms)
+            return _exhausted(quota, standing, reset_s, rooms, least, most)
         # What is left is enough for what is known: an estimate alone refuses nobody, it reserves all that there is.
         amount = min(amount, left)
     if amount > standing.left:
@@ -207,13 +208,21 @@ def _try_quota(
     return None
 
 
-def _exhausted(quota: Quota, standing: Standing, reset_s: float, rooms: list[Room]) -> Obstacle:
+def _exhausted(quota: Quota, standing: Standing, reset_s: float, rooms: list[Room], least: int, most: int) -> Obstacle:
     rooms.append(Room(quota.name, max(0, standing.limit - standing.used), reset_s, 0))
-    message = (
-        f"the quota {quota.name} ({quota.per}) is used up to {standing.used / max(1, standing.limit):.1%};"
-        f" there is more in {wait_text(reset_s)}"
-    )
-    return Obstacle("quota_exhausted", quota.name, message, reset_s)
+    return Obstacle("quota_exhausted", quota.name, _exhausted_text(quota, standing, reset_s, least, most), reset_s)
+
+
+def _exhausted_text(quota: Quota, standing: Standing, reset_s: float, least: int, most: int) -> str:
+    """``least`` is what the request needs, ``most`` what the quota gives in a period; of the past no reset is known."""
+    name = f"the quota {quota.name} ({quota.per})"
+    is_of_bytes = quota.meter == "bytes"
+    if is_of_bytes and least > most:
+        return f"{name} gives {most} bytes in all, and this body alone has {least}; send a smaller one"
+    later = f"; there is more in {wait_text(reset_s)}" if reset_s else ""
+    if is_of_bytes and standing.used < most:
+        return f"{name} has {most - standing.used} bytes left, and this body alone has {least}{later}"
+    return f"{name} is used up to {standing.used / max(1, standing.limit):.1%}{later}"
 
 
 def _climbed(shares: list[tuple[QuotaBound, float]]) -> tuple[tuple[str, ...], str]:

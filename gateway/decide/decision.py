@@ -331,7 +331,11 @@ def route_of(tables: Tables, target: Target) -> Route:
 def check_may_call(caller: Caller, target: Target) -> None:
     """Raise ``Refused`` where the caller may not: model_not_allowed or scope_missing."""
     if not caller.may_call(target.model):
-        raise Refused("model_not_allowed", f"tenant {caller.tenant.name} may not call {target.model}")
+        raise Refused(
+            "model_not_allowed",
+            f"tenant {caller.tenant.name} may not call {target.model}; GET /me says what it may,"
+            " the platform team lets it call more",
+        )
     scope = SCOPES.get(target.api, DEFAULT_SCOPE)
     if scope not in caller.key.scopes:
         raise Refused("scope_missing", f"the API key {caller.key.id} lacks the scope `{scope}`")

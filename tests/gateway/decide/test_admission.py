@@ -164,7 +164,23 @@ def test_an_estimate_reserves_what_is_left_and_refuses_nobody() -> None:
 def test_a_body_larger_than_what_is_left_is_refused() -> None:
     quota = replace(DAY, meter="bytes", limit=500, ladder=(LadderStep(1.0, "refuse"),))
     counters = FakeCounters(standings={account_of("ads", quota): Standing(10**6, 0, 500, WALL_S, 0.0)})
-    assert refused_by(admitted(policy(quotas=(quota,)), counters)) == [("quota_exhausted", "day")]
+    found = admitted(policy(quotas=(quota,)), counters)
+    assert refused_by(found) == [("quota_exhausted", "day")]
+    assert found.obstacles[0].message == (
+        "the quota day (rolling-24h) gives 500 bytes in all, and this body alone has 640; send a smaller one"
+    )
+
+
+def test_a_quota_with_too_little_left_says_how_much_that_is_and_when_there_is_more() -> None:
+    quota = replace(DAY, meter="bytes", limit=1000, ladder=(LadderStep(1.0, "refuse"),))
+    for used, reset_s, message in (
+        (600, 60.0, "has 400 bytes left, and this body alone has 640; there is more in 60 s"),
+        (600, 0.0, "has 400 bytes left, and this body alone has 640"),
+        (1000, 60.0, "is used up to 100.0%; there is more in 60 s"),
+    ):
+        counters = FakeCounters(standings={account_of("ads", quota): Standing(0, used, 1000, WALL_S + reset_s, 0.0)})
+        (obstacle,) = admitted(policy(quotas=(quota,)), counters).obstacles
+        assert obstacle.message == f"the quota day (rolling-24h) {message}"
 
 
 def test_what_a_refused_request_would_have_taken_of_other_limits_is_told_as_left() -> None:

@@ -47,7 +47,8 @@ def test_a_wrong_status_says_what_was_decided() -> None:
     (error,) = failed(replace(TEST, model="secret"))
     assert str(error) == (
         'tests/a.yaml:3:5: the test "ads may call digits" expects status 200, but decided is 403 '
-        "(model_not_allowed: tenant ads may not call secret). Mend the policy, or the test if this is what is meant."
+        "(model_not_allowed: tenant ads may not call secret; GET /me says what it may, "
+        "the platform team lets it call more). Mend the policy, or the test if this is what is meant."
     )
 
 
