@@ -197,7 +197,8 @@ def _limit_steps(admission: Admission, admitted: Admitted, counters: Counters) -
         elif isinstance(bound, QuotaBound):
             yield Step(about, _rung(name, admitted), what)
         else:
-            left = f"; {rooms[name].left} left after this one" if name in rooms else "; it has room; mode is observe"
+            charged = "" if obstacles else " after this one"
+            left = f"; {rooms[name].left} left{charged}" if name in rooms else "; it has room; mode is observe"
             yield Step(about, OK, what + left)
 
 

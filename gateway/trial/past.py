@@ -243,16 +243,17 @@ def _admission(tables: Tables, record: Record) -> Admission | None:
 
 
 def _counters_then(admission: Admission, record: Record) -> StatedCounters:
-    """Limits such that what is left once the request is charged is what was recorded."""
+    """Limits such that what is left is what was recorded: of a request that one of them refused, uncharged."""
     left = _left(record)
+    own = 0 if record.ended.limits else 1
     full = {*record.ended.limits, *record.ended.observed}
     now_ns = nanoseconds(_NOW_S)
     tats_ns, held, standings = {}, {}, {}
     for rate in admission.rates:
-        spent = rate.burst if rate.name in full else rate.burst - 1 - left.get(rate.name, rate.burst - 1)
+        spent = rate.burst if rate.name in full else rate.burst - own - left.get(rate.name, rate.burst - own)
         tats_ns[rate.key] = now_ns + spent * interval_ns(rate.rate_per_s)
     for slot in admission.slots:
-        held[slot.key] = slot.most if slot.name in full else slot.most - 1 - left.get(slot.name, slot.most - 1)
+        held[slot.key] = slot.most if slot.name in full else slot.most - own - left.get(slot.name, slot.most - own)
     for bound in admission.quotas:
         used, is_pending = _stood(bound, record)
         standing = standing_of(bound.quota.limit, used)
@@ -270,14 +271,14 @@ def _stood(bound: QuotaBound, record: Record) -> tuple[int, bool]:
     left = _left(record).get(quota.name)
     if left is None:
         return 0, quota.name in ended.limits
-    own = {"requests": 1, "bytes": record.content_length}.get(quota.meter, 1)
-    used = max(0, quota.limit - left - own)
+    least = max(1, record.content_length) if quota.meter == "bytes" else 1
+    used = max(0, quota.limit - left - (0 if ended.limits else least))
     if quota.name not in ended.limits:
         return used, False
     most = None if bound.refuse_share is None else quota.limit * bound.refuse_share
     is_first = ended.limits[0] == quota.name
     # What is left tells only of the first limit that refuses why it does: nothing left is then taken for used up.
-    is_pending = ended.refusal == "quota_pending" if is_first else left > 0 and (most is None or used + own <= most)
+    is_pending = ended.refusal == "quota_pending" if is_first else left > 0 and (most is None or used + least <= most)
     if is_pending or most is None:
         return used, True
-    return max(used, int(most) + 1), False
+    return max(used, int(most) - least + 1), False

@@ -15,13 +15,13 @@ from gateway.decisions.records import Record, record_at
 from gateway.errors import status_of
 from gateway.trial.past import explained_then, past_report
 from gateway.trial.stages import stage_at
-from gateway.trial.stated_counters import StatedCounters
+from gateway.trial.stated_counters import StatedCounters, standing_of
 from gateway.trial.tried_policy import tried_tables
 from policies.snapshot.generation import Snapshot
 from policies.snapshot.limits import Limit
 from policies.snapshot.release import Canary, CanaryStep, ChooseRule, Judge, When
 from tests.gateway.policy import policy
-from tests.gateway.trial.test_explanation import NOW_S, TABLES, counters, facts, limited
+from tests.gateway.trial.test_explanation import ACCOUNT, FACTS, NOW_S, TABLES, counters, facts, limited
 from tests.gateway.trial.traffic_made import START_S, Call, recorded, request_id
 
 
@@ -62,6 +62,25 @@ def test_a_report_says_what_was_kept_what_was_decided_and_what_would_be_now() ->
     assert report.then is not None
     assert (report.then.generation, report.then.status, report.then.reason) == (1, 429, "rate_limited")
     assert (report.now.generation, report.now.status, report.now.version) == (7, 200, "1")
+
+
+def test_a_refused_request_is_told_what_was_left_of_its_other_limits() -> None:
+    state = StatedCounters({ACCOUNT: standing_of(100, 40)}, {"tenant/ads/tier/rate": round((NOW_S + 2.0) * 1e9)})
+    record = record_of(FACTS, state)
+    assert record is not None
+    told = {one.about: one.says for one in explained_then(TABLES, record).steps}
+    assert "rate_limited" in told["limit tier/gold"]
+    assert told["limit tier/gold/in_flight"] == "5 in flight at most, 0 now; 5 left"
+    assert told["quota day"].startswith("40 of 100 requests (calendar-day) used")
+
+
+def test_a_request_that_a_quota_refused_is_told_how_much_of_it_was_used() -> None:
+    record = record_of(FACTS, StatedCounters({ACCOUNT: standing_of(100, 100)}))
+    assert record is not None
+    told = {one.about: one.says for one in explained_then(TABLES, record).steps}
+    assert told["limit tier/gold"] == "10/s, 20 at once; 20 left"
+    assert told["quota day"].startswith("100 of 100 requests (calendar-day) used, 100.0%")
+    assert told["quota day"].endswith("quota_exhausted: the quota day (calendar-day) is used up to 100.0%")
 
 
 def test_without_the_policy_of_its_time_the_rest_is_said() -> None:
