@@ -17,6 +17,8 @@ MAX_TRACEBACK_CHARACTERS = 16_384
 _PATH = re.compile(r"(?:/[\w.@+-]+){2,}/?")
 # cuBLAS reports that it found no memory as a plain RuntimeError with this word.
 _ALLOCATION_WORDS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# TorchScript puts this and a traceback of its own before the error that it met, which is the last line.
+_TORCHSCRIPT_FIRST = "The following operation failed in the TorchScript interpreter."
 
 
 def failure_of(error: BaseException) -> RunFailed:
@@ -49,6 +51,8 @@ def describe(error: BaseException) -> str:
     """Return ``TypeName: text`` in one line without paths, for the caller."""
     lines = _text_of(error).strip().splitlines()
     text = _PATH.sub("(path)", lines[0]) if lines else ""
+    if text == _TORCHSCRIPT_FIRST:
+        text = _PATH.sub("(path)", lines[-1]).removeprefix("RuntimeError: ")
     return f"{type(error).__name__}: {text}"[:MAX_MESSAGE_CHARACTERS].rstrip(": ")
 
 

@@ -17,6 +17,8 @@ from ts.utils.util import list_classes_from_module
 from model_pod.engine.manifest import split_handler
 
 DEFAULT_FUNCTION = "handle"
+# What `torch-model-archiver --handler` takes by name alone. Source: TorchServe's "Default handlers".
+_TORCHSERVES_OWN = frozenset(("image_classifier", "image_segmenter", "object_detector", "text_classifier"))
 
 
 class HandlerUnusable(Exception):
@@ -74,9 +76,12 @@ def _import_module(model_dir: Path, file: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != f"ts.torch_handler.{name}":
             raise
-    raise HandlerUnusable(
-        f"There is no {name}.py in the archive, and no handler of that name is built in. Put it there."
+    mend = (
+        "TorchServe's handler of that name is not built in here. Put one of yours there, such as a BaseHandler."
+        if name in _TORCHSERVES_OWN
+        else "no handler of that name is built in. Put it there."
     )
+    raise HandlerUnusable(f"There is no {name}.py in the archive, and {mend}")
 
 
 def _make_instance(module: ModuleType, context: Context) -> Any:

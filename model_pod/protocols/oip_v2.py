@@ -98,7 +98,7 @@ def decode(facts: RequestFacts, body: Buffer, signature: Signature | None, row_l
     except msgspec.ValidationError as error:
         raise Refused("bad_input", f"the request is not an Open Inference Protocol request: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused("malformed_body", f"the body is not JSON: {error}") from error
+        raise Refused("malformed_body", f"the body is not JSON: {_why_not_json(facts.headers, error)}") from error
     check_inputs(request.inputs, signature)
     specs = {spec.name: spec for spec in signature.inputs} if signature else {}
     for tensor in request.inputs:
@@ -108,6 +108,11 @@ def decode(facts: RequestFacts, body: Buffer, signature: Signature | None, row_l
     rows, key = rows_of(facts, request.inputs, columns, rows_given)
     wanted = tuple(output.name for output in request.outputs or ())
     return InferRequest(request.id, rows, key, requested_outputs(wanted, signature))
+
+
+def _why_not_json(headers: HeaderFields, error: Exception) -> str:
+    codings = [value for name, value in headers if name.lower() == "content-encoding" and value != "identity"]
+    return f"it is compressed ({codings[0]}), and bodies are not unpacked; send it plain" if codings else str(error)
 
 
 def rows_of(

@@ -51,6 +51,15 @@ def test_a_handlers_own_status_is_kept_where_it_is_an_error(code: int, status: i
         (ValueError(), "ValueError"),
         (OSError("cannot open /srv/models/m/w.pt today"), "OSError: cannot open (path) today"),
         (ValueError("1/2 and/or 3"), "ValueError: 1/2 and/or 3"),
+        (
+            RuntimeError(
+                "The following operation failed in the TorchScript interpreter.\n"
+                "Traceback of TorchScript (most recent call last):\n"
+                '  File "/srv/models/m/net.py", line 5, in forward\n'
+                "RuntimeError: mat1 and mat2 shapes cannot be multiplied (1x3 and 4x2)\n"
+            ),
+            "RuntimeError: mat1 and mat2 shapes cannot be multiplied (1x3 and 4x2)",
+        ),
     ],
 )
 def test_a_description_is_one_line_without_paths(error: Exception, message: str) -> None:

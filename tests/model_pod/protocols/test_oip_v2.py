@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from typing import Any
 
@@ -130,6 +131,12 @@ def test_a_body_that_is_no_json_is_malformed(body: bytes) -> None:
     with pytest.raises(Refused) as refused:
         decode(FACTS, body, None, 100)
     assert refused.value.reason == "malformed_body"
+
+
+def test_a_body_that_came_compressed_is_told_to_be_sent_plain() -> None:
+    facts = RequestFacts("r", (("content-encoding", "gzip"),))
+    with pytest.raises(Refused, match=r"not JSON: it is compressed \(gzip\).*send it plain"):
+        decode(facts, gzip.compress(b"{}"), None, 100)
 
 
 def test_without_a_signature_any_declared_tensor_is_taken() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import pickle
 import sys
 from abc import ABC
 from typing import Any
@@ -129,7 +130,13 @@ class BaseHandler(ABC):  # noqa: B024 - handlers derive from it and override any
 
     def _load_state_dict(self, path: str) -> Any:
         if not path.endswith(".safetensors"):
-            return torch.load(path, map_location=self.device, weights_only=True)
+            try:
+                return torch.load(path, map_location=self.device, weights_only=True)
+            except pickle.UnpicklingError as error:
+                raise RuntimeError(
+                    f"{os.path.basename(path)} is damaged or holds more than tensors, and nothing else is unpickled:"
+                    " save model.state_dict(), or TorchScript without a model file, and build the archive anew"
+                ) from error
         if importlib.util.find_spec("safetensors") is None:
             raise RuntimeError("The package safetensors is not installed; install it to load .safetensors files")
         return importlib.import_module("safetensors.torch").load_file(path, device=str(self.device))
