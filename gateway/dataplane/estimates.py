@@ -1,4 +1,7 @@
-"""Estimates: what a request of a version probably costs: the 90th percentile of what others cost, kept up to date."""
+"""Estimates: what a request of a version probably costs: the 90th percentile of what others cost, kept up to date.
+
+Of bytes it is what a request costs beyond the body that it announces: one large body makes no small one dear.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ _MAX_ESTIMATES = 8192
 _PERCENTILE = 0.9
 # A step up weighs nine times one down, so that nine of ten requests cost less than the estimate.
 _STEP = 0.05
-# A tenth of a second of a device, a few sentences, a small picture there and an answer back.
+# A tenth of a second of a device, a few sentences, an answer with a small picture.
 _UNKNOWN = {"device_time": 100_000, "tokens": 100, "bytes": 65_536}
 
 

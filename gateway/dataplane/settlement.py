@@ -310,17 +310,19 @@ class Settlement:
         else:
             self._limits.settle(decision.charges, _no_cost, 0.0)
         if settled.has_run and decision.api in INFERENCES:
-            self._learn(decision, settled.usage, any_quota=any_quota)
+            announced_bytes = settled.facts.content_length if settled.facts is not None else 0
+            self._learn(decision, settled.usage, announced_bytes, any_quota=any_quota)
 
-    def _learn(self, decision: Decision, usage: Usage, *, any_quota: bool) -> None:
-        """Take in what an inference cost, as far as its pod said and somebody asks."""
+    def _learn(self, decision: Decision, usage: Usage, announced_bytes: int, *, any_quota: bool) -> None:
+        """Take in what an inference cost, as far as its pod said and somebody asks; bytes only beyond the announced."""
         estimates, model, version = self._limits.estimates, decision.model, decision.version
         if usage.device_us > 0:
             estimates.learn(model, version, "device_time", usage.device_us)
         if any_quota:
             if usage.device_us > 0:
                 estimates.learn(model, version, "tokens", usage.tokens)
-            estimates.learn(model, version, "bytes", usage.request_bytes + usage.response_bytes)
+            beyond_bytes = usage.request_bytes + usage.response_bytes - announced_bytes
+            estimates.learn(model, version, "bytes", max(0, beyond_bytes))
 
     def _count(self, settled: Settled, duration_s: float, now_s: float, kept_trace: str) -> str:
         self.requests += 1

@@ -127,9 +127,9 @@ def _costs(bound: QuotaBound, counters: Counters, work: Work) -> tuple[int, int]
     match bound.quota.meter:
         case "requests":
             return 1, 1
-        case "bytes":  # the body that was announced, and what else such requests take
+        case "bytes":  # the body that was announced, and what such requests take beyond theirs
             least = max(1, work.body_bytes)
-            return least, max(least, counters.estimate(work.model, work.version, "bytes"))
+            return least, least + counters.estimate(work.model, work.version, "bytes")
         case meter:
             return 1, max(1, counters.estimate(work.model, work.version, meter))
 
@@ -209,20 +209,19 @@ def _try_quota(
 
 
 def _exhausted(quota: Quota, standing: Standing, reset_s: float, rooms: list[Room], least: int, most: int) -> Obstacle:
-    rooms.append(Room(quota.name, max(0, standing.limit - standing.used), reset_s, 0))
-    return Obstacle("quota_exhausted", quota.name, _exhausted_text(quota, standing, reset_s, least, most), reset_s)
-
-
-def _exhausted_text(quota: Quota, standing: Standing, reset_s: float, least: int, most: int) -> str:
     """``least`` is what the request needs, ``most`` what the quota gives in a period; of the past no reset is known."""
+    rooms.append(Room(quota.name, max(0, standing.limit - standing.used), reset_s, 0))
     name = f"the quota {quota.name} ({quota.per})"
     is_of_bytes = quota.meter == "bytes"
-    if is_of_bytes and least > most:
-        return f"{name} gives {most} bytes in all, and this body alone has {least}; send a smaller one"
+    if is_of_bytes and least > most:  # no waiting helps
+        message = f"{name} gives {most} bytes in all, and this body alone has {least}; send a smaller one"
+        return Obstacle("body_too_large", quota.name, message, 0.0)
     later = f"; there is more in {wait_text(reset_s)}" if reset_s else ""
     if is_of_bytes and standing.used < most:
-        return f"{name} has {most - standing.used} bytes left, and this body alone has {least}{later}"
-    return f"{name} is used up to {standing.used / max(1, standing.limit):.1%}{later}"
+        message = f"{name} has {most - standing.used} bytes left, and this body alone has {least}{later}"
+    else:
+        message = f"{name} is used up to {standing.used / max(1, standing.limit):.1%}{later}"
+    return Obstacle("quota_exhausted", quota.name, message, reset_s)
 
 
 def _climbed(shares: list[tuple[QuotaBound, float]]) -> tuple[tuple[str, ...], str]:

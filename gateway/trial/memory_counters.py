@@ -109,7 +109,7 @@ class Costs:
             case "requests":
                 return 1
             case "bytes":
-                return max(1, (sums.request_bytes + sums.response_bytes) // sums.count)
+                return max(1, sums.response_bytes // sums.count)  # beyond the body that a request announces
             case "device_time":
                 return max(1, sums.device_us // max(1, sums.told))
             case _:

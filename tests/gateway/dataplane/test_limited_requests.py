@@ -190,6 +190,31 @@ def test_a_request_whose_cost_nobody_knows_costs_what_was_reserved() -> None:
     assert costs("requests", die) == 1
 
 
+def test_a_large_body_makes_no_small_one_dear() -> None:
+    sizes = quota("bytes", 10_000)
+
+    async def body(mesh: Mesh) -> None:
+        grant(mesh, 10_000, 10_000, account=account_of("ads", sizes))
+        await mesh.ask(post(body=b"x" * 3000))
+        assert mesh.gateway.limits.estimate("digits", "1", "bytes") == 3000, "what the answer had"
+
+    in_mesh(body, echo, snapshot=policy(quotas=(sizes,)))
+
+
+def test_a_body_that_no_quota_has_room_for_is_not_to_be_sent_again() -> None:
+    sizes = quota("bytes", 1000, LadderStep(1.0, "refuse"))
+
+    async def body(mesh: Mesh) -> None:
+        grant(mesh, 1000, account=account_of("ads", sizes))
+        answer = await mesh.ask(post(body=b"x" * 1001))
+        told = json.loads(answer.body)
+        assert (answer.status, told["reason"], told["retryable"]) == (413, "body_too_large", False)
+        assert "gives 1000 bytes in all, and this body alone has 1001" in told["message"]
+        assert "retry-after" not in answer.fields
+
+    in_mesh(body, echo, snapshot=policy(quotas=(sizes,)))
+
+
 def test_what_was_learnt_is_reserved_for_the_next() -> None:
     devices = quota("device_time")
 

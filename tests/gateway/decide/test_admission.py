@@ -132,7 +132,7 @@ def test_a_quota_with_room_but_no_grant_waits_for_the_ledger() -> None:
 
 
 def test_each_meter_reserves_what_it_can_know() -> None:
-    for meter, amount in (("requests", 1), ("bytes", 700), ("device_time", 900), ("tokens", 17)):
+    for meter, amount in (("requests", 1), ("bytes", 640 + 700), ("device_time", 900), ("tokens", 17)):
         quota = replace(DAY, meter=meter, limit=10**6)
         counters = FakeCounters(
             standings={account_of("ads", quota): Standing(10**6, 0, 10**6, WALL_S, 0.0)},
@@ -165,7 +165,8 @@ def test_a_body_larger_than_what_is_left_is_refused() -> None:
     quota = replace(DAY, meter="bytes", limit=500, ladder=(LadderStep(1.0, "refuse"),))
     counters = FakeCounters(standings={account_of("ads", quota): Standing(10**6, 0, 500, WALL_S, 0.0)})
     found = admitted(policy(quotas=(quota,)), counters)
-    assert refused_by(found) == [("quota_exhausted", "day")]
+    assert refused_by(found) == [("body_too_large", "day")]
+    assert found.obstacles[0].retry_after_s == 0.0
     assert found.obstacles[0].message == (
         "the quota day (rolling-24h) gives 500 bytes in all, and this body alone has 640; send a smaller one"
     )
