@@ -33,6 +33,9 @@ _REASON_OF_STATUS = {
     408: "body_too_slow",
     413: "body_too_large",
 }
+# Where TorchServe's management API had its models and workflows.
+_TORCHSERVES = frozenset({"models", "workflows"})
+_NO_MODELS_API = "Which models are served is said by the policy files, one routes/MODEL.yaml each."
 
 SignInCaller = Callable[[AdminCaller], Actor]
 
@@ -117,7 +120,10 @@ def refusal(refused: Refused, request_id: str) -> Response:
 async def _refuse_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
     reason = _REASON_OF_STATUS.get(error.status_code, "malformed_http")
-    answer = refusal(Refused(reason, REASONS[reason].meaning), request.state.request_id)
+    meaning = REASONS[reason].meaning
+    is_torchserves = request.url.path.split("/")[1] in _TORCHSERVES
+    message = f"{meaning} {_NO_MODELS_API}" if error.status_code == 404 and is_torchserves else meaning
+    answer = refusal(Refused(reason, message), request.state.request_id)
     answer.headers.update(error.headers or {})
     return answer
 

@@ -211,6 +211,13 @@ def test_every_refusal_has_the_one_shape(
     assert ("www-authenticate" in answer.headers) == (status_code == 401)
 
 
+@pytest.mark.parametrize(("path", "points"), [("/models?url=a.mar", True), ("/models/a/2", True), ("/model", False)])
+def test_whoever_asks_torchserves_management_api_is_told_where_models_are_said(path: str, points: bool) -> None:
+    answer = ask(path, "POST")
+    assert (answer.status_code, answer.json()["reason"]) == (404, "path_not_found")
+    assert ("routes/MODEL.yaml" in answer.json()["message"]) == points
+
+
 def test_a_failure_of_ours_is_a_refusal_too_and_tells_nothing_of_us() -> None:
     def broken() -> StatusReport:
         raise RuntimeError("/a/path/of/ours")
