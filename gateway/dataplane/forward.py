@@ -342,7 +342,7 @@ class Forward:
         except NoPod as none:
             if none.reason == "pods_busy":
                 return Tried.NO_ROOM
-            self._refuse(Refusal(none.reason, str(none)))
+            self._refuse(Refusal(none.reason, str(none), none.retry_after_s))
             return Tried.ENDED
         if self._ticket is not None:
             self._waited_s = now_s - self._ticket.since_s
@@ -370,7 +370,7 @@ class Forward:
             if none.reason == "pods_busy" and not self._tried:
                 self._wait(now_s)
             else:
-                self._refuse(Refusal(none.reason, str(none)))
+                self._refuse(Refusal(none.reason, str(none), none.retry_after_s))
             return
         if pod.outstanding >= FEW and (late := self._gateway.would_be_late(pod, self.deadline_s, now_s)):
             self._refuse(late)

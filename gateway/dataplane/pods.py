@@ -17,6 +17,9 @@ from gateway.dataplane.upstream import Upstream
 from model_pod.wire.status import PodState
 from policies.snapshot.route import Route
 
+# A model that cannot be loaded is tried again after up to a minute; sooner than this only what somebody mends helps.
+FAILED_RETRY_S = 30.0
+
 
 class Pod(Member):
     """One pod.
@@ -69,11 +72,13 @@ class NoPod(Exception):
 
     Attributes:
         reason: the registry's name.
+        retry_after_s: when a pod may well be there; 0 for soon.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.reason = reason
+        self.retry_after_s = retry_after_s
 
 
 class PodTable:
@@ -218,4 +223,8 @@ class PodTable:
         views = [pod.view for pod in self.of_version(model, version)]
         doing = ", ".join(sorted({str(view.state) for view in views})) or "none exists"
         message = next((f": {view.message}" for view in views if view.message), "")
-        return NoPod(why.value, f"no pod of {model}/{version} is ready ({doing}{message}); try again shortly")
+        problem = f"no pod of {model}/{version} is ready ({doing}{message})"
+        if views and all(view.state is PodState.FAILED for view in views):
+            mend = "it is loaded again now and then, and its owner has to mend it"
+            return NoPod(why.value, f"{problem}; {mend}", FAILED_RETRY_S)
+        return NoPod(why.value, f"{problem}; try again shortly")

@@ -328,11 +328,14 @@ def test_a_version_that_cannot_be_loaded_says_why() -> None:
             view(mesh.pods[0], 0, PodState.FAILED, was_ready=False), message="The handler failed: no weights."
         )
         mesh.gateway.pods.replace((failed,))
-        told = json.loads((await mesh.ask(post())).body)
+        answer = await mesh.ask(post())
+        told = json.loads(answer.body)
         assert told["reason"] == "no_pod_ready"
         assert told["message"] == (
-            "no pod of digits/1 is ready (failed: The handler failed: no weights.); try again shortly"
+            "no pod of digits/1 is ready (failed: The handler failed: no weights.); it is loaded again now and then, "
+            "and its owner has to mend it"
         )
+        assert answer.fields["retry-after"] == "30"
 
     in_mesh(body, echo)
 

@@ -66,7 +66,8 @@ def test_a_refusal_says_what_the_pods_are_doing(table: PodTable) -> None:
     table.replace((starting,))
     assert refusal(table) == (
         "no_pod_ready",
-        "no pod of digits/1 is ready (failed: the archive is broken); try again shortly",
+        "no pod of digits/1 is ready (failed: the archive is broken); it is loaded again now and then, and its owner "
+        "has to mend it",
     )
 
 
