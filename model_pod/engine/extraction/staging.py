@@ -142,9 +142,10 @@ class Staging:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a tree of ours, read-only directories included."""
+    """Remove a tree of ours, read-only directories included; another process may be at it too."""
     for directory, _, _ in os.walk(path):
-        os.chmod(directory, stat.S_IRWXU)
+        with suppress(FileNotFoundError):
+            os.chmod(directory, stat.S_IRWXU)
     shutil.rmtree(path, ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -50,7 +50,7 @@ class ExtractedStore:
             return None
         if _is_intact(tree):
             return tree / MODEL
-        with self._only_one_removes():
+        with self._alone():
             # Another process may have put a whole one in its place meanwhile.
             if _is_intact(tree):
                 return tree / MODEL
@@ -63,7 +63,8 @@ class ExtractedStore:
         # Extracted elsewhere at the same moment: the other tree is this one, byte for byte.
         if self.find(digest) is None:
             try:
-                os.rename(sealed.path, tree)
+                with self._alone():
+                    os.rename(sealed.path, tree)
             except OSError:
                 if self.find(digest) is None:
                     raise
@@ -80,7 +81,8 @@ class ExtractedStore:
         remove_tree(aside)
 
     @contextmanager
-    def _only_one_removes(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[None]:
+        """Let no other process take a tree in or out: one that is found broken must be the one that is removed."""
         descriptor = os.open(self._trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -91,9 +93,12 @@ class ExtractedStore:
     def _remove_abandoned(self) -> None:
         # Wall-clock time, because that is what files carry.
         oldest = time.time() - ABANDONED_AFTER_S
-        for entry in os.scandir(self.path):
-            if entry.name.startswith(PREFIX) and entry.stat(follow_symlinks=False).st_mtime < oldest:
-                remove_tree(Path(entry.path))
+        for name in os.listdir(self.path):
+            if not name.startswith(PREFIX):
+                continue
+            with suppress(FileNotFoundError):  # another pod's extraction has just ended
+                if os.lstat(self.path / name).st_mtime < oldest:
+                    remove_tree(self.path / name)
 
 
 def _refuse_unless_private(path: Path) -> None:

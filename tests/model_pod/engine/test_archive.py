@@ -154,6 +154,23 @@ def test_pods_that_find_a_touched_tree_at_once_remove_no_whole_one(tmp_path: Pat
         assert opened == [archive_files()["handler.py"]] * 8
 
 
+def test_an_extraction_that_ends_while_another_looks_around_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path / "echo.mar", pack_mar(archive_files()))
+    first = open_archive(path, tmp_path / "extracted")
+    (tmp_path / "extracted" / "staging-of-another").mkdir()
+    lstat = os.lstat
+
+    def ends(at: Any, *rest: Any) -> os.stat_result:
+        if os.path.basename(at) == "staging-of-another":
+            os.rmdir(at)
+        return lstat(at, *rest)
+
+    monkeypatch.setattr(os, "lstat", ends)
+    assert open_archive(path, tmp_path / "extracted") == first
+
+
 def _handler_of(archive: Path, extracted: Path) -> bytes:
     return (open_archive(archive, extracted).directory / "handler.py").read_bytes()
 
