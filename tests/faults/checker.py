@@ -404,11 +404,17 @@ def no_secret_is_shown(outputs: Mapping[str, bytes], secrets: Iterable[str]) -> 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What ``/readyz`` and ``/livez`` said at one moment."""
+    """What ``/readyz`` and ``/livez`` said at some moment between the question, at ``at_s``, and the answer."""
 
     at_s: float
     is_ready: bool
     is_live: bool
+    took_s: float = 0.0
+
+    @property
+    def answered_s(self) -> float:
+        """When the answer was there."""
+        return self.at_s + self.took_s
 
 
 def health_tells_the_truth(
@@ -421,10 +427,13 @@ def health_tells_the_truth(
         f"not ready at {sample.at_s:.2f}, when it could serve"
         for sample in taken
         if not sample.is_ready
-        and not any(since_s <= sample.at_s <= until_s + notices_within_s for since_s, until_s in spans)
+        and not any(
+            since_s <= sample.answered_s and sample.at_s <= until_s + notices_within_s for since_s, until_s in spans
+        )
     ]
     for since_s, until_s in spans:
-        lies = [one for one in taken if since_s + notices_within_s < one.at_s < until_s and one.is_ready]
+        told = [one for one in taken if since_s + notices_within_s < one.at_s and one.answered_s < until_s]
+        lies = [one for one in told if one.is_ready]
         violations += [f"ready at {lie.at_s:.2f}, {lie.at_s - since_s:.2f} s after it could not serve" for lie in lies]
     return violations if taken else [*violations, "nobody asked"]
 

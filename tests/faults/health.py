@@ -48,11 +48,12 @@ class HealthWatch:
                 try:
                     is_live, is_ready = _says(client, "/livez"), _says(client, "/readyz")
                 except httpx.TimeoutException:
-                    self.samples.append(Health(at_s, is_ready=False, is_live=False))
+                    self.samples.append(Health(at_s, is_ready=False, is_live=False, took_s=time.monotonic() - at_s))
                 except httpx.TransportError:
                     continue
                 else:
-                    self.samples.append(Health(at_s, is_ready=is_ready, is_live=is_live))
+                    took_s = time.monotonic() - at_s
+                    self.samples.append(Health(at_s, is_ready=is_ready, is_live=is_live, took_s=took_s))
 
 
 def _says(client: httpx.Client, path: str) -> bool:

@@ -257,6 +257,10 @@ def test_health_that_lies_is_found() -> None:
     assert health_tells_the_truth([Health(9.0, True, False)], down, notices_within_s=1.0) != []
     assert health_tells_the_truth([Health(25.0, False, True)], down, notices_within_s=1.0) != []
     assert health_tells_the_truth([], down, notices_within_s=1.0) != []
+    # What was asked before, and answered after, is true of some moment between.
+    assert health_tells_the_truth([Health(9.9, False, True, took_s=0.2)], down, notices_within_s=1.0) == []
+    assert health_tells_the_truth([Health(19.9, True, True, took_s=0.2)], down, notices_within_s=1.0) == []
+    assert health_tells_the_truth([Health(9.7, False, True, took_s=0.2)], down, notices_within_s=1.0) != []
 
 
 def test_ledgers_are_read_as_they_were_written() -> None:

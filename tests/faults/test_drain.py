@@ -33,8 +33,8 @@ LASTS_S = sized(5, 6)
 PIECES = 20
 DRAIN_DELAY_S = 2.0
 SLACK_S = 15.0
-# Whoever balances has to see it while connections are still taken.
-NOTICES_WITHIN_S = DRAIN_DELAY_S
+# Not ready at once; on a machine that is busy with other things, while connections are still taken.
+NOTICES_WITHIN_S = 1.5
 _OPTIONS = ("--drain-delay-s", str(DRAIN_DELAY_S), "--drain-within-s", "30")
 
 
@@ -60,6 +60,7 @@ def test_what_is_under_way_when_it_is_told_to_stop_is_answered(nth: int, tmp_pat
     assert [client.progress.succeeded for client in clients] == [WHOLE, STREAMS]
     stops = [(told_s, math.inf)]
     assert health_tells_the_truth(health.samples, stops, notices_within_s=NOTICES_WITHIN_S) == []
+    assert any(not sample.is_ready for sample in health.samples), "whoever balances saw it"
     assert took_s <= DRAIN_DELAY_S + LASTS_S + SLACK_S
     figure(
         f"F04 SIGTERM with {WHOLE} requests and {STREAMS} streams under way", f"failed 0, ended after {took_s:.1f} s"
@@ -74,7 +75,7 @@ async def _tell_under_way(gateway: GatewayUnderTest, clients: list[LedgerClient]
         return sum(pod.seen().requests for pod in pods) == WHOLE + STREAMS
 
     await asyncio.to_thread(eventually, are_under_way, "every request is with a pod", within_s=LASTS_S)
-    gateway.terminate()
     told_s = time.monotonic()
+    gateway.terminate()
     await load
     return told_s

@@ -22,6 +22,9 @@ from model_pod.engine.extraction.staging import LISTING, MODEL, PREFIX, Extracte
 # A staging directory this old belongs to a process that was killed: no extraction takes a day.
 ABANDONED_AFTER_S = 86_400.0
 
+# Longer than it takes to look through the largest tree; whoever has it then was stopped, or its disk hangs.
+LOCK_WITHIN_S = 120.0
+_LOCK_LOOK_S = 0.02
 # What these say is of this process or of the machine, and nothing of the tree.
 _OF_NO_TREE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 
@@ -82,10 +85,14 @@ class ExtractedStore:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let no other process take a tree in or out: one that is found broken must be the one that is removed."""
+        """Let no other process take a tree in or out: one that is found broken must be the one that is removed.
+
+        Raises:
+            OSError: another one is at it for too long.
+        """
         descriptor = os.open(self._trees, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, time.monotonic() + LOCK_WITHIN_S)
             yield
         finally:
             os.close(descriptor)
@@ -99,6 +106,16 @@ class ExtractedStore:
             with suppress(FileNotFoundError):  # another pod's extraction has just ended
                 if os.lstat(self.path / name).st_mtime < oldest:
                     remove_tree(self.path / name)
+
+
+def _lock(descriptor: int, until_s: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise
+        time.sleep(_LOCK_LOOK_S)
 
 
 def _refuse_unless_private(path: Path) -> None:

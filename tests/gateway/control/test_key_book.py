@@ -25,9 +25,10 @@ ID = f"id-{KEY}"
 
 
 class Book:
-    """A key book and what it told."""
+    """A key book, where it keeps its state, and what it told."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state = state_dir
         self.published: list[Revoked] = []
         self.said: list[str] = []
         self.book = KeyBook(state_dir, self.published.append, self.said.append)
@@ -118,20 +119,22 @@ def test_when_too_many_ids_were_used_the_oldest_are_forgotten(tmp_path: Path, mo
     assert sorted(kept.values()) == [float(number) for number in range(2, 11)]
 
 
+async def until_kept(here: Book) -> None:
+    """Let the book keep its uses by itself, once."""
+    running = asyncio.create_task(here.book.run())
+    async with asyncio.timeout(20.0):
+        while not (here.state / USES_FILE).exists():  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 def test_uses_are_kept_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(key_book, "_SAVE_EVERY_S", 0.0)
     here = Book(tmp_path)
     here.used(k=1.0)
 
-    async def play() -> None:
-        running = asyncio.create_task(here.book.run())
-        async with asyncio.timeout(20.0):
-            while not (tmp_path / USES_FILE).exists():  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(play())
+    asyncio.run(until_kept(here))
 
 
 class Disk:
@@ -159,15 +162,7 @@ def test_uses_that_could_not_be_kept_are_kept_though_no_key_is_used_again(
     here = Book(tmp_path)
     here.used(k=1.0)
 
-    async def play() -> None:
-        running = asyncio.create_task(here.book.run())
-        async with asyncio.timeout(20.0):
-            while not (tmp_path / USES_FILE).exists():  # noqa: ASYNC110 - no event tells
-                await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    asyncio.run(play())
+    asyncio.run(until_kept(here))
     assert here.said == ["when keys were last used cannot be kept for the next start: No space left on device"]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import stat
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_pod.engine.archive import ArchiveLimits, ArchiveRefused, open_archive
+from model_pod.engine.extraction import store
 from tests.fakes.archives.hostile import HOSTILE, RawEntry, raw_tar, raw_zip, tar_member
 from tests.fakes.archives.layout import archive_files, pack_mar, pack_tar, write_directory
 from tests.fakes.refusing_disk import refuse_next_reading
@@ -152,6 +154,21 @@ def test_pods_that_find_a_touched_tree_at_once_remove_no_whole_one(tmp_path: Pat
         with ThreadPoolExecutor(8) as pods:
             opened = list(pods.map(lambda _: _handler_of(path, tmp_path / "extracted"), range(8)))
         assert opened == [archive_files()["handler.py"]] * 8
+
+
+def test_whoever_holds_the_store_for_ever_holds_up_no_pod_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LOCK_WITHIN_S", 0.0)
+    path, trees = _write(tmp_path / "echo.mar", pack_mar(archive_files())), tmp_path / "extracted" / "sha256"
+    trees.mkdir(mode=0o700, parents=True)
+    trees.parent.chmod(0o700)
+    holder = os.open(trees, os.O_RDONLY)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with pytest.raises(ArchiveRefused, match="cannot be read or extracted"):
+        open_archive(path, tmp_path / "extracted")
+    os.close(holder)
+    assert open_archive(path, tmp_path / "extracted").directory.is_dir()
 
 
 def test_an_extraction_that_ends_while_another_looks_around_stops_nobody(

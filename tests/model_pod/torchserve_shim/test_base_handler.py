@@ -6,6 +6,7 @@ import pytest
 import torch
 from ts.torch_handler.base_handler import BaseHandler
 from ts.torch_handler.unit_tests.test_utils.mock_context import MockContext
+from ts.utils.util import PredictionException
 
 MODEL_SOURCE = """
 import torch
@@ -43,8 +44,9 @@ def test_an_explanation_without_insights_says_so(tmp_path: Path) -> None:
     handler = BaseHandler()
     handler.initialize(_eager(tmp_path))
     handler.context.explain = True
-    with pytest.raises(NotImplementedError, match="get_insights"):
+    with pytest.raises(PredictionException) as refusal:
         handler.handle([{"data": [1.0]}], handler.context)
+    assert (refusal.value.error_code, "get_insights" in refusal.value.message) == (422, True)
 
 
 def test_a_checkpoint_that_would_run_code_is_not_loaded(tmp_path: Path) -> None:

@@ -184,19 +184,23 @@ def test_a_file_that_unpacks_to_more_than_any_of_ours_is_refused() -> None:
     ("environ", "npmrc", "registry"),
     [
         ({}, "", REGISTRY),
-        ({"npm_config_registry": "http://mirror/npm/"}, "registry=http://other/", "http://mirror/npm/"),
-        ({"NPM_CONFIG_REGISTRY": "http://mirror/npm/"}, "", "http://mirror/npm/"),
-        ({"npm_config_registry": ""}, "; mine\nregistry = http://other/\n", "http://other/"),
-        ({}, "@scope:registry=http://other/\nregistry=\ncafile=x", REGISTRY),
+        (
+            {"npm_config_registry": "http://environment.example/npm/"},
+            "registry=http://npmrc.example/",
+            "http://environment.example/npm/",
+        ),
+        ({"NPM_CONFIG_REGISTRY": "http://environment.example/npm/"}, "", "http://environment.example/npm/"),
+        ({"npm_config_registry": ""}, "; mine\nregistry = http://npmrc.example/\n", "http://npmrc.example/"),
+        ({}, "@scope:registry=http://npmrc.example/\nregistry=\ncafile=x", REGISTRY),
     ],
 )
 def test_the_registry_is_the_one_that_npm_would_use(environ: dict[str, str], npmrc: str, registry: str) -> None:
     assert registry_of(environ, npmrc, REGISTRY) == registry
 
 
-@pytest.mark.parametrize("registry", ["http://mirror/npm", "http://mirror/npm/"])
+@pytest.mark.parametrize("registry", ["http://environment.example/npm", "http://environment.example/npm/"])
 def test_a_mirror_has_the_tarballs_below_its_own_address(registry: str, tmp_path: Path) -> None:
-    address = "http://mirror/npm/plot/-/plot-1.0.0.tgz"
+    address = "http://environment.example/npm/plot/-/plot-1.0.0.tgz"
     assert at_registry(PLOT.tarball, registry) == address
     shelf = Shelf({address: TARBALL})
     install(locked(PLOT), tmp_path, registry, shelf.fetch)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ts.utils.util import list_classes_from_module, load_label_mapping
+from ts.utils.util import PredictionException, list_classes_from_module, load_label_mapping
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ class BaseHandler(ABC):  # noqa: B024 - handlers derive from it and override any
         return [self.get_insights(data_preprocess, inputs, target)]
 
     def get_insights(self, tensor_data: Any, raw_data: Any, target: Any = 0) -> Any:
-        raise NotImplementedError("this handler explains nothing: it defines no get_insights")
+        # Whoever asks has chosen the path: it is no failure of the model, and spends none of its error budget.
+        raise PredictionException("this model explains nothing: its handler defines no get_insights", 422)
 
     def describe_handle(self) -> Any:
         return None
