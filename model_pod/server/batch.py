@@ -20,6 +20,7 @@ class Batch:
         trace_id, span_id: of its ``pod.batch``; "" where nothing is recorded.
         queued_rows: that were left waiting when it was sent.
         is_hung: it ran longer than a handler may.
+        spared: how many times it was given more time, because the pod itself was halted.
         heard_s: when its handler last sent a piece; 0 when it has sent none.
     """
 
@@ -37,6 +38,7 @@ class Batch:
         "requests",
         "row_count",
         "span_id",
+        "spared",
         "started_s",
         "trace_id",
     )
@@ -58,6 +60,7 @@ class Batch:
         self.trace_id, self.span_id = span
         self.queued_rows = queued_rows
         self.is_hung = False
+        self.spared = 0
         self.heard_s = 0.0
         self.ran: Ran | None = None
         self.answered_s = 0.0

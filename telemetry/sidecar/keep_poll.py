@@ -27,8 +27,11 @@ class KeepPoll:
         is_heard: the last question was answered.
     """
 
-    def __init__(self, address: Address, take: Callable[[Keeps], None]) -> None:
+    def __init__(
+        self, address: Address, take: Callable[[Keeps], None], answer_within_s: float = ANSWER_WITHIN_S
+    ) -> None:
         self.is_heard = False
+        self._answer_within_s = answer_within_s
         self._take = take
         self._after = 0
         self._address = address
@@ -41,10 +44,10 @@ class KeepPoll:
             await self.ask()
             await asyncio.sleep(ASK_EVERY_S)
 
-    async def ask(self, within_s: float = ANSWER_WITHIN_S) -> None:
-        """Ask once, and hand on what is new."""
+    async def ask(self, within_s: float | None = None) -> None:
+        """Ask once, and hand on what is new; None waits as long as for every other answer."""
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(self._answer_within_s if within_s is None else within_s):
                 keeps = _decode(await self._answer())
         except (httpx.HTTPError, msgspec.MsgspecError, UnicodeDecodeError, TimeoutError):
             self.is_heard = False
@@ -63,7 +66,7 @@ class KeepPoll:
             transport=httpx.AsyncHTTPTransport(verify=self._no_tls, limits=httpx.Limits(max_connections=1)),
             base_url=f"http://{self._address}",
             headers={"accept-encoding": "identity"},
-            timeout=ANSWER_WITHIN_S,
+            timeout=self._answer_within_s,
             trust_env=False,
         )
 

@@ -119,7 +119,11 @@ class Pty:
 
     def ended(self) -> int:
         """Return the exit status; the terminal is as it was."""
-        status = self.process.wait(WITHIN_S)
+        until_s = time.monotonic() + WITHIN_S
+        while (status := self.process.poll()) is None:
+            assert time.monotonic() < until_s, self.sent
+            if readable_within(self._fd, 0.05):  # setting a terminal waits until all that was drawn has been read
+                self.sent += os.read(self._fd, 65_536).decode(errors="replace")
         assert termios.tcgetattr(self._inner_fd) == self.before
         while readable_within(self._fd, 0.0):
             self.sent += os.read(self._fd, 65_536).decode(errors="replace")

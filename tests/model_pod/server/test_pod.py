@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Self
@@ -218,6 +219,29 @@ def test_a_handler_that_hangs_is_killed_and_its_rows_refused() -> None:
             assert answer.json["retryable"] is False
             assert fake.was_killed
             assert (await pods.loaded()).pid != fake.pid
+
+    run(scenario())
+
+
+def test_a_machine_that_halts_takes_nothing_of_a_handlers_time() -> None:
+    async def scenario() -> None:
+        async with served(lambda _: replace(MODEL, response_timeout_s=0.5)) as pods:
+            fake = await pods.loaded()
+            client = await pods.client()
+            client.request("/predictions/digits", b"x")
+            batch, blobs = await fake.received_run()
+            time.sleep(1.0)  # noqa: ASYNC251  # the loop stands still, as all does on a machine that halts
+            for _ in range(20):
+                await asyncio.sleep(0)  # what is due by now is done
+            await fake.answer(batch, blobs, echo)
+            assert (await client.answer()).status == 200
+
+            client.request("/predictions/digits", b"x")
+            await fake.received_run()
+            time.sleep(1.0)  # noqa: ASYNC251
+            assert (await client.answer()).headers[
+                "penstock-reason"
+            ] == "deadline_exceeded_running"  # it did hang
 
     run(scenario())
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.dataplane.grpc.connection import GrpcConnection
 from model_pod.protocols.grpc_messages import framed
@@ -260,4 +261,6 @@ def test_a_call_that_waits_when_its_worker_leaves_is_told_that_it_was_not_run() 
         assert b"was not run" in caller.trailers(3)[b"grpc-message"]
         writer.transport.abort()
 
-    at_edge(test, never, snapshot=policy(in_flight=1))
+    snapshot = policy(in_flight=1)
+    patient = replace(snapshot, tiers={"gold": replace(snapshot.tiers["gold"], queue_wait_s=60.0)})
+    at_edge(test, never, snapshot=patient)
