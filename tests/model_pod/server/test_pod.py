@@ -239,9 +239,7 @@ def test_a_machine_that_halts_takes_nothing_of_a_handlers_time() -> None:
             client.request("/predictions/digits", b"x")
             await fake.received_run()
             time.sleep(1.0)  # noqa: ASYNC251
-            assert (await client.answer()).headers[
-                "penstock-reason"
-            ] == "deadline_exceeded_running"  # it did hang
+            assert (await client.answer()).headers["penstock-reason"] == "deadline_exceeded_running"  # it did hang
 
     run(scenario())
 
