@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -77,6 +78,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
+def _hears_ctrl_c() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests in the background ignores it
+
+
 class Pty:
     """The command in a terminal of its own; what it draws is kept."""
 
@@ -94,7 +100,7 @@ class Pty:
             stderr=inner_fd,
             env=whole,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+            preexec_fn=_hears_ctrl_c,
         )
         self._inner_fd = inner_fd
         self.sent = ""

@@ -232,6 +232,8 @@ def test_a_pod_whose_policy_changes_is_asked_as_the_new_one_says(tmp_path: Path)
 def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
     is_unix: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    patient_s = 60.0  # a machine that halts for seconds answers late, which is not what is asked here
+    monkeypatch.setattr(probe_module, "ANSWER_WITHIN_S", patient_s)
     monkeypatch.setattr(probe_module, "READY_EVERY_S", 0.0)
     monkeypatch.setattr(probe_module, "PROBES_PER_S", 1e9)
 
@@ -244,7 +246,7 @@ def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
 
     async def find_after(turns: int, address: str) -> tuple[Finding, Finding]:
         reports: asyncio.Queue[Finding] = asyncio.Queue()
-        cut_off_next(monkeypatch, probe_module.ANSWER_WITHIN_S, turns)
+        cut_off_next(monkeypatch, patient_s, turns)
         probes = PodProbes(lambda _, finding, __: reports.put_nowait(finding))
         probes.watch([PodPlace("digits/1/0", "digits", "1", address, None)])
         found = await reports.get(), await reports.get()
@@ -259,8 +261,8 @@ def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
         server.close()
         return found
 
-    found = asyncio.run(asyncio.wait_for(sweep(), 60))
+    found = asyncio.run(asyncio.wait_for(sweep(), 100))
     assert [then for _, then in found] == [STATUS] * len(found)
     cut = [first.why for first, _ in found if isinstance(first, Silence)]
-    assert (cut[0], cut[-1]) == ("it could not be asked within 1 s", "no answer within 1 s")
+    assert (cut[0], cut[-1]) == ("it could not be asked within 60 s", "no answer within 60 s")
     assert found[-1][0] == STATUS
