@@ -21,6 +21,13 @@ from tests.cut_off import cut_off_next
 
 STATUS = PodStatus("digits", "1", PodState.READY, was_ready=True, device="cpu")
 Answer = Callable[[str], tuple[int, bytes] | None]
+PATIENT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that halts for seconds answers late, which is not what most tests ask."""
+    monkeypatch.setattr(probe_module, "ANSWER_WITHIN_S", PATIENT_S)
 
 
 def ours(path: str) -> tuple[int, bytes]:
@@ -232,8 +239,6 @@ def test_a_pod_whose_policy_changes_is_asked_as_the_new_one_says(tmp_path: Path)
 def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
     is_unix: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patient_s = 60.0  # a machine that halts for seconds answers late, which is not what is asked here
-    monkeypatch.setattr(probe_module, "ANSWER_WITHIN_S", patient_s)
     monkeypatch.setattr(probe_module, "READY_EVERY_S", 0.0)
     monkeypatch.setattr(probe_module, "PROBES_PER_S", 1e9)
 
@@ -246,7 +251,7 @@ def test_a_probe_that_is_cut_off_anywhere_leaves_the_next_one_whole(
 
     async def find_after(turns: int, address: str) -> tuple[Finding, Finding]:
         reports: asyncio.Queue[Finding] = asyncio.Queue()
-        cut_off_next(monkeypatch, patient_s, turns)
+        cut_off_next(monkeypatch, PATIENT_S, turns)
         probes = PodProbes(lambda _, finding, __: reports.put_nowait(finding))
         probes.watch([PodPlace("digits/1/0", "digits", "1", address, None)])
         found = await reports.get(), await reports.get()
