@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,30 @@ DATATYPES = frozenset(
     ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES")
 )
 
+_ONE_PROCESS = "a pod is one process on one device"
+_NO_SEQUENCES = "rows are batched as they come, none is bound to an earlier one"
+# Keys of TorchServe's ModelConfig.java that change nothing here, and why.
+_WITHOUT_EFFECT = {
+    "minWorkers": "a pod is a worker; `count` of the version's `launch` says how many",
+    "maxWorkers": "a pod is a worker; `count` of the version's `launch` says how many",
+    "deviceIds": f"{_ONE_PROCESS}; `device` of the version's `launch` says which",
+    "jobQueueSize": "the places to wait are `queue` of a tier",
+    "useJobTicket": "the places to wait are `queue` of a tier",
+    "clientTimeoutInMills": "`timeout` of the route says how long callers wait",
+    "maxRetryTimeoutInSec": "a pod that fails is started again for ever, each time a little later",
+    "parallelType": _ONE_PROCESS,
+    "parallelLevel": _ONE_PROCESS,
+    "torchrun": _ONE_PROCESS,
+    "asyncCommunication": "the pod reads requests and answers while the handler runs, always",
+    "useVenv": "packages are of the environment that the pod runs in",
+    "continuousBatching": _NO_SEQUENCES,
+    "sequenceBatching": _NO_SEQUENCES,
+    "sequenceMaxIdleMSec": _NO_SEQUENCES,
+    "sequenceTimeoutMSec": _NO_SEQUENCES,
+    "maxNumSequence": _NO_SEQUENCES,
+    "maxSequenceJobQueueSize": _NO_SEQUENCES,
+}
+
 
 class ModelConfig(Struct, frozen=True):
     """What an archive says about how it wants to be served.
@@ -33,7 +57,8 @@ class ModelConfig(Struct, frozen=True):
         device_type: ``cpu``, ``gpu`` or another word of TorchServe's; None when the archive does not say.
         handler: the ``handler:`` section, free-form.
         raw: the whole file; handlers see it as ``context.model_yaml_config``.
-        warnings: one sentence for each key that was ignored because its value has the wrong type.
+        warnings: one sentence for each key that was ignored because its value has the wrong type, or that TorchServe
+            knows and that asks for what there is not here.
     """
 
     batch_size: int | None = None
@@ -73,7 +98,7 @@ def parse_model_config(text: bytes) -> ModelConfig:
         ArchiveRefused: as for ``read_model_config``.
     """
     raw = _parse_yaml(text)
-    warnings: list[str] = []
+    warnings = _without_effect(raw)
 
     def take(key: str, convert: Callable[[object], Any], expected: str, default: Any) -> Any:
         value = raw.get(key)
@@ -97,6 +122,12 @@ def parse_model_config(text: bytes) -> ModelConfig:
         raw=raw,
         warnings=tuple(warnings),
     )
+
+
+def _without_effect(raw: Mapping[str, Any]) -> list[str]:
+    # What is off, or one worker, is what happens anyway.
+    asked = [key for key in _WITHOUT_EFFECT if raw.get(key) and not (key.endswith("Workers") and raw[key] == 1)]
+    return [f"{DEFAULT_NAME}: {key}: has no effect here: {_WITHOUT_EFFECT[key]}" for key in asked]
 
 
 class _PlainLoader(yaml.SafeLoader):
