@@ -10,7 +10,7 @@ from gateway.dataplane.answers import Readiness
 from gateway.dataplane.credentials import NO_PEER
 from gateway.dataplane.forward import Forward
 from gateway.dataplane.gateway import Gateway
-from gateway.dataplane.grpc.answers import CALL_HEAD
+from gateway.dataplane.grpc.answers import CALL_HEAD, reason_field
 from gateway.dataplane.grpc.call import STALLED_READER_S, Call
 from gateway.dataplane.grpc.methods import METHODS
 from gateway.dataplane.grpc.requests import is_grpc
@@ -148,9 +148,10 @@ class GrpcConnection(asyncio.Protocol):
             return
         method = METHODS.get(head.path)
         if method is None:
+            reason = "path_not_found"
+            request_id = field(REQUEST_ID.encode(), self.refused(reason, self._heard_s).encode())
             ending = trailers(Status.UNIMPLEMENTED, f"no method is at {head.path.decode('latin-1')}")
-            request_id = field(REQUEST_ID.encode(), self.refused("path_not_found", self._heard_s).encode())
-            self.send_head(begun.stream, CALL_HEAD + request_id + ending, ends=True)
+            self.send_head(begun.stream, CALL_HEAD + request_id + reason_field(reason) + ending, ends=True)
             return
         call = self._calls[begun.stream] = Call(self, begun.stream, head, method)
         if begun.ends:

@@ -180,7 +180,9 @@ def test_a_pod_that_answers_json_is_not_taken_for_an_answer() -> None:
 @pytest.mark.parametrize("path", ["/inference.GRPCInferenceService/Nothing", "/no.Service/ModelInfer"])
 def test_unknown_methods_and_services_are_unimplemented(path: str) -> None:
     async def test(edge: Edge) -> None:
-        assert (await edge.call(path, b"")).code is STATUS.UNIMPLEMENTED
+        told = await edge.call(path, b"")
+        reason = (told.initial | told.trailing)["penstock-reason"]
+        assert (told.code, reason) == (STATUS.UNIMPLEMENTED, "path_not_found")
 
     at_edge(test)
 
