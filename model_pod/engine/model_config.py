@@ -35,9 +35,9 @@ _WITHOUT_EFFECT = {
     "parallelType": _ONE_PROCESS,
     "parallelLevel": _ONE_PROCESS,
     "torchrun": _ONE_PROCESS,
-    "asyncCommunication": "the pod reads requests and answers while the handler runs, always",
+    "asyncCommunication": "batches run one after the other",
     "useVenv": "packages are of the environment that the pod runs in",
-    "continuousBatching": _NO_SEQUENCES,
+    "continuousBatching": "no row joins a batch that runs",
     "sequenceBatching": _NO_SEQUENCES,
     "sequenceMaxIdleMSec": _NO_SEQUENCES,
     "sequenceTimeoutMSec": _NO_SEQUENCES,
@@ -125,9 +125,14 @@ def parse_model_config(text: bytes) -> ModelConfig:
 
 
 def _without_effect(raw: Mapping[str, Any]) -> list[str]:
-    # What is off, or one worker, is what happens anyway.
-    asked = [key for key in _WITHOUT_EFFECT if raw.get(key) and not (key.endswith("Workers") and raw[key] == 1)]
+    asked = [
+        key for key in _WITHOUT_EFFECT if raw.get(key) and not _is_one(raw[key])
+    ]  # what is off or one is so anyway
     return [f"{DEFAULT_NAME}: {key}: has no effect here: {_WITHOUT_EFFECT[key]}" for key in asked]
+
+
+def _is_one(value: object) -> bool:
+    return value == 1 and not isinstance(value, bool)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -20,8 +20,7 @@ class Batch:
         trace_id, span_id: of its ``pod.batch``; "" where nothing is recorded.
         queued_rows: that were left waiting when it was sent.
         is_hung: it ran longer than a handler may.
-        spared: how many times it was given more time, because the pod itself was halted.
-        heard_s: when its handler last sent a piece; 0 when it has sent none.
+        quiet_looks: looks in a row that found nothing of its handler's since it began or sent a piece.
     """
 
     __slots__ = (
@@ -30,15 +29,14 @@ class Batch:
         "_times",
         "answered_s",
         "batch_id",
-        "heard_s",
         "is_hung",
         "queued_rows",
+        "quiet_looks",
         "ran",
         "request_count",
         "requests",
         "row_count",
         "span_id",
-        "spared",
         "started_s",
         "trace_id",
     )
@@ -60,8 +58,7 @@ class Batch:
         self.trace_id, self.span_id = span
         self.queued_rows = queued_rows
         self.is_hung = False
-        self.spared = 0
-        self.heard_s = 0.0
+        self.quiet_looks = 0
         self.ran: Ran | None = None
         self.answered_s = 0.0
         self._times: Packed | None = None

@@ -45,7 +45,7 @@ class KeepPoll:
             await asyncio.sleep(ASK_EVERY_S)
 
     async def ask(self, within_s: float | None = None) -> None:
-        """Ask once, and hand on what is new; None waits as long as for every other answer."""
+        """Ask once, and hand on what is new; None waits for as long as this reader was made to wait."""
         try:
             async with asyncio.timeout(self._answer_within_s if within_s is None else within_s):
                 keeps = _decode(await self._answer())

@@ -32,12 +32,13 @@ def test_wrong_types_are_ignored_with_a_warning_as_torchserve_does() -> None:
 
 
 def test_what_torchserve_knows_and_has_no_effect_here_is_told() -> None:
-    text = b"minWorkers: 2\nmaxWorkers: 1\njobQueueSize: 10\nuseVenv: false\ntorchrun: {nproc-per-node: 2}\nmine: 3\n"
+    text = b"minWorkers: 2\nmaxWorkers: 1\njobQueueSize: 10\nuseVenv: true\nuseJobTicket: false\nparallelLevel: 1\ntorchrun: {nproc-per-node: 2}\nmine: 3\n"
     assert parse_model_config(text).warnings == (
         "model-config.yaml: minWorkers: has no effect here: a pod is a worker; "
         "`count` of the version's `launch` says how many",
         "model-config.yaml: jobQueueSize: has no effect here: the places to wait are `queue` of a tier",
         "model-config.yaml: torchrun: has no effect here: a pod is one process on one device",
+        "model-config.yaml: useVenv: has no effect here: packages are of the environment that the pod runs in",
     )
 
 
