@@ -62,7 +62,7 @@ screenshots: $(INSTALLED) ## take the pictures of the dashboards that the README
 	PENSTOCK_SCREENSHOTS=1 $(BIN)/pytest -q tests/browser/test_live.py tests/browser/test_release_pictures.py -k pictures
 
 SOAK_ROUNDS ?= 10
-soak: $(INSTALLED) ## kill, time, simulate and repeat at full size: 100 kills of each kind, key checks, 4,000 runs of each claim, system tests SOAK_ROUNDS times
+soak: $(INSTALLED) ## kill, time, simulate and repeat at full size: 100 kills of each kind, key checks, 4,000 runs of each claim, system tests on a machine that halts and SOAK_ROUNDS times
 	$(BIN)/python -m tests.simulations
 	PENSTOCK_KILLS=100 PENSTOCK_QUOTA_KILLS=100 PENSTOCK_AUDIT_KILLS=200 $(BIN)/pytest -q --timeout 1800 tests/system/test_overspend.py tests/system/test_quota_restart.py tests/system/test_audit_kills.py
 	PENSTOCK_HISTORIES=10000 PENSTOCK_QUIET_DAYS=30 $(BIN)/pytest -q -n auto --timeout 1800 tests/telemetry/slo
@@ -73,4 +73,5 @@ soak: $(INSTALLED) ## kill, time, simulate and repeat at full size: 100 kills of
 	PENSTOCK_BACK_END_AWAY_S=600 $(BIN)/pytest -q --timeout 1800 tests/telemetry/sidecar/test_export_faults.py
 	test -x .mlflow/bin/mlflow || ($(PYTHON) -m venv .mlflow && .mlflow/bin/pip install --quiet mlflow==3.17.2)
 	PENSTOCK_MLFLOW=.mlflow $(BIN)/pytest -q tests/conformance/otlp/test_mlflow.py
+	$(BIN)/python -m tests.halts -q -m system
 	@set -e; for round in $$(seq $(SOAK_ROUNDS)); do echo "round $$round of $(SOAK_ROUNDS)"; $(BIN)/pytest -q -m system; done

@@ -1,73 +1,73 @@
-"""Tells a failure of ours from one of a machine that stood still.
+"""Runs tests on a machine that stands still now and then, as a virtual one does while its host is busy.
 
-A test of running processes bears a slow machine. On one that stands still for a second, as a virtual one does while its
-host is busy, probes are missed, alerts come late and callers are refused, all of it rightly. Such a test is run again,
-twice at most, but only where the halt was measured while it ran; the summary names it, with how long it was.
+    python -m tests.halts -q -m system
+
+runs pytest with these arguments, stops it together with all that it started for a second or two, and lets it go on,
+again and again. What fails takes time that nobody had for time that passed.
 """
 
 from __future__ import annotations
 
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-HALT_S = 0.5
-"""What tests on real time bear: less than this is theirs to get along with."""
-RUNS_AGAIN = 2
-
-# A process of its own: a thread would take whoever holds the interpreter's lock for a halt of the machine.
-_WATCH = f"""
-import os, time
-parent = os.getppid()
-was_s = time.monotonic()
-while os.getppid() == parent:
-    time.sleep(0.05)
-    now_s = time.monotonic()
-    if now_s - was_s > {HALT_S}:
-        print(was_s, now_s, flush=True)
-    was_s = now_s
-"""
+BETWEEN_S = (8.0, 25.0)
+HALT_S = (0.8, 2.2)
+_STOPPED = ("T", "t", "Z")  # by a test, by a debugger, or for good: these stay so
 
 
-def longest_s(lines: Iterable[str], since_s: float) -> float:
-    """Return the longest halt that ended after a moment (0 for none), from the watch's lines."""
-    halts = [tuple(map(float, line.split())) for line in lines]
-    return max((end_s - begin_s for begin_s, end_s in halts if end_s > since_s), default=0.0)
+def main(arguments: Sequence[str]) -> int:
+    """Run pytest; return its exit status."""
+    tests = subprocess.Popen([sys.executable, "-m", "pytest", *arguments])
+    halts = 0
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            status = tests.wait(random.uniform(*BETWEEN_S))
+            print(f"{halts} halts of {HALT_S[0]:g} to {HALT_S[1]:g} s")
+            return status
+        halt([process for process in family(tests.pid) if state(process) not in _STOPPED], random.uniform(*HALT_S))
+        halts += 1
 
 
-class HaltWatch:
-    """Notes from now on when this machine stood still."""
+def halt(processes: Sequence[int], for_s: float) -> None:
+    """Stop these processes for a while."""
+    try:
+        tell(processes, signal.SIGSTOP)
+        time.sleep(for_s)
+    finally:
+        tell(processes, signal.SIGCONT)
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-I", "-S", "-c", _WATCH], stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-        self._heard = b""
-        self._since_s = 0.0
 
-    @property
-    def pid(self) -> int:
-        """The process that watches."""
-        return self._process.pid
+def tell(processes: Sequence[int], what: signal.Signals) -> None:
+    """Send a signal to each that is still there."""
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process, what)
 
-    def begin(self) -> None:
-        """Halts before now count no more."""
-        self._since_s = time.monotonic()
-        self._read()
-        self._heard = b""
 
-    def longest_s(self) -> float:
-        """Return the longest halt since the beginning; 0 for none."""
-        self._read()
-        return longest_s(self._heard.decode().splitlines(), self._since_s)
+def family(process: int) -> Iterator[int]:
+    """Yield a process, and after it all that it started and that is not orphaned."""
+    yield process
+    for task in Path(f"/proc/{process}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in task.read_text().split():
+                yield from family(int(child))
 
-    def end(self) -> None:
-        """Watch no more."""
-        self._process.kill()
-        self._process.communicate()
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        self._heard += self._process.stdout.read() or b""
+def state(process: int) -> str:
+    """Return the letter of a process's state; "Z" when it is gone."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
+    except OSError:
+        return "Z"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

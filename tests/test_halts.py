@@ -1,29 +1,51 @@
-"""A halt is what a process that only sleeps has slept too long."""
+"""A halt reaches what was started, and leaves nothing stopped."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
+import subprocess
+from collections.abc import Iterator
 
-from tests.halts import HALT_S, HaltWatch, longest_s
+import pytest
 
-
-def test_only_what_ended_after_the_beginning_counts() -> None:
-    lines = ["1.0 3.5", "10.0 10.6", "20.0 20.75"]
-    assert longest_s(lines, 4.0) == 0.75
-    assert longest_s(lines, 3.0) == 2.5
-    assert longest_s([], 0.0) == longest_s(lines, 30.0) == 0.0
+from tests.halts import family, halt, state, tell
 
 
-def test_a_watch_that_was_stopped_saw_a_halt() -> None:
-    watch = HaltWatch()
-    try:
-        watch.begin()
-        while watch.longest_s() < HALT_S:  # until it has begun, it cannot be halted
-            os.kill(watch.pid, signal.SIGSTOP)
-            time.sleep(1.5 * HALT_S)
-            os.kill(watch.pid, signal.SIGCONT)
-            time.sleep(0.1)
-    finally:
-        watch.end()
+@pytest.fixture
+def sleeper() -> Iterator[int]:
+    """A process that has started another one."""
+    with subprocess.Popen(["sh", "-c", "sleep 600 & echo ready; wait"], stdout=subprocess.PIPE) as shell:
+        assert shell.stdout is not None
+        shell.stdout.readline()
+        yield shell.pid
+        tell(list(family(shell.pid)), signal.SIGKILL)
+
+
+def test_children_are_of_the_family(sleeper: int) -> None:
+    shell, child = family(sleeper)
+    assert (shell, len(list(family(child)))) == (sleeper, 1)
+    assert sleeper in list(family(os.getpid()))
+
+
+def test_all_stand_still_for_a_while_and_go_on(sleeper: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    processes = list(family(sleeper))
+    waits: list[float] = []
+
+    def until_all_stand_still(for_s: float) -> None:
+        while [state(process) for process in processes] != ["T", "T"]:
+            os.sched_yield()
+        waits.append(for_s)
+
+    monkeypatch.setattr("tests.halts.time.sleep", until_all_stand_still)
+    halt(processes, 1.0)
+    assert waits == [1.0]
+    while "T" in [state(process) for process in processes]:
+        os.sched_yield()
+
+
+def test_one_that_is_gone_is_told_nothing() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert state(gone.pid) == "Z"
+    tell([gone.pid], signal.SIGCONT)

@@ -125,9 +125,8 @@ def parse_model_config(text: bytes) -> ModelConfig:
 
 
 def _without_effect(raw: Mapping[str, Any]) -> list[str]:
-    asked = [
-        key for key in _WITHOUT_EFFECT if raw.get(key) and not _is_one(raw[key])
-    ]  # what is off or one is so anyway
+    # What is off or one is so anyway.
+    asked = [key for key in _WITHOUT_EFFECT if raw.get(key) and not _is_one(raw[key])]
     return [f"{DEFAULT_NAME}: {key}: has no effect here: {_WITHOUT_EFFECT[key]}" for key in asked]
 
 

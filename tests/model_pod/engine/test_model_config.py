@@ -32,7 +32,16 @@ def test_wrong_types_are_ignored_with_a_warning_as_torchserve_does() -> None:
 
 
 def test_what_torchserve_knows_and_has_no_effect_here_is_told() -> None:
-    text = b"minWorkers: 2\nmaxWorkers: 1\njobQueueSize: 10\nuseVenv: true\nuseJobTicket: false\nparallelLevel: 1\ntorchrun: {nproc-per-node: 2}\nmine: 3\n"
+    text = b"""
+minWorkers: 2
+maxWorkers: 1
+jobQueueSize: 10
+parallelLevel: 1
+torchrun: {nproc-per-node: 2}
+useVenv: true
+useJobTicket: false
+mine: 3
+"""
     assert parse_model_config(text).warnings == (
         "model-config.yaml: minWorkers: has no effect here: a pod is a worker; "
         "`count` of the version's `launch` says how many",
