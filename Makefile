@@ -73,5 +73,6 @@ soak: $(INSTALLED) ## kill, time, simulate and repeat at full size: 100 kills of
 	PENSTOCK_BACK_END_AWAY_S=600 $(BIN)/pytest -q --timeout 1800 tests/telemetry/sidecar/test_export_faults.py
 	test -x .mlflow/bin/mlflow || ($(PYTHON) -m venv .mlflow && .mlflow/bin/pip install --quiet mlflow==3.17.2)
 	PENSTOCK_MLFLOW=.mlflow $(BIN)/pytest -q tests/conformance/otlp/test_mlflow.py
+	$(BIN)/pytest -q -n auto --dist loadfile --timeout 1800 --hypothesis-profile explore -m 'not system'
 	$(BIN)/python -m tests.halts -q -m system
 	@set -e; for round in $$(seq $(SOAK_ROUNDS)); do echo "round $$round of $(SOAK_ROUNDS)"; $(BIN)/pytest -q -m system; done

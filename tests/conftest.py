@@ -10,8 +10,10 @@ from hypothesis import settings
 
 from telemetry.logs.log import LOG, Log
 
-# A deadline per example would make a slow machine look like a bug; each test has its time-out.
-settings.register_profile("penstock", deadline=None)
+# A deadline per example would make a slow machine look like a bug; each test has its time-out. The examples are the
+# same each time, so that a test that fails fails because of what was changed; `make soak` looks for new ones.
+settings.register_profile("penstock", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2000)
 settings.load_profile("penstock")
 
 # Programs that tests start tell what happens as they tell people.
