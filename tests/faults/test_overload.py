@@ -20,6 +20,7 @@ from tests.faults.oracle.answers import Behaviour
 from tests.faults.oracle.pods import LightPod, light_pods
 from tests.faults.requests import Mix
 from tests.faults.sizes import sized
+from tests.stood_still import Times, noting_halts, worked_s
 from tests.system.conftest import Figure
 
 pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(900)]
@@ -55,10 +56,11 @@ def test_under_five_times_its_capacity_all_of_it_is_used_and_shared_fairly(tmp_p
                 caller.tenant: LedgerClient(caller.tenant, gateway.url, PATH, ledger, [caller], 1, _FRESH)
                 for caller in callers
             }
-            began_s = uvloop.run(_overload(clients))
+            began_s, halts = uvloop.run(_overload(clients))
     evidence = gateway.evidence(attempts=attempts, executions=executions)
-    served = _served(evidence.ends, began_s)
-    per_s = {tenant: served[tenant] / (LOAD_S - 2 * _EDGE_S) for tenant in TENANTS}
+    since_s, until_s = began_s + _EDGE_S, began_s + LOAD_S - _EDGE_S
+    served = _served(evidence.ends, since_s, until_s)
+    per_s = {tenant: served[tenant] / worked_s(since_s, until_s, halts) for tenant in TENANTS}
     figure(
         f"F10 {OVERLOAD:g} times {CAPACITY_PER_S:g} requests/s, {GREEDY} alone as much as all others",
         f"{sum(per_s.values()):.0f}/s, " + ", ".join(f"{tenant} {rate:.0f}/s" for tenant, rate in per_s.items()),
@@ -69,18 +71,18 @@ def test_under_five_times_its_capacity_all_of_it_is_used_and_shared_fairly(tmp_p
     assert min(per_s.values()) >= FAIR * sum(per_s.values()) / len(TENANTS)
 
 
-async def _overload(clients: dict[str, LedgerClient]) -> float:
-    """Have one tenant ask for as much as all others together."""
+async def _overload(clients: dict[str, LedgerClient]) -> tuple[float, Times]:
+    """Have one tenant ask for as much as all others together; return when that began, and when all stood still."""
     offered_per_s = OVERLOAD * CAPACITY_PER_S
     began_s = time.monotonic()
     rates = {tenant: offered_per_s / 2 / (len(clients) - 1) for tenant in clients} | {GREEDY: offered_per_s / 2}
-    await asyncio.gather(*(client.open_loop(rates[tenant], LOAD_S) for tenant, client in clients.items()))
-    return began_s
+    async with noting_halts() as halts:
+        await asyncio.gather(*(client.open_loop(rates[tenant], LOAD_S) for tenant, client in clients.items()))
+    return began_s, halts
 
 
-def _served(ends: Sequence[End], began_s: float) -> Counter[str]:
+def _served(ends: Sequence[End], since_s: float, until_s: float) -> Counter[str]:
     """Count answers of the model by client, which is a tenant, in the middle of the load."""
-    since_s, until_s = began_s + _EDGE_S, began_s + LOAD_S - _EDGE_S
     return Counter(end.client for end in ends if end.told is not None and since_s <= end.at_s < until_s)
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gateway.decide.api_keys import key_of, sha256_hex
+from tests.stood_still import noting_halts, worked_s
 from tests.system.conftest import Figure
 from tests.system.mesh import MeshUnderTest, running_mesh
 from tests.system.models import EVERY_MODEL, add_models, handler_archive, own_store
@@ -117,24 +118,27 @@ async def capacity_per_s(mesh: MeshUnderTest) -> float:
         while loop.time() < begin_s + MEASURED_S:
             await call(mesh, "ads", seen)
 
-    async with asyncio.TaskGroup() as callers:
+    async with noting_halts() as halts, asyncio.TaskGroup() as callers:
         for _ in range(2 * ROWS):
             callers.create_task(caller())
-    return seen.statuses["ads", 200] / (seen.last_s - begin_s)
+    return seen.statuses["ads", 200] / worked_s(begin_s, seen.last_s, halts)
 
 
 async def flood(mesh: MeshUnderTest, capacity_per_s: float) -> tuple[Seen, float]:
-    """Send each tenant's requests at their moments, whatever became of those before; also return how long it took."""
+    """Send each tenant's requests at their moments, whatever became of those before.
+
+    Also return how long it took, less what the machine stood still.
+    """
     seen = Seen()
     loop = asyncio.get_running_loop()
     begin_s = loop.time()
     rates = {tenant: times * capacity_per_s for tenant, times in TIMES.items()}
     moments = sorted((number / rate, name) for name, rate in rates.items() for number in range(int(rate * FOR_S)))
-    async with asyncio.TaskGroup() as calls:
+    async with noting_halts() as halts, asyncio.TaskGroup() as calls:
         for moment_s, tenant in moments:
             await asyncio.sleep(begin_s + moment_s - loop.time())
             calls.create_task(call(mesh, tenant, seen))
-    return seen, seen.last_s - begin_s
+    return seen, worked_s(begin_s, seen.last_s, halts)
 
 
 def test_five_times_the_capacity_is_served_fairly_and_refused_fast(mesh: MeshUnderTest, figure: Figure) -> None:

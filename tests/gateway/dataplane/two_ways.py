@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -125,7 +126,8 @@ class World:
         self.loop = FakeLoop()
         self.recorder = Recorder(str(folder / "no sidecar"), Source("penstock-gateway", "worker 0", 1))
         self.decisions = DecisionLog(folder / "decisions")
-        self.limits = SharedLimits(limits_memory())
+        self._limits_fd = limits_memory()
+        self.limits = SharedLimits(self._limits_fd)
         Gateway.now_s, now_s = staticmethod(lambda: self.clock_s), Gateway.now_s  # for what its making reads
         try:
             self.gateway = Gateway(
@@ -267,6 +269,7 @@ class World:
     def close(self) -> None:
         self.decisions._gathering.take(0.0)
         self.decisions.close()
+        os.close(self._limits_fd)
 
 
 def _slots_of(budget: RetryBudget | None) -> list[object]:
