@@ -154,6 +154,10 @@ class GatewayUnderTest:
             return len(self.serving()) == self._worker_count
         return False
 
+    def has_spare(self) -> bool:
+        """Whether one more stands by, beside as many that accept as should."""
+        return self.is_whole() and len(self.everyone()) == self._worker_count + 1
+
     def everyone(self) -> list[int]:
         """Return every worker process, those that stand by too."""
         return [pid for pid, title in processes.of_session(self._process.pid).items() if re.fullmatch(_WORKER, title)]

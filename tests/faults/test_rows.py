@@ -98,6 +98,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with scene(tmp_path_factory.mktemp("rows")) as running:
         with a_worker_killed(running):  # what is made on first use is there when its footprint is taken
             running.gateway.metrics()
+        eventually(running.gateway.has_spare, "all are there that cost the supervisor descriptors")
         running.supervisor_before = footprint_of(running.gateway.supervisor_pid)
         yield running
 
