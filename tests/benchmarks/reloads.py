@@ -24,6 +24,7 @@ from tests.benchmarks.mesh_policy import MeshPolicy
 from tests.benchmarks.ours import RunningGateway, running_gateway
 from tests.benchmarks.report import table
 from tests.ports import free_port
+from tests.system.processes import family
 
 _GENERATION = re.compile(rb"penstock-decision: gen=(\d+)")
 _IN_FORCE_WITHIN_S = 10.0
@@ -153,17 +154,11 @@ async def _call(host: str, port: int, outcome: Outcome, stop: asyncio.Event) -> 
 
 def memory_kib(pid: int) -> int:
     """Return the resident memory of a process and its children's children, in KiB."""
-    total, waiting = 0, [pid]
-    while waiting:
-        one = waiting.pop()
-        try:
-            status = Path(f"/proc/{one}/status").read_text()
-            children = Path(f"/proc/{one}/task/{one}/children").read_text().split()
-        except OSError:
-            continue
-        resident = re.search(r"VmRSS:\s+(\d+)", status)
-        total += int(resident[1]) if resident else 0
-        waiting += map(int, children)
+    total = 0
+    for one in family(pid):
+        with suppress(OSError):
+            resident = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{one}/status").read_text())
+            total += int(resident[1]) if resident else 0
     return total
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from tests.fakes.load import open_loop
 from tests.fakes.records import Record
 from tests.system.digits import known_digits, request_bytes
 from tests.system.mesh import MeshUnderTest, eventually, started_mesh
+from tests.system.processes import stopped, tell
 
 GOAL = 1.05
 SIDECAR = r"penstock sidecar.*"
@@ -123,18 +122,8 @@ def _passes(mesh: MeshUnderTest, plan: Plan) -> dict[str, list[Taken]]:
 
 
 def _while_stopped(mesh: MeshUnderTest, plan: Plan, requests: Sequence[bytes]) -> Taken:
-    pids = mesh.pids(SIDECAR)
-    try:
-        _signal(pids, signal.SIGSTOP)
+    with stopped(mesh.pids(SIDECAR)):
         return _slice(mesh, plan, requests)
-    finally:
-        _signal(pids, signal.SIGCONT)
-
-
-def _signal(pids: Sequence[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def _slice(mesh: MeshUnderTest, plan: Plan, requests: Sequence[bytes], *, is_killing: bool = False) -> Taken:
@@ -167,7 +156,7 @@ async def _load(mesh: MeshUnderTest, plan: Plan, requests: Sequence[bytes], *, i
 
 async def _kill_again_and_again(mesh: MeshUnderTest) -> None:
     while True:
-        _signal(await asyncio.to_thread(mesh.pids, SIDECAR), signal.SIGKILL)
+        tell(await asyncio.to_thread(mesh.pids, SIDECAR), signal.SIGKILL)
         await asyncio.sleep(_KILL_EVERY_S)
 
 

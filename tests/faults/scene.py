@@ -6,15 +6,13 @@ A fault is a context manager: entering it does the harm, leaving it heals, and n
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +25,7 @@ from tests.faults.oracle.answers import Behaviour
 from tests.faults.oracle.pods import LightPod, light_pods
 from tests.faults.requests import Caller
 from tests.system.mesh import eventually
+from tests.system.processes import stopped
 
 _Of = TypeVar("_Of")
 # The watchdog's promise is 5 s; a machine that is swamped has this long.
@@ -114,17 +113,13 @@ def a_worker_stopped(scene: Scene) -> Iterator[None]:
     """A worker that hangs, as SIGSTOP makes it, until the supervisor has had enough and replaces it."""
     pid = scene.gateway.serving()[0]
     stopped_s = time.monotonic()
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped([pid]):
         yield
         eventually(
             lambda: scene.gateway.is_whole() and pid not in scene.gateway.serving(),
             "the worker that hangs is replaced",
             within_s=_REPLACED_WITHIN_S,
         )
-    finally:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
     scene.gateway.deaths.append(Death("worker", pid, stopped_s, time.monotonic()))
 
 
@@ -132,11 +127,8 @@ def a_worker_stopped(scene: Scene) -> Iterator[None]:
 def a_worker_stopped_for_a_while(scene: Scene) -> Iterator[None]:
     """A worker whose loop stands still, and goes on before the supervisor has had enough of it."""
     serving = scene.gateway.serving()
-    os.kill(serving[0], signal.SIGSTOP)
-    try:
+    with stopped(serving[:1]):
         yield
-    finally:
-        os.kill(serving[0], signal.SIGCONT)
     eventually(lambda: "the loop stood still for" in scene.gateway.said.read_text(), "it says so")
     assert set(scene.gateway.serving()) == set(serving)
 

@@ -6,13 +6,10 @@ The mesh is the demo's, with the oracle in the place of its model.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,7 +25,7 @@ from tests.faults.requests import Caller, Mix
 from tests.faults.sizes import sized
 from tests.system.conftest import Figure
 from tests.system.mesh import MeshUnderTest, eventually, running_mesh
-from tests.system.processes import kill_now
+from tests.system.processes import kill_now, stopped
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(1200)]
 
@@ -145,18 +142,12 @@ def test_sidecars_that_hang_or_die_cost_no_request(
     attempts = tmp_path / "attempts.jsonl"
 
     def hang_then_die() -> None:
-        stopped = mesh.pids(SIDECAR)
-        assert stopped
-        for pid in stopped:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        sidecars = mesh.pids(SIDECAR)
+        assert sidecars
+        with stopped(sidecars):
             time.sleep(AWAY_S)
-        finally:
-            for pid in stopped:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
         kill_now(mesh.pids(SIDECAR))
-        eventually(lambda: len(mesh.pids(SIDECAR)) >= len(stopped), "the sidecars are started again")
+        eventually(lambda: len(mesh.pids(SIDECAR)) >= len(sidecars), "the sidecars are started again")
 
     with Ledger(attempts) as ledger:
         _through(mesh, "sidecar", ledger, hang_then_die)

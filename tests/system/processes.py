@@ -1,4 +1,4 @@
-"""The processes of one mesh, found by session and title through ``/proc``, and their sudden end."""
+"""Processes, found through ``/proc`` by session and title or by who started them, halted, and ended suddenly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,16 +64,45 @@ def kill_now(pids: Collection[int]) -> Killed:
             os.close(descriptor)
 
 
+@contextmanager
+def stopped(pids: Collection[int]) -> Iterator[None]:
+    """Stop these processes, as SIGSTOP does, and let them go on afterwards; one may end meanwhile."""
+    try:
+        tell(pids, signal.SIGSTOP)
+        yield
+    finally:
+        tell(pids, signal.SIGCONT)
+
+
+def tell(pids: Collection[int], what: signal.Signals) -> None:
+    """Send a signal to each that is still there."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+
+
+def family(pid: int) -> Iterator[int]:
+    """Yield a process, and after it all that it started and that is not orphaned."""
+    yield pid
+    for listing in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in listing.read_text().split():
+                yield from family(int(child))
+
+
+def state_of(pid: int) -> str:
+    """Return the letter of a process's state: "T" when it is stopped, "Z" when it is gone or a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
 def is_gone(pid: int) -> bool:
     """Return whether no such process runs, a zombie counting as gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
-    except OSError:
-        return True
+    return state_of(pid) == "Z"
 
 
 def destroy_session(session: int) -> None:
     """Kill whatever a failed test left."""
-    for pid in of_session(session):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    tell(of_session(session), signal.SIGKILL)

@@ -21,7 +21,7 @@ import uvloop
 from tests.fakes.pod import Answering, Seen
 from tests.system.conftest import Figure
 from tests.system.gateway_alone import GatewayAlone, gateway_alone
-from tests.system.processes import of_session
+from tests.system.processes import of_session, stopped
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
 
@@ -152,9 +152,8 @@ def test_a_worker_whose_loop_stood_still_says_so_and_goes_on(tmp_path_factory: p
     async def story(home: Path) -> None:
         async with gateway_alone(home, pod, workers=1) as gateway:
             (pid,) = await worker_pids(gateway)
-            os.kill(pid, signal.SIGSTOP)
-            await asyncio.sleep(2.0)
-            os.kill(pid, signal.SIGCONT)
+            with stopped([pid]):
+                await asyncio.sleep(2.0)
             await gateway.until_said(f"worker (pid {pid}): the loop stood still for")
             caller = Caller(gateway, is_fresh=True)
             await caller.call_until(lambda: bool(caller.latencies_s))

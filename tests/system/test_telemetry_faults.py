@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ from tests.fakes.records import Record, summarize
 from tests.system.conftest import Figure
 from tests.system.digits import Digit, known_digits, request_bytes, traffic
 from tests.system.mesh import MeshUnderTest, eventually, running_mesh
-from tests.system.processes import kill_now
+from tests.system.processes import kill_now, stopped
 from tests.system.seen import hub_of, objective, sample_sum, sidecar_urls
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -63,15 +61,10 @@ async def killed(victims: Sequence[int]) -> None:
     await asyncio.to_thread(kill_now, victims)
 
 
-async def stopped(victims: Sequence[int]) -> None:
+async def stopped_for_a_while(victims: Sequence[int]) -> None:
     await asyncio.sleep(FAULT_AFTER_S)
-    for pid in victims:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(victims):
         await asyncio.sleep(STOPPED_S)
-    finally:
-        for pid in victims:
-            os.kill(pid, signal.SIGCONT)
 
 
 async def hammer(mesh: MeshUnderTest, request: bytes) -> list[Record]:
@@ -92,7 +85,9 @@ def good_and_bad(mesh: MeshUnderTest) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize(
-    ("how", "fault"), [("kill -9", killed), (f"SIGSTOP for {STOPPED_S:g} s", stopped)], ids=["killed", "stopped"]
+    ("how", "fault"),
+    [("kill -9", killed), (f"SIGSTOP for {STOPPED_S:g} s", stopped_for_a_while)],
+    ids=["killed", "stopped"],
 )
 def test_no_request_notices_and_every_event_is_counted(
     mesh: MeshUnderTest, digits: list[Digit], how: str, fault: Fault, figure: Figure
@@ -126,13 +121,10 @@ def test_what_telemetry_lost_is_counted(mesh: MeshUnderTest) -> None:
     before = dropped()
     # A refusal is recorded like any request, and costs nobody a model's time.
     refused = request_bytes(mesh, "/predictions/digits", b"{}", headers={"authorization": "Bearer nobody"})
-    os.kill(sidecar, signal.SIGSTOP)
-    try:
+    with stopped([sidecar]):
         sent = 0
         while dropped() == before and sent < MOST_SENT:
             sent += len(uvloop.run(hammer(mesh, refused)))
-    finally:
-        os.kill(sidecar, signal.SIGCONT)
     eventually(lambda: dropped() > before, "what was dropped is told")
     url = sidecar_urls(mesh)["gateway"]
     eventually(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +16,7 @@ import msgspec
 
 from tests.faults.ledgers import Death
 from tests.faults.oracle.answers import BEHAVIOUR_PATH, SEEN_PATH, Behaviour, Seen
-from tests.system.processes import kill_now
+from tests.system.processes import kill_now, stopped
 
 _BACKLOG = 4096
 _ANSWERS_WITHIN_S = 60.0
@@ -66,11 +64,8 @@ class LightPod:
 
     def stop_and_go_on_after(self, wait_s: float) -> None:
         """Stop it as SIGSTOP does, and let it go on."""
-        os.kill(self.process.pid, signal.SIGSTOP)
-        try:
+        with stopped([self.process.pid]):
             time.sleep(wait_s)
-        finally:
-            os.kill(self.process.pid, signal.SIGCONT)
 
 
 def _start(listening: socket.socket, options: Sequence[str]) -> subprocess.Popen[bytes]:

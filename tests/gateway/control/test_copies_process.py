@@ -30,6 +30,7 @@ from tests.fakes.link_pod import LinkPod, Script
 from tests.fakes.told import Told
 from tests.gateway.copies.requests import answered
 from tests.gateway.copies.shadowed import ANSWER, BODY, crash, hang, policy, say, until, views
+from tests.system.processes import family
 
 pytestmark = pytest.mark.system
 SECRET = "planted-3c1f"
@@ -98,10 +99,9 @@ class Kept:
 
     def pid(self) -> int:
         """Return whose title says that it is the copies process, among our children."""
-        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         (pid,) = (
-            int(child)
-            for child in children
+            child
+            for child in family(os.getpid())
             if Path(f"/proc/{child}/cmdline").read_bytes().startswith(b"penstock gateway copies")
         )
         return pid
